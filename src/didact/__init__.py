@@ -1,0 +1,27 @@
+"""Didact: the curriculum engine for RL post-training of reasoning language models.
+
+From the outcomes of rollouts it keeps a belief about how often the current policy passes each prompt, and plans what
+comes next: which prompts, how many rollouts each, how long a context, and which groups to train on. It trains nothing itself.
+"""
+
+from didact.curriculum import Curriculum, StagedCurriculum
+from didact.methods import METHODS, make
+from didact.outcomes import GroupOutcome
+from didact.pass_rates import PassRates
+from didact.plan import AdmittedGroup, Plan, PlannedGroup
+from didact.prompts import PromptPool
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "METHODS",
+    "AdmittedGroup",
+    "Curriculum",
+    "GroupOutcome",
+    "PassRates",
+    "Plan",
+    "PlannedGroup",
+    "PromptPool",
+    "StagedCurriculum",
+    "make",
+]

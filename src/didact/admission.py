@@ -1,0 +1,57 @@
+"""Which groups train: a yes or no for each group that came back."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Admission(Protocol):
+    """Anything with this method can decide."""
+
+    def admits(self, rewards: NDArray[np.float64]) -> bool:
+        """Whether a group with these (usable) rewards, shape (n,), n >= 1, is trained on."""
+
+
+@dataclass(frozen=True)
+class AdmitAll:
+    """Every group that has at least one usable rollout."""
+
+    def admits(self, rewards: NDArray[np.float64]) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class AdmitWithSignal:
+    """Groups whose rewards differ by more than the verifier's noise: the others have zero advantage.
+
+    Args:
+        noise: standard deviation of the reward below which rewards count as equal. Float dust of constant groups must
+            not pass for signal.
+    """
+
+    noise: float = 1e-6
+
+    def admits(self, rewards: NDArray[np.float64]) -> bool:
+        return has_signal(rewards, self.noise)
+
+
+@dataclass(frozen=True)
+class AdmitBand:
+    """Groups whose mean reward lies strictly between two bounds (SPEED-RL's screen, DAPO's filter in general form)."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"a band needs low < high, got {self.low} and {self.high}")
+
+    def admits(self, rewards: NDArray[np.float64]) -> bool:
+        return bool(self.low < rewards.mean() < self.high)
+
+
+def has_signal(rewards: NDArray[np.float64], noise: float = 1e-6) -> bool:
+    """Whether a group's rewards differ: a group-relative advantage is zero if they do not."""
+    return len(rewards) > 1 and float(rewards.std()) > noise

@@ -1,0 +1,119 @@
+"""Group-relative advantages and loss weights that stay right when groups have unequal sizes.
+
+With rewards r_j of a group of n rollouts, mean m and sample standard deviation s (ddof 1):
+
+    grpo                   (r - m) / (s + epsilon)          arXiv:2402.03300; depends on n even in expectation
+    dr_grpo                r - m                            arXiv:2503.20783; expectation (n - 1) / n of the gradient
+    rloo                   (r - m) n / (n - 1)              arXiv:2402.14740; unbiased for every n >= 2
+    reinforce_pp           r whitened over all tokens of the batch, no group baseline       arXiv:2501.03262
+    reinforce_pp_baseline  r - m, then whitened over all tokens
+
+RLOO with the prompt-mean loss (each prompt counts once, CurES arXiv:2510.01037 eq. 16) is the one combination in which the
+allocation changes the variance of the update and nothing else. `grpo` multiplies a hard prompt's weight by 2.6 between
+4 and 32 rollouts; token- and sequence-mean losses multiply it by the number of rollouts.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+AdvantageKind = Literal["rloo", "grpo", "dr_grpo", "reinforce_pp", "reinforce_pp_baseline"]
+WeightMode = Literal["token", "sequence", "prompt"]
+Floats = NDArray[np.float64]
+
+
+def group_advantages(
+    rewards: ArrayLike,
+    group_ids: Sequence[object] | NDArray,
+    kind: AdvantageKind = "rloo",
+    lengths: ArrayLike | None = None,
+    *,
+    epsilon: float = 1e-6,
+    singleton: Literal["reward", "zero"] = "reward",
+) -> Floats:
+    """Advantage of every rollout, shape (n,).
+
+    Args:
+        rewards: shape (n,); nan marks a rollout without a reward: its advantage is 0 and its group ignores it.
+        group_ids: shape (n,), the group of each rollout, in any order; groups may have any sizes.
+        kind: see the module's docstring.
+        lengths: response tokens, shape (n,); only the reinforce_pp kinds use them (None: every rollout counts once).
+        epsilon: added to the standard deviation by `grpo` (verl 1e-6, TRL 1e-4).
+        singleton: the advantage of a rollout alone in its group, which has nothing to be compared with: its reward (as in
+            verl's GRPO and looped RLOO) or zero (no signal).
+
+    Raises:
+        ValueError: shapes that do not match, or an unknown kind.
+    """
+    rewards, group, lengths = _columns(rewards, group_ids, lengths)
+    if kind not in get_args(AdvantageKind):
+        raise ValueError(f"unknown advantage kind {kind!r}; expected one of {', '.join(get_args(AdvantageKind))}")
+    valid = np.isfinite(rewards)
+    reward = np.where(valid, rewards, 0.0)
+    if kind == "reinforce_pp":
+        return _whiten(reward, lengths * valid)
+    num_groups = int(group.max()) + 1 if len(group) else 0
+    size = np.bincount(group, weights=valid, minlength=num_groups)[group]
+    mean = np.bincount(group, weights=reward, minlength=num_groups)[group] / np.maximum(size, 1)
+    centred = np.where(valid, reward - mean, 0.0)
+    if kind == "rloo":
+        advantage = centred * size / np.maximum(size - 1, 1)
+    elif kind == "grpo":
+        squares = np.bincount(group, weights=centred**2, minlength=num_groups)[group]
+        advantage = centred / (np.sqrt(squares / np.maximum(size - 1, 1)) + epsilon)
+    else:
+        advantage = centred
+    if singleton == "reward":
+        advantage = np.where((size == 1) & valid, reward, advantage)
+    if kind == "reinforce_pp_baseline":
+        return _whiten(advantage, lengths * valid)
+    return advantage
+
+
+def loss_weights(
+    group_ids: Sequence[object] | NDArray, lengths: ArrayLike | None = None, mode: WeightMode = "prompt"
+) -> Floats:
+    """The weight of every rollout's mean token loss, shape (n,), adding up to 1.
+
+    `token`: in proportion to its tokens (a prompt weighs n_i times its mean length). `sequence`: every rollout alike (a prompt
+    weighs n_i). `prompt`: 1 / n_i within a prompt and every prompt alike, whatever the allocation.
+
+    Raises:
+        ValueError: shapes that do not match, an unknown mode, or `token` without lengths.
+    """
+    if mode == "token" and lengths is None:
+        raise ValueError("mode 'token' weighs rollouts by their tokens: give lengths")
+    _, group, lengths = _columns(np.zeros(len(group_ids)), group_ids, lengths)
+    if mode == "token":
+        return lengths / max(lengths.sum(), 1.0)
+    if mode == "sequence":
+        return np.full(len(group), 1.0 / max(len(group), 1))
+    if mode == "prompt":
+        size = np.bincount(group)
+        return 1.0 / (np.count_nonzero(size) * size[group])
+    raise ValueError(f"unknown mode {mode!r}; expected one of {', '.join(get_args(WeightMode))}")
+
+
+def _columns(
+    rewards: ArrayLike, group_ids: Sequence[object] | NDArray, lengths: ArrayLike | None
+) -> tuple[Floats, NDArray[np.int64], Floats]:
+    rewards = np.asarray(rewards, dtype=np.float64)
+    if rewards.ndim != 1 or len(rewards) != len(group_ids):
+        raise ValueError(f"rewards of shape {rewards.shape} do not match {len(group_ids)} group ids")
+    _, group = np.unique(np.asarray(group_ids), return_inverse=True)
+    lengths = np.ones(len(rewards)) if lengths is None else np.asarray(lengths, dtype=np.float64)
+    if lengths.shape != rewards.shape:
+        raise ValueError(f"lengths of shape {lengths.shape} do not match {len(rewards)} rewards")
+    return rewards, group.reshape(-1), lengths
+
+
+def _whiten(values: Floats, tokens: Floats) -> Floats:
+    """Zero mean and unit variance over tokens (Bessel-corrected), a rollout counting once for each of its tokens."""
+    total = tokens.sum()
+    if total <= 1:
+        return np.zeros(len(values))
+    mean = (values * tokens).sum() / total
+    variance = (tokens * (values - mean) ** 2).sum() / (total - 1)
+    return np.where(tokens > 0, (values - mean) / np.sqrt(variance + 1e-8), 0.0)

@@ -1,0 +1,5 @@
+"""What is believed about pass rates: the only memory of outcomes the engine has."""
+
+from didact.belief.beta import BetaBelief
+
+__all__ = ["BetaBelief"]

@@ -1,0 +1,225 @@
+"""Independent Beta beliefs, one per prompt, with the mean and variance of the reward beside them.
+
+    alpha <- alpha + passes,   beta <- beta + failures          (CurES, arXiv:2510.01037, eq. 23)
+
+The posterior mean alpha / (alpha + beta) is the believed pass rate. A reward between 0 and 1 counts as a fraction of a
+pass; `pass_above` turns any reward into pass or fail. Old evidence can fade (`discount` per step), drop out (`window`
+of steps) or be forgotten at once (`reset`). Nothing is shared between prompts here.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from didact.pass_rates import PassRates
+
+Floats = NDArray[np.float64]
+Positions = NDArray[np.int64]
+
+_COUNTS = ("passes", "failures", "reward_sum", "reward_squares")
+_COLUMNS = {name: np.float64 for name in _COUNTS} | {
+    "num_rollouts": np.int32,
+    "response_tokens": np.int64,
+    "last_seen": np.int32,
+    "updated": np.int32,
+}
+
+
+class BetaBelief:
+    """Beta belief about `size` prompts.
+
+    Args:
+        size: number of prompts.
+        prior: pseudo-counts (passes, failures); (1, 1) is uniform on [0, 1].
+        discount: factor on all evidence per step, in (0, 1]; 1 never forgets. It is applied when a prompt is read or
+            observed, so a step costs as much as its batch and not as much as the pool.
+        window: remember only the outcomes of the latest `window` steps, exactly.
+        pass_above: a rollout passes when its reward is greater than this. None: rewards are clipped to [0, 1] and
+            counted as fractions.
+
+    Raises:
+        ValueError: an option out of range, or both discount and window.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        prior: tuple[float, float] = (1.0, 1.0),
+        discount: float = 1.0,
+        window: int | None = None,
+        pass_above: float | None = None,
+    ) -> None:
+        if not 0 < discount <= 1:
+            raise ValueError(f"discount must be in (0, 1], got {discount}")
+        if min(prior) < 0 or sum(prior) <= 0:
+            raise ValueError(f"prior must be two pseudo-counts >= 0 with a positive sum, got {prior}")
+        if window is not None and window < 1:
+            raise ValueError(f"window must be at least 1 step, got {window}")
+        if window is not None and discount < 1:
+            raise ValueError("give discount or window, not both: each is a way to forget")
+        self.prior = (float(prior[0]), float(prior[1]))
+        self.discount = float(discount)
+        self.window = window
+        self.pass_above = pass_above
+        self._recent: deque[tuple[int, Positions, Floats]] = deque()
+        self._columns: dict[str, NDArray[Any]] = {name: np.zeros(0, dtype) for name, dtype in _COLUMNS.items()}
+        self.grow(size)
+
+    def __len__(self) -> int:
+        return len(self._columns["passes"])
+
+    def grow(self, size: int) -> None:
+        """Make room for prompts that joined the pool; they start at the prior."""
+        extra = size - len(self)
+        if extra <= 0:
+            return
+        for name, column in self._columns.items():
+            fill = -1 if name == "last_seen" else 0
+            self._columns[name] = np.concatenate([column, np.full(extra, fill, column.dtype)])
+
+    def passes(self, rewards: Floats) -> Floats:
+        """How much of a pass each reward is, in [0, 1]."""
+        if self.pass_above is None:
+            return np.clip(rewards, 0.0, 1.0)
+        return (rewards > self.pass_above).astype(np.float64)
+
+    def observe(self, positions: Positions, sizes: Positions, rewards: Floats, *, step: int) -> None:
+        """Take in groups of rewards: group k is of prompt positions[k] and has sizes[k] rewards, laid end to end.
+
+        A prompt may occur in several groups. Groups without rewards change nothing.
+        """
+        keep = sizes > 0
+        positions, sizes = positions[keep], sizes[keep]
+        if len(positions) == 0:
+            return
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        passed = np.add.reduceat(self.passes(rewards), starts)
+        sums = [np.add.reduceat(rewards, starts), np.add.reduceat(rewards**2, starts)]
+        increments = np.stack([passed, sizes - passed, *sums])
+        self._forget(step)
+        self._fade(positions, step)
+        for name, increment in zip(_COUNTS, increments, strict=True):
+            np.add.at(self._columns[name], positions, increment)
+        if self.window is not None:
+            self._recent.append((step, positions.copy(), increments))
+
+    def count(self, positions: Positions, num_rollouts: Positions, tokens: Positions, *, step: int) -> None:
+        """Count what was spent on prompts, whether or not it told anything about their pass rates."""
+        np.add.at(self._columns["num_rollouts"], positions, num_rollouts)
+        np.add.at(self._columns["response_tokens"], positions, tokens)
+        np.maximum.at(self._columns["last_seen"], positions, step)
+
+    def reset(self, positions: Positions) -> None:
+        """Forget the evidence about some prompts; what was spent on them stays counted."""
+        for name in _COUNTS:
+            self._columns[name][positions] = 0
+        for index, (step, seen, increments) in enumerate(self._recent):
+            kept = ~np.isin(seen, positions)
+            self._recent[index] = (step, seen[kept], increments[:, kept])
+
+    def mean(self, positions: Positions | slice = slice(None), *, step: int = 0) -> Floats:
+        """Posterior mean pass rate, in [0, 1]."""
+        alpha, beta = self._posterior(positions, step)
+        return alpha / (alpha + beta)
+
+    def evidence(self, positions: Positions | slice = slice(None), *, step: int = 0) -> Floats:
+        """Remembered rollouts per prompt."""
+        alpha, beta = self._posterior(positions, step)
+        return np.maximum(alpha + beta - sum(self.prior), 0.0)
+
+    def sample(self, rng: np.random.Generator, *, step: int = 0) -> Floats:
+        """One draw of every pass rate from its posterior (for Thompson sampling)."""
+        alpha, beta = self._posterior(slice(None), step)
+        return rng.beta(np.maximum(alpha, 1e-9), np.maximum(beta, 1e-9))
+
+    def num_rollouts(self, positions: Positions | slice = slice(None)) -> NDArray[np.int32]:
+        return self._columns["num_rollouts"][positions]
+
+    def last_seen(self, positions: Positions | slice = slice(None)) -> NDArray[np.int32]:
+        return self._columns["last_seen"][positions]
+
+    def pass_rates(self, ids: NDArray[np.object_], *, step: int = 0) -> PassRates:
+        """A snapshot of the whole pool."""
+        alpha, beta = self._posterior(slice(None), step)
+        total = alpha + beta
+        remembered = np.maximum(total - sum(self.prior), 0.0)
+        scale = self._scale(slice(None), step)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            reward_mean = self._columns["reward_sum"] * scale / remembered
+            variance = self._columns["reward_squares"] * scale / remembered - reward_mean**2
+        return PassRates(
+            ids=ids.copy(),
+            mean=alpha / total,
+            std=np.sqrt(alpha * beta / (total**2 * (total + 1))),
+            num_rollouts=self._columns["num_rollouts"].astype(np.int64),
+            evidence=remembered,
+            reward_mean=reward_mean,
+            reward_std=np.sqrt(np.maximum(variance, 0.0)),
+            response_tokens=self._columns["response_tokens"].copy(),
+            last_seen=self._columns["last_seen"].astype(np.int64),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Only prompts that were ever seen are stored, so a checkpoint grows with the run and not with the pool."""
+        seen = np.flatnonzero(self._columns["last_seen"] >= 0)
+        recent = list(self._recent)
+        return {
+            "size": len(self),
+            "seen": seen,
+            "columns": {name: column[seen] for name, column in self._columns.items()},
+            "recent": {
+                "steps": np.array([step for step, _, _ in recent], dtype=np.int64),
+                "sizes": np.array([len(positions) for _, positions, _ in recent], dtype=np.int64),
+                "positions": np.concatenate([np.zeros(0, np.int64), *(positions for _, positions, _ in recent)]),
+                "increments": np.concatenate([np.zeros((4, 0)), *(increments for _, _, increments in recent)], axis=1),
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.grow(state["size"])
+        seen = np.asarray(state["seen"], dtype=np.int64)
+        for name, column in self._columns.items():
+            column[:] = -1 if name == "last_seen" else 0
+            column[seen] = state["columns"][name]
+        recent = state["recent"]
+        ends = np.cumsum(recent["sizes"])[:-1]
+        self._recent = deque(
+            zip(
+                (int(step) for step in recent["steps"]),
+                np.split(np.asarray(recent["positions"], dtype=np.int64), ends),
+                np.split(np.asarray(recent["increments"]), ends, axis=1),
+                strict=False,
+            )
+        )
+
+    def _posterior(self, positions: Positions | slice, step: int) -> tuple[Floats, Floats]:
+        self._forget(step)
+        scale = self._scale(positions, step)
+        alpha = self._columns["passes"][positions] * scale + self.prior[0]
+        beta = self._columns["failures"][positions] * scale + self.prior[1]
+        return alpha, beta
+
+    def _scale(self, positions: Positions | slice, step: int) -> Floats | float:
+        if self.discount == 1:
+            return 1.0
+        age = np.maximum(step - self._columns["updated"][positions], 0)
+        return np.asarray(self.discount**age, dtype=np.float64)
+
+    def _fade(self, positions: Positions, step: int) -> None:
+        if self.discount < 1:
+            unique = np.unique(positions)
+            scale = self._scale(unique, step)
+            for name in _COUNTS:
+                self._columns[name][unique] *= scale
+        np.maximum.at(self._columns["updated"], positions, step)
+
+    def _forget(self, step: int) -> None:
+        while self.window is not None and self._recent and self._recent[0][0] <= step - self.window:
+            _, positions, increments = self._recent.popleft()
+            for name, increment in zip(_COUNTS, increments, strict=True):
+                np.subtract.at(self._columns[name], positions, increment)
+                np.maximum.at(self._columns[name], positions, 0.0)  # fractional rewards leave rounding dust

@@ -1,0 +1,595 @@
+"""The curriculum: asked for plans, told outcomes, and never in charge of the loop.
+
+    for step in range(num_steps):
+        while plan := curriculum.plan(step):          # an empty plan is false: nothing more to roll out
+            curriculum.observe(roll_out(plan))        # one GroupOutcome per planned group
+        train_on(curriculum.admitted(step))
+
+`Curriculum` keeps the books that every method needs: which groups are open, what came back (late, in parts, twice, or not at
+all), what it cost, and the belief. A method adds `_draft`: the next round of a step. `StagedCurriculum` builds one out of
+stages: selection, allocation, context length, admission.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from didact.admission import Admission, AdmitAll, has_signal
+from didact.advantage import AdvantageKind, WeightMode
+from didact.allocation import largest_remainder
+from didact.belief import BetaBelief
+from didact.context import ContextSchedule, as_context
+from didact.outcomes import GroupOutcome
+from didact.pass_rates import PassRates
+from didact.plan import AdmittedGroup, Plan, PlannedGroup
+from didact.prompts import PromptPool
+from didact.seeding import generator
+
+SCHEMA = 1
+_BINS = 10
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One round as a method sees it: distinct positions, rollouts for each, and why.
+
+    `group_ids` names open groups to continue instead of starting new ones.
+    """
+
+    positions: NDArray[np.int64]
+    num_rollouts: NDArray[np.int64]
+    reason: str = "train"
+    group_ids: Sequence[int] | None = None
+
+
+@dataclass(slots=True)
+class OpenGroup:
+    """A group the trainer has been asked for and that is not settled, or not complete."""
+
+    group_id: int
+    position: int
+    step: int
+    reason: str
+    predicted: float
+    planned: int
+    rewards: list[float] = field(default_factory=list)  # nan where errored; in the order observed
+    parts: list[int] = field(default_factory=list)
+    completed: int = -1  # the step at which the last planned rollout came back
+    settled: bool = False  # admitted or discarded; kept while rollouts of it are still to come
+
+    @property
+    def usable(self) -> list[int]:
+        """Positions of the rollouts that have a reward."""
+        return [index for index, reward in enumerate(self.rewards) if not math.isnan(reward)]
+
+
+class Curriculum(ABC):
+    """Base of all methods.
+
+    Args:
+        pool: the prompts; it may grow during the run.
+        prompts_per_step: groups that train in a step. A smaller pool gives smaller plans (a prompt is planned once in
+            a plan), with the whole budget.
+        rollouts_per_step: rollout budget of a plan.
+        seed: root of all randomness.
+        context: context length: tokens, a ContextSchedule, or None for the trainer's own setting.
+        admission: which groups train; None is the method's own rule.
+        prior, discount, window, pass_above: how the belief counts, see BetaBelief.
+        truncated: "exclude" keeps truncated rollouts out of the belief (they say little about the pass rate at full
+            length); "observe" takes their rewards as they are. They are counted either way.
+        options: the method's own options, for the record and for the check when a state is loaded.
+
+    Raises:
+        ValueError: an option out of range.
+    """
+
+    name = "custom"
+    #: Whether groups of one step may differ in size.
+    uneven = False
+    #: The objective the method is meant for; adapters read these.
+    advantage: AdvantageKind = "rloo"
+    loss_weighting: WeightMode = "prompt"
+
+    def __init__(
+        self,
+        pool: PromptPool,
+        *,
+        prompts_per_step: int,
+        rollouts_per_step: int,
+        seed: int = 0,
+        context: ContextSchedule | int | None = None,
+        admission: Admission | None = None,
+        prior: tuple[float, float] = (1.0, 1.0),
+        discount: float = 1.0,
+        window: int | None = None,
+        pass_above: float | None = None,
+        truncated: Literal["exclude", "observe"] = "exclude",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        for what, value in {"prompts_per_step": prompts_per_step, "rollouts_per_step": rollouts_per_step}.items():
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(f"{what} must be a whole number of at least 1, got {value!r}")
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+            raise ValueError(f"seed must be a whole number, got {seed!r}")
+        if rollouts_per_step < 2 * min(prompts_per_step, len(pool)):
+            raise ValueError(
+                f"rollouts_per_step={rollouts_per_step} is less than 2 rollouts for each of {prompts_per_step} prompts: "
+                "a group of one has no advantage; raise rollouts_per_step or lower prompts_per_step"
+            )
+        if truncated not in ("exclude", "observe"):
+            raise ValueError(f"truncated must be 'exclude' or 'observe', got {truncated!r}")
+        self.pool = pool
+        self.prompts_per_step = int(prompts_per_step)
+        self.rollouts_per_step = int(rollouts_per_step)
+        self.seed = int(seed)
+        self.context = as_context(context)
+        self.admission: Admission = admission or AdmitAll()
+        self.belief = BetaBelief(len(pool), prior=prior, discount=discount, window=window, pass_above=pass_above)
+        self._truncated = truncated
+        self.options: dict[str, Any] = {
+            "prompts_per_step": self.prompts_per_step,
+            "rollouts_per_step": self.rollouts_per_step,
+            "seed": self.seed,
+            "context": context if context is None or isinstance(context, int) else repr(context),
+            "admission": None if admission is None else repr(admission),
+            "prior": [float(count) for count in prior],
+            "discount": discount,
+            "window": window,
+            "pass_above": pass_above,
+            "truncated": truncated,
+            **(options or {}),
+        }
+        self._step = -1
+        self._round = 0
+        self._next_group = 0
+        self._open: dict[int, OpenGroup] = {}
+        self._admitted: list[AdmittedGroup] = []
+        self._totals: dict[str, float] = dict.fromkeys(_TOTALS, 0.0)
+        self._now: dict[str, float] = {}
+        self._calibration = np.zeros((3, _BINS))  # rollouts, predicted passes, passes, by predicted pass rate
+
+    @property
+    def step(self) -> int:
+        """The step of the latest plan, -1 before the first."""
+        return self._step
+
+    @property
+    def num_admitted(self) -> int:
+        """Groups admitted at the current step so far."""
+        return len(self._admitted)
+
+    # The loop ---------------------------------------------------------------------------------------------------
+
+    def plan(self, step: int) -> Plan:
+        """The next round of rollouts for `step`; an empty plan (false) when the step needs no more.
+
+        Raises:
+            ValueError: a step before the current one.
+        """
+        self._advance(step)
+        draft = self._draft(step, self._round, generator(self.seed, "plan", step, self._round))
+        if draft is None or len(draft.positions) == 0:
+            return Plan(step, self._round)
+        groups = self._open_groups(draft)
+        plan = Plan(step, self._round, groups)
+        self._round += 1
+        return plan
+
+    def observe(self, outcomes: Iterable[GroupOutcome]) -> None:
+        """Take in outcomes, in any order. A bad one raises before anything is taken in.
+
+        Raises:
+            ValueError: an unknown group or prompt id, or more rewards than were planned. TypeError: not a GroupOutcome.
+        """
+        fresh = self._screen(list(outcomes))
+        if not fresh:
+            return
+        believed: list[list[float]] = []
+        positions, sizes, tokens = [], [], []
+        for group, outcome in fresh:
+            usable = self._record(group, outcome)
+            believed.append(usable)
+            positions.append(group.position)
+            sizes.append(len(outcome.rewards))
+            tokens.append(sum(outcome.num_tokens or ()))
+        where, counts = np.array(positions, dtype=np.int64), np.array(sizes, dtype=np.int64)
+        self._spend(where, counts, np.array(tokens, dtype=np.int64))
+        kept = np.array([len(usable) for usable in believed], dtype=np.int64)
+        rewards = np.fromiter((reward for usable in believed for reward in usable), np.float64, int(kept.sum()))
+        self._calibrate([group.predicted for group, _ in fresh], kept, rewards)
+        self.belief.observe(where, kept, rewards, step=self._step)
+        self._observed(where, fresh)
+
+    def admitted(self, step: int) -> list[AdmittedGroup]:
+        """The groups that train at `step`: those that came back by now and pass the admission rule.
+
+        Asking again at the same step gives the same list, longer if more came back since. A group that came back after its
+        step is considered at the step at which it is asked for. A group trains once; what arrives for it later still
+        informs the belief.
+        """
+        if step != self._step:
+            raise ValueError(f"admitted({step}) was asked at step {self._step}: ask for the step of the latest plan")
+        fresh = [group for group in self._open.values() if not group.settled and group.usable]
+        chosen = self._admit(fresh)
+        self._settle(fresh, {group.group_id for group in chosen})
+        self._admitted += [
+            AdmittedGroup(group.group_id, self.pool.ids[group.position], tuple(group.usable)) for group in chosen
+        ]
+        return list(self._admitted)
+
+    def pass_rates(self) -> PassRates:
+        """A read-only snapshot of the belief over the whole pool."""
+        self.belief.grow(len(self.pool))
+        return self.belief.pass_rates(self.pool.ids, step=max(self._step, 0))
+
+    def metrics(self) -> dict[str, float]:
+        """Counters of the whole run and figures of the current step, flat; see docs/metrics.md for each name."""
+        totals, now = self._totals, self._now
+        planned = sum(len(group.rewards) - group.planned for group in self._open.values() if group.step < self._step)
+        weight, predicted, passed = self._calibration
+        seen = weight > 0
+        error = np.abs(predicted[seen] - passed[seen]).sum() / weight.sum() if seen.any() else 0.0
+        groups, done = now.get("groups", 0.0), now.get("rollouts_back", 0.0)
+        return {
+            **{name: float(totals[name]) for name in _TOTALS if not name.startswith("_")},
+            "rollouts_missing": float(-planned),
+            "share_with_signal": now.get("with_signal", 0.0) / groups if groups else 0.0,
+            "share_with_signal_so_far": totals["groups_with_signal"] / max(totals["groups"], 1.0),
+            "pass_rate": now.get("passes", 0.0) / done if done else 0.0,
+            "evidence_age": now.get("evidence_age", 0.0),
+            "lag": now.get("lag", 0.0) / max(now.get("lag_count", 0.0), 1.0),
+            "calibration_error": float(error),
+            "effective_prompts": totals["rollouts"] ** 2 / max(totals["_rollout_squares"], 1.0),
+            "context_length": now.get("context_length", 0.0),
+            "pool_size": float(len(self.pool)),
+            "rounds": float(self._round),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, as numbers, strings, lists, dicts and numpy arrays: saving and loading changes nothing."""
+        groups = list(self._open.values())
+        rewards = [group.rewards for group in groups]
+        parts = [group.parts for group in groups]
+        return {
+            "schema": SCHEMA,
+            "method": self.name,
+            "options": dict(self.options),
+            "pool": {"size": len(self.pool), "fingerprint": self.pool.fingerprint()},
+            "step": self._step,
+            "round": self._round,
+            "next_group": self._next_group,
+            "open": {
+                "group_id": np.array([group.group_id for group in groups], dtype=np.int64),
+                "position": np.array([group.position for group in groups], dtype=np.int64),
+                "step": np.array([group.step for group in groups], dtype=np.int64),
+                "reason": [group.reason for group in groups],
+                "predicted": np.array([group.predicted for group in groups], dtype=np.float64),
+                "planned": np.array([group.planned for group in groups], dtype=np.int64),
+                "completed": np.array([group.completed for group in groups], dtype=np.int64),
+                "settled": np.array([group.settled for group in groups], dtype=bool),
+                "num_rewards": np.array([len(row) for row in rewards], dtype=np.int64),
+                "rewards": np.array([reward for row in rewards for reward in row], dtype=np.float64),
+                "num_parts": np.array([len(row) for row in parts], dtype=np.int64),
+                "parts": np.array([part for row in parts for part in row], dtype=np.int64),
+            },
+            "admitted": [[group.group_id, group.prompt_id, list(group.rollouts)] for group in self._admitted],
+            "totals": dict(self._totals),
+            "now": dict(self._now),
+            "calibration": self._calibration.copy(),
+            "belief": self.belief.state_dict(),
+            "own": self._own_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state made by the same method with the same options on the same pool (which may have grown since).
+
+        Raises:
+            ValueError: a state of another schema, method, pool or options, or one with missing or unknown keys.
+        """
+        self._check_state(state)
+        rows = state["open"]
+        rewards = _split(rows["rewards"], rows["num_rewards"])
+        parts = _split(rows["parts"], rows["num_parts"])
+        self._open = {}
+        for index, group_id in enumerate(rows["group_id"]):
+            self._open[int(group_id)] = OpenGroup(
+                group_id=int(group_id),
+                position=int(rows["position"][index]),
+                step=int(rows["step"][index]),
+                reason=rows["reason"][index],
+                predicted=float(rows["predicted"][index]),
+                planned=int(rows["planned"][index]),
+                rewards=[float(reward) for reward in rewards[index]],
+                parts=[int(part) for part in parts[index]],
+                completed=int(rows["completed"][index]),
+                settled=bool(rows["settled"][index]),
+            )
+        self._step, self._round, self._next_group = state["step"], state["round"], state["next_group"]
+        self._admitted = [AdmittedGroup(group, prompt, tuple(rows)) for group, prompt, rows in state["admitted"]]
+        self._totals, self._now = dict(state["totals"]), dict(state["now"])
+        self._calibration = np.array(state["calibration"], dtype=np.float64)
+        self.belief.load_state_dict(state["belief"])
+        self._load_own_state(state["own"])
+
+    # What a method says -----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
+        """The next round of this step, or None when it needs no more."""
+
+    def _observed(self, positions: NDArray[np.int64], fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
+        """Called after the belief took in outcomes of the prompts at `positions`."""
+
+    def _admit(self, groups: Sequence[OpenGroup]) -> list[OpenGroup]:
+        """Which of the groups that came back train now; the others are discarded (and stay counted)."""
+        return [
+            group for group in groups if self.admission.admits(np.array([group.rewards[index] for index in group.usable]))
+        ]
+
+    def _own_state(self) -> dict[str, Any]:
+        """The method's own state."""
+        return {}
+
+    def _load_own_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `_own_state` gave."""
+
+    # The books --------------------------------------------------------------------------------------------------
+
+    def _advance(self, step: int) -> None:
+        if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < max(self._step, 0):
+            raise ValueError(f"plan({step!r}): steps are whole numbers that do not go back; the current is {self._step}")
+        if step > self._step:
+            self._step, self._round, self._admitted, self._now = int(step), 0, [], {}
+            # A trainer that never asks what to train on must not make the books grow.
+            unclaimed = [group for group in self._open.values() if 0 <= group.completed < step - 1]
+            self._settle([group for group in unclaimed if not group.settled], set())
+        self.belief.grow(len(self.pool))
+
+    def _open_groups(self, draft: Draft) -> list[PlannedGroup]:
+        positions = np.asarray(draft.positions, dtype=np.int64)
+        if len(np.unique(positions)) < len(positions):
+            raise ValueError(f"method {self.name!r} drafted the same prompt twice in one plan")
+        context = self.context.context_length(self._step, self._now)
+        self._now["context_length"] = float(context or 0)
+        last_seen = self.belief.last_seen(positions)
+        ages = self._step - last_seen[last_seen >= 0]
+        self._now["evidence_age"] = float(ages.mean()) if len(ages) else 0.0
+        predicted = self.belief.mean(positions, step=self._step).tolist()
+        ids = self.pool.ids[positions]
+        planned = []
+        for index, (position, count) in enumerate(zip(positions.tolist(), draft.num_rollouts.tolist(), strict=True)):
+            if draft.group_ids is None:
+                group = OpenGroup(self._next_group, position, self._step, draft.reason, predicted[index], count)
+                self._open[self._next_group] = group
+                self._next_group += 1
+            else:
+                group = self._open[draft.group_ids[index]]
+                group.planned += count
+                group.completed = -1
+            planned.append(
+                PlannedGroup(group.group_id, ids[index], count, context, draft.reason, predicted[index])
+            )
+        self._totals["rollouts_planned"] += float(draft.num_rollouts.sum())
+        return planned
+
+    def _screen(self, outcomes: Sequence[GroupOutcome]) -> list[tuple[OpenGroup, GroupOutcome]]:
+        """The outcomes that tell something new, with their groups. Nothing is changed unless all are well-formed."""
+        fresh: list[tuple[OpenGroup, GroupOutcome]] = []
+        pending: dict[int, int] = {}
+        labels: set[tuple[int, int]] = set()
+        duplicates = 0
+        for outcome in outcomes:
+            if not isinstance(outcome, GroupOutcome):
+                raise TypeError(f"observe takes GroupOutcome objects, got {type(outcome).__name__}")
+            group = self._find_group(outcome)
+            if group is None:
+                duplicates += 1
+                continue
+            known = len(group.rewards) + pending.get(group.group_id, 0)
+            size = len(outcome.rewards)
+            label = None if outcome.part is None else (group.group_id, outcome.part)
+            repeated = label is not None and (label in labels or outcome.part in group.parts)
+            if repeated or (known > 0 and known + size > group.planned):
+                duplicates += 1
+                continue
+            if size > group.planned:
+                raise ValueError(f"group {group.group_id} came back with {size} rewards, {group.planned} were planned")
+            if label is not None:
+                labels.add(label)
+            pending[group.group_id] = pending.get(group.group_id, 0) + size
+            fresh.append((group, outcome))
+        self._totals["outcomes_duplicate"] += duplicates
+        return fresh
+
+    def _find_group(self, outcome: GroupOutcome) -> OpenGroup | None:
+        """The open group of an outcome; None if the group is closed, so that the outcome is a repetition."""
+        group_id, prompt_id = outcome.group_id, outcome.prompt_id
+        if isinstance(group_id, bool) or not isinstance(group_id, int | np.integer):
+            raise ValueError(f"unknown group id {group_id!r}: group ids are the whole numbers a plan gave out")
+        if not 0 <= group_id < self._next_group:
+            raise ValueError(f"unknown group id {group_id}: plans so far gave out 0 to {self._next_group - 1}")
+        group = self._open.get(int(group_id))
+        if group is None:
+            if prompt_id not in self.pool:
+                raise ValueError(f"unknown prompt id {prompt_id!r} in the outcome of group {group_id}")
+            return None
+        if self.pool.ids[group.position] != prompt_id:
+            expected = self.pool.ids[group.position]
+            raise ValueError(f"group {group_id} is of prompt {expected!r}, its outcome says {prompt_id!r}")
+        return group
+
+    def _record(self, group: OpenGroup, outcome: GroupOutcome) -> list[float]:
+        """Write an outcome into its group and the counters; return the rewards that the belief may use."""
+        totals, now = self._totals, self._now
+        size = len(outcome.rewards)
+        errored = outcome.errored or (False,) * size
+        truncated = outcome.truncated or (False,) * size
+        group.rewards.extend(
+            math.nan if error else reward for error, reward in zip(errored, outcome.rewards, strict=True)
+        )
+        if outcome.part is not None:
+            group.parts.append(outcome.part)
+        if len(group.rewards) >= group.planned:
+            group.completed = self._step
+            if group.settled:
+                del self._open[group.group_id]
+        totals["outcomes"] += 1
+        totals["outcomes_partial"] += size < group.planned and len(group.rewards) < group.planned
+        totals["outcomes_late"] += group.step < self._step
+        totals["rollouts_errored"] += sum(errored)
+        totals["rollouts_truncated"] += sum(truncated)
+        totals["rollouts_pilot"] += size if group.reason == "pilot" else 0
+        if group.settled:
+            totals["rollouts_discarded"] += size
+        version = group.step if outcome.policy_version is None else outcome.policy_version
+        now["lag"] = now.get("lag", 0.0) + (self._step - version)
+        now["lag_count"] = now.get("lag_count", 0.0) + 1
+        hidden = truncated if self._truncated == "exclude" else (False,) * size
+        return [
+            reward
+            for reward, error, hide in zip(outcome.rewards, errored, hidden, strict=True)
+            if not error and not hide
+        ]
+
+    def _spend(self, positions: NDArray[np.int64], rollouts: NDArray[np.int64], tokens: NDArray[np.int64]) -> None:
+        unique, index = np.unique(positions, return_inverse=True)
+        before = self.belief.num_rollouts(unique).astype(np.float64)
+        added = np.bincount(index, weights=rollouts)
+        totals = self._totals
+        totals["_rollout_squares"] += float(((before + added) ** 2 - before**2).sum())
+        totals["rollouts"] += float(rollouts.sum())
+        totals["response_tokens"] += float(tokens.sum())
+        if self.pool.prompt_tokens is not None:
+            totals["prompt_tokens"] += float((self.pool.prompt_tokens[positions].astype(np.int64) * rollouts).sum())
+        totals["prompts_seen"] += float((before == 0).sum())
+        self.belief.count(positions, rollouts, tokens, step=self._step)
+
+    def _calibrate(self, predicted: Sequence[float], sizes: NDArray[np.int64], rewards: NDArray[np.float64]) -> None:
+        """Compare what was believed when a group was planned with what came back."""
+        mean = np.repeat(np.array(predicted), sizes)
+        bins = np.minimum((mean * _BINS).astype(np.int64), _BINS - 1)
+        passes = self.belief.passes(rewards)
+        for row, values in enumerate((np.ones(len(mean)), mean, passes)):
+            self._calibration[row] += np.bincount(bins, weights=values, minlength=_BINS)
+        self._now["passes"] = self._now.get("passes", 0.0) + float(passes.sum())
+        self._now["rollouts_back"] = self._now.get("rollouts_back", 0.0) + len(passes)
+
+    def _settle(self, groups: Sequence[OpenGroup], admitted: set[int]) -> None:
+        totals, now = self._totals, self._now
+        for group in groups:
+            rewards = np.array([group.rewards[index] for index in group.usable])
+            group.settled = True
+            trained = group.group_id in admitted
+            totals["rollouts_trained"] += len(rewards) if trained else 0
+            totals["rollouts_discarded"] += len(group.rewards) - (len(rewards) if trained else 0)
+            totals["groups"] += 1
+            totals["groups_trained"] += trained
+            now["groups"] = now.get("groups", 0.0) + 1
+            if has_signal(rewards):
+                totals["groups_with_signal"] += 1
+                now["with_signal"] = now.get("with_signal", 0.0) + 1
+            elif len(rewards):
+                passed = self.belief.passes(rewards).mean() >= 0.5
+                totals["groups_all_pass" if passed else "groups_all_fail"] += 1
+            if len(group.rewards) >= group.planned:
+                del self._open[group.group_id]
+
+    def _check_state(self, state: Mapping[str, Any]) -> None:
+        known = set(Curriculum.state_dict(self))
+        if not isinstance(state, Mapping) or set(state) != known:
+            given = sorted(state) if isinstance(state, Mapping) else type(state).__name__
+            raise ValueError(f"this is no state of a curriculum: expected the keys {sorted(known)}, got {given}")
+        if state["schema"] != SCHEMA:
+            raise ValueError(f"state of schema {state['schema']}, this version of didact reads schema {SCHEMA}")
+        if state["method"] != self.name:
+            raise ValueError(f"state of method {state['method']!r}, this curriculum is {self.name!r}")
+        for name in sorted(set(state["options"]) | set(self.options)):
+            saved, mine = state["options"].get(name, "unset"), self.options.get(name, "unset")
+            if saved != mine:
+                raise ValueError(f"state made with {name}={saved!r}, this curriculum has {name}={mine!r}")
+        size = state["pool"]["size"]
+        if size > len(self.pool) or self.pool.fingerprint(size) != state["pool"]["fingerprint"]:
+            raise ValueError(
+                f"state of another pool: it knew {size} prompts, and the first {min(size, len(self.pool))} of this pool's "
+                f"{len(self.pool)} are not the same; load it with the prompts it was made with, in the same order"
+            )
+
+
+_TOTALS = (
+    "rollouts",
+    "rollouts_planned",
+    "rollouts_trained",
+    "rollouts_discarded",
+    "rollouts_pilot",
+    "rollouts_errored",
+    "rollouts_truncated",
+    "response_tokens",
+    "prompt_tokens",
+    "groups",
+    "groups_trained",
+    "groups_with_signal",
+    "groups_all_pass",
+    "groups_all_fail",
+    "outcomes",
+    "outcomes_late",
+    "outcomes_partial",
+    "outcomes_duplicate",
+    "prompts_seen",
+    "_rollout_squares",
+)
+
+
+class Selection(Protocol):
+    """Which prompts: distinct positions, from a snapshot of the belief."""
+
+    def choose(self, pass_rates: PassRates, num_prompts: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """At most `num_prompts` distinct positions."""
+
+
+class Allocation(Protocol):
+    """How many rollouts for each chosen prompt."""
+
+    def split(self, pass_rates: PassRates, num_rollouts: int) -> NDArray[np.int64]:
+        """One whole number per row of `pass_rates`, adding up to `num_rollouts`."""
+
+
+@dataclass(frozen=True)
+class EqualGroups:
+    """The same number of rollouts for every prompt, up to the one left over."""
+
+    def split(self, pass_rates: PassRates, num_rollouts: int) -> NDArray[np.int64]:
+        return largest_remainder(np.ones(len(pass_rates)), num_rollouts)
+
+
+class StagedCurriculum(Curriculum):
+    """One round a step: select, allocate, set the context length. A new method is often one Selection and this.
+
+    It passes over the whole pool at each step; a method for very large pools drafts from its own structure instead.
+    """
+
+    name = "staged"
+
+    def __init__(
+        self, pool: PromptPool, *, selection: Selection, allocation: Allocation | None = None, **common: Any
+    ) -> None:
+        self.selection = selection
+        self.allocation = allocation or EqualGroups()
+        options = {"selection": repr(selection), "allocation": repr(self.allocation), **common.pop("options", {})}
+        super().__init__(pool, options=options, **common)
+        self.uneven = not isinstance(self.allocation, EqualGroups) or self.rollouts_per_step % self.prompts_per_step > 0
+
+    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
+        if round > 0:
+            return None
+        pass_rates = self.pass_rates()
+        positions = np.asarray(self.selection.choose(pass_rates, min(self.prompts_per_step, len(self.pool)), rng))
+        return Draft(positions, self.allocation.split(pass_rates.take(positions), self.rollouts_per_step))
+
+
+def _split(values: Any, sizes: Any) -> list[Any]:
+    return np.split(np.asarray(values), np.cumsum(np.asarray(sizes, dtype=np.int64))[:-1]) if len(sizes) else []

@@ -1,0 +1,59 @@
+"""Published methods, one file each, with their published numbers as defaults."""
+
+import difflib
+import inspect
+from typing import Any
+
+from didact.curriculum import Curriculum
+from didact.methods.cures import CurES
+from didact.methods.dapo import DAPO
+from didact.methods.uniform import Uniform
+from didact.prompts import PromptPool
+
+METHODS: dict[str, type[Curriculum]] = {
+    "uniform": Uniform,
+    "dapo": DAPO,
+    "cures": CurES,
+}
+
+#: What `didact methods` prints: one line and the paper.
+ABOUT: dict[str, tuple[str, str]] = {
+    "uniform": ("every prompt equally often, in shuffled passes, equal groups", "-"),
+    "dapo": ("redraw until enough groups have signal; what is discarded stays counted", "arXiv:2503.14476"),
+    "cures": ("pilot, then sample by sqrt(p(1-p)) and allocate rollouts by variance", "arXiv:2510.01037"),
+}
+
+
+def make(method: str, pool: PromptPool, **options: Any) -> Curriculum:
+    """Build a curriculum by name: `make("cures", pool, prompts_per_step=64, rollouts_per_step=512, seed=0)`.
+
+    Raises:
+        ValueError: an unknown method, or an option out of range.
+        TypeError: an unknown or missing option, naming the nearest.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}{_nearest(method, METHODS)}; methods: {', '.join(METHODS)}")
+    known = method_options(method)
+    for name in options:
+        if name not in known:
+            hint = _nearest(name, known)
+            raise TypeError(f"unknown option {name!r} for method {method!r}{hint}; options: {', '.join(sorted(known))}")
+    for name in ("prompts_per_step", "rollouts_per_step"):
+        if name not in options:
+            raise TypeError(f"method {method!r} needs the option {name!r}")
+    return METHODS[method](pool, **options)
+
+
+def method_options(method: str) -> dict[str, inspect.Parameter]:
+    """The options of a method by name, its own first."""
+    parameters: dict[str, inspect.Parameter] = {}
+    for owner in (METHODS[method], Curriculum):
+        for name, parameter in inspect.signature(owner.__init__).parameters.items():
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name != "options":
+                parameters.setdefault(name, parameter)
+    return parameters
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

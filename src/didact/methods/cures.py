@@ -1,0 +1,374 @@
+"""CurES: sample prompts by how much there is to gain, and give each the rollouts its variance deserves.
+
+Chen et al., "CurES: From Gradient Analysis to Efficient Curriculum Learning for Reasoning LLMs", arXiv:2510.01037.
+
+    distribution   rho(x) ~ exp( sqrt(p(1-p)) / temperature )                                          eq. 14
+    allocation     n_i = N sigma_i / sum_j sigma_j,   sigma_i^2 = trace of the covariance of A g       eqs. 17-21
+    posterior      alpha += passes, beta += failures; p = alpha / (alpha + beta)                       eq. 23
+
+In iterations: a disjoint subset of the pool, a pilot of `pilot_rollouts` for each of its prompts, then
+`steps_per_iteration` steps that draw from rho, allocate, and update the posterior; then everything is forgotten and the
+next subset begins. Pilot rollouts are counted like all others, and train only if asked to.
+
+Where this departs from the paper: batches are drawn without replacement (as in the released code; `with_replacement`
+gives the paper's draw, a prompt drawn k times having k shares of the allocation); the posterior mean, never exactly 0 or 1,
+is used in sigma as in rho; integers come from largest remainders with at least `min_rollouts`, where the paper says
+nothing. The paper prints no temperature; 0.1 prefers p = 1/2 to p = 1/6 by a factor of 3.6.
+
+`as_released=True` does what the published repository (ZexuSun/CurES) does instead, which differs much: see `_Released`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from didact.allocation import largest_remainder
+from didact.curriculum import Curriculum, Draft, OpenGroup
+from didact.outcomes import GroupOutcome
+from didact.prompts import PromptPool
+from didact.selection import ShuffledPasses, draw
+from didact.weight_tree import WeightTree
+
+Floats = NDArray[np.float64]
+Positions = NDArray[np.int64]
+_VARIANTS = {"rloo": "prompt", "grpo": "prompt", "reinforce_pp": "prompt"}
+
+
+def sampling_distribution(pass_rate: ArrayLike, temperature: float = 0.1) -> Floats:
+    """Probabilities rho over prompts with the given pass rates, shape (n,): exp(sqrt(p(1-p)) / temperature), eq. 14.
+
+    Raises:
+        ValueError: a pass rate outside [0, 1], or a temperature that is not positive.
+    """
+    weights = _weights(pass_rate, temperature)
+    return weights / weights.sum()
+
+
+def allocation_scale(pass_rate: ArrayLike, gradient_moments: ArrayLike | None = None) -> Floats:
+    """sigma of eq. 21, shape (n,): the spread of advantage times gradient for one rollout of each prompt.
+
+        sigma^2 = p q^2 E[|g|^2 | r=1] + p^2 q E[|g|^2 | r=0] - p^2 q^2 |E[g|r=1] - E[g|r=0]|^2
+
+    Args:
+        pass_rate: p, shape (n,).
+        gradient_moments: the three expectations in this order, shape (n, 3), see `gradient_moments`. Without them, or
+            where they are nan, gradients count as equally long and sigma = sqrt(p q).
+    """
+    p = np.asarray(pass_rate, dtype=np.float64)
+    plain = np.sqrt(p * (1 - p))
+    if gradient_moments is None:
+        return plain
+    moments = np.asarray(gradient_moments, dtype=np.float64)
+    known = np.isfinite(moments).all(axis=1)
+    passed, failed, apart = np.nan_to_num(moments).T
+    variance = p * (1 - p) ** 2 * passed + p**2 * (1 - p) * failed - (p * (1 - p)) ** 2 * apart
+    sigma = np.sqrt(np.maximum(variance, 0.0))
+    # Prompts without moments take the typical gradient length of the others, so that both kinds share one scale.
+    typical = np.median(sigma[known] / np.maximum(plain[known], 1e-12)) if known.any() else 1.0
+    return np.where(known, sigma, plain * typical)
+
+
+def gradient_moments(gram: ArrayLike, passed: ArrayLike) -> Floats:
+    """The three expectations of `allocation_scale` from rollouts of one prompt, shape (3,).
+
+    Args:
+        gram: inner products of the rollouts' gradients of the sequence log-probability, shape (n, n). It holds all that
+            the full gradient vectors contribute (their norms and the distance of their means).
+        passed: which rollouts passed, shape (n,).
+
+    With no rollout of one kind, its squared norm is taken from the other kind and the distance is 0.
+    """
+    gram, passed = np.asarray(gram, dtype=np.float64), np.asarray(passed, dtype=bool)
+    if gram.shape != (len(passed), len(passed)):
+        raise ValueError(f"a Gram matrix of shape {gram.shape} does not fit {len(passed)} rollouts")
+    if len(passed) == 0:
+        return np.full(3, np.nan)
+    norms = np.diag(gram)
+    if passed.all() or not passed.any():
+        return np.array([norms.mean(), norms.mean(), 0.0])
+    signs = np.where(passed, 1 / passed.sum(), -1 / (~passed).sum())
+    return np.array([norms[passed].mean(), norms[~passed].mean(), max(signs @ gram @ signs, 0.0)])
+
+
+class CurES(Curriculum):
+    """CurES as the paper has it.
+
+    Args:
+        temperature: tau of eq. 14.
+        pilot_rollouts: N', rollouts per prompt of a subset before its first step; the paper uses 4.
+        steps_per_iteration: M, steps between pilots; the paper uses 10.
+        subset_size: prompts of an iteration; None gives steps_per_iteration * prompts_per_step, the paper's proportion.
+        train_on_pilot: spread the pilot over steps of its own and train on it, instead of discarding it.
+        reset: forget a subset's evidence when its iteration begins, as in the paper. If false, evidence stays (perhaps
+            with a `discount`), and only prompts with fewer than `pilot_rollouts` remembered are piloted.
+        min_rollouts, max_rollouts: bounds on the rollouts of a drawn prompt.
+        with_replacement: draw batches with replacement.
+        gradient_norms: weight the allocation by gradients; the trainer must then report them for pilot groups, see
+            `observe_gradients`.
+        advantage: "rloo" (default), "grpo" or "reinforce_pp", the estimator the trainer should use, with prompt-mean loss.
+        as_released: see the module's docstring.
+
+    Further options: those of `Curriculum`.
+    """
+
+    name = "cures"
+    uneven = True
+
+    def __init__(
+        self,
+        pool: PromptPool,
+        *,
+        temperature: float = 0.1,
+        pilot_rollouts: int = 4,
+        steps_per_iteration: int = 10,
+        subset_size: int | None = None,
+        train_on_pilot: bool = False,
+        reset: bool = True,
+        min_rollouts: int = 2,
+        max_rollouts: int | None = None,
+        with_replacement: bool = False,
+        gradient_norms: bool = False,
+        advantage: str = "rloo",
+        as_released: bool = False,
+        **common: Any,
+    ) -> None:
+        _check_temperature(temperature)
+        for what, value in {"pilot_rollouts": pilot_rollouts, "steps_per_iteration": steps_per_iteration}.items():
+            if value < 1:
+                raise ValueError(f"{what} must be at least 1, got {value}")
+        if subset_size is not None and subset_size < 1:
+            raise ValueError(f"subset_size must be at least 1, got {subset_size}")
+        if advantage not in _VARIANTS:
+            raise ValueError(f"advantage must be one of {', '.join(_VARIANTS)}, got {advantage!r}")
+        options = {
+            "temperature": temperature,
+            "pilot_rollouts": pilot_rollouts,
+            "steps_per_iteration": steps_per_iteration,
+            "subset_size": subset_size,
+            "train_on_pilot": train_on_pilot,
+            "reset": reset,
+            "min_rollouts": min_rollouts,
+            "max_rollouts": max_rollouts,
+            "with_replacement": with_replacement,
+            "gradient_norms": gradient_norms,
+            "advantage": advantage,
+            "as_released": as_released,
+        }
+        super().__init__(pool, options=options, **common)
+        if pilot_rollouts > self.rollouts_per_step:
+            raise ValueError(f"pilot_rollouts={pilot_rollouts} exceeds rollouts_per_step={self.rollouts_per_step}")
+        if not 1 <= min_rollouts * min(self.prompts_per_step, len(pool)) <= self.rollouts_per_step:
+            raise ValueError(
+                f"min_rollouts={min_rollouts} for {self.prompts_per_step} prompts does not fit "
+                f"rollouts_per_step={self.rollouts_per_step}"
+            )
+        if max_rollouts is not None and max_rollouts * self.prompts_per_step < self.rollouts_per_step:
+            raise ValueError(
+                f"max_rollouts={max_rollouts} for {self.prompts_per_step} prompts cannot use up "
+                f"rollouts_per_step={self.rollouts_per_step}"
+            )
+        self.advantage = advantage  # type: ignore[assignment]
+        self._subset_size = subset_size or steps_per_iteration * self.prompts_per_step
+        self._passes = ShuffledPasses(self.seed)
+        self._tree = WeightTree(len(pool))
+        self._moments: dict[int, list[float]] = {}
+        self._subset: Positions = np.zeros(0, dtype=np.int64)
+        self._pending: Positions = np.zeros(0, dtype=np.int64)  # prompts of the subset still without a pilot
+        self._steps_done = 0
+        self._began = False  # whether any iteration has
+        self._drawn = -1  # the step that already has its training plan
+        self._released = _Released(pilot_rollouts) if as_released else None
+        if self._released:
+            self.advantage, self.loss_weighting = "grpo", "token"
+
+    @property
+    def wants_gradients(self) -> bool:
+        """Whether the trainer should call `observe_gradients` for groups planned with reason "pilot"."""
+        return bool(self.options["gradient_norms"])
+
+    def observe_gradients(self, prompt_id: str, gram: ArrayLike, passed: ArrayLike) -> None:
+        """Tell how the gradients of a prompt's rollouts relate; arguments as in `gradient_moments`."""
+        position = int(self.pool.positions([prompt_id])[0])
+        self._moments[position] = [float(moment) for moment in gradient_moments(gram, passed)]
+
+    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
+        if self._drawn == step:
+            return None
+        if not self._began or self._steps_done >= self.options["steps_per_iteration"]:
+            self._begin_iteration(step)
+        if len(self._pending):
+            return self._draft_pilot(step)
+        self._drawn = step
+        self._steps_done += 1
+        if self._released:
+            return self._released.draft(self, self._subset, rng)
+        return self._draft_batch(step, rng)
+
+    def _begin_iteration(self, step: int) -> None:
+        if len(self._tree) < len(self.pool):
+            self._tree = WeightTree(len(self.pool))
+        else:
+            self._tree.set(np.unique(self._subset), 0.0)
+        self._subset = np.sort(self._passes.take(self._subset_size, len(self.pool)))
+        self._began, self._steps_done = True, 0
+        self._pending = self._subset
+        if self.options["reset"]:
+            self.belief.reset(self._subset)
+            self._moments = {}
+        else:
+            known = self.belief.evidence(self._subset, step=step) >= self.options["pilot_rollouts"]
+            self._pending = self._subset[~known]
+        self._weigh(self._subset, step)
+
+    def _draft_pilot(self, step: int) -> Draft:
+        """As many pilots as fit the budget; with `train_on_pilot` they are the step's batch."""
+        rollouts = self.options["pilot_rollouts"]
+        batch, self._pending = np.split(self._pending, [max(self.rollouts_per_step // rollouts, 1)])
+        if self.options["train_on_pilot"]:
+            self._drawn = step
+        return Draft(batch, np.full(len(batch), rollouts, dtype=np.int64), reason="pilot")
+
+    def _draft_batch(self, step: int, rng: np.random.Generator) -> Draft:
+        num = min(self.prompts_per_step, len(self._subset))
+        if self.belief.discount < 1 or self.belief.window is not None:
+            self._weigh(self._subset, step)  # forgetting moves every weight, not only those observed
+        if self.options["with_replacement"]:
+            weights = self._tree.weights[self._subset]
+            drawn = rng.choice(len(weights), size=num, p=weights / weights.sum())
+            chosen, times = np.unique(drawn, return_counts=True)
+            positions = self._subset[chosen]
+        else:
+            positions = self._tree.draw(num, rng)
+            times = np.ones(len(positions))
+        moments = None
+        if self.wants_gradients:
+            moments = np.array([self._moments.get(int(position), [np.nan] * 3) for position in positions])
+        sigma = allocation_scale(self.belief.mean(positions, step=step), moments)
+        low, high = self.options["min_rollouts"], self.options["max_rollouts"]
+        if high is not None:
+            high = max(high, -(-self.rollouts_per_step // len(positions)))  # a small pool still uses its budget
+        return Draft(positions, largest_remainder(times * sigma, self.rollouts_per_step, low, high))
+
+    def _weigh(self, positions: Positions, step: int) -> None:
+        self._tree.set(positions, _weights(self.belief.mean(positions, step=step), self.options["temperature"]))
+
+    def _observed(self, positions: Positions, fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
+        if self._released:
+            self._released.observe(self, fresh)
+            return
+        touched = np.unique(positions)
+        index = np.searchsorted(self._subset, touched)
+        inside = touched[self._subset[np.minimum(index, len(self._subset) - 1)] == touched]
+        self._weigh(inside, self._step)
+
+    def _admit(self, groups: Sequence[OpenGroup]) -> list[OpenGroup]:
+        if not self.options["train_on_pilot"]:
+            groups = [group for group in groups if group.reason != "pilot"]
+        return super()._admit(groups)
+
+    def _own_state(self) -> dict[str, Any]:
+        return {
+            "passes": self._passes.state_dict(),
+            "subset": self._subset,
+            "pending": self._pending,
+            "weights": self._tree.weights[self._subset],
+            "moments": {str(position): list(moments) for position, moments in self._moments.items()},
+            "steps_done": self._steps_done,
+            "began": self._began,
+            "drawn": self._drawn,
+            "released": self._released.state_dict() if self._released else None,
+        }
+
+    def _load_own_state(self, state: Mapping[str, Any]) -> None:
+        self._passes.load_state_dict(state["passes"])
+        self._subset = np.asarray(state["subset"], dtype=np.int64)
+        self._pending = np.asarray(state["pending"], dtype=np.int64)
+        self._tree = WeightTree(len(self.pool))
+        self._tree.set(self._subset, np.asarray(state["weights"], dtype=np.float64))
+        self._moments = {int(position): list(moments) for position, moments in state["moments"].items()}
+        self._steps_done, self._began, self._drawn = state["steps_done"], state["began"], state["drawn"]
+        if self._released:
+            self._released.load_state_dict(state["released"])
+
+
+class _Released:
+    """What the released code does (ZexuSun/CurES, commit of October 2025), with its constants.
+
+    * The temperature is (a + 1) / 0.01 for a prompt with a passes in the pilot, so that sampling is uniform to within 0.3%.
+    * Sample sizes come once, from the raw pilot rate a / N': each of 8 shards of the subset spreads the budget of a whole
+      batch over its prompts in proportion to sqrt(p(1-p)), rounds half to even, and drops what gets 0 (all prompts at 0/4 and
+      4/4). Each unit then stands for 4 rollouts. So a step takes several times `rollouts_per_step`.
+    * A batch is topped up to a multiple of 8 by adding 1 from the largest on, and is skipped when it is empty.
+    * Nothing is updated between pilots; pilot rollouts never train; GRPO advantages, token-mean loss.
+    """
+
+    NUM_GPUS = 8
+    ROLLOUTS_PER_COPY = 4
+
+    def __init__(self, pilot_rollouts: int) -> None:
+        self._pilot_rollouts = pilot_rollouts
+        self._accepted: dict[int, int] = {}
+
+    def observe(self, curriculum: Curriculum, fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
+        for group, outcome in fresh:
+            if group.reason == "pilot":
+                accepted = sum(1 for reward in outcome.rewards if reward > 0.5)
+                self._accepted[group.position] = accepted
+
+    def draft(self, curriculum: Curriculum, subset: Positions, rng: np.random.Generator) -> Draft | None:
+        accepted = np.array([self._accepted.get(int(position), 0) for position in subset])
+        copies = self.copies(accepted, self._pilot_rollouts, curriculum.rollouts_per_step)
+        weights = self.distribution(accepted, self._pilot_rollouts)
+        kept = copies > 0
+        if not kept.any():
+            return None
+        chosen = draw(np.where(kept, weights, 0.0), curriculum.prompts_per_step, rng)
+        return Draft(subset[chosen], align(copies[chosen], self.NUM_GPUS) * self.ROLLOUTS_PER_COPY)
+
+    @staticmethod
+    def distribution(accepted: NDArray[np.int64], pilot_rollouts: int) -> Floats:
+        """Sampling probabilities by pilot passes."""
+        mean = (accepted + 1) / (pilot_rollouts + 2)
+        weights = np.exp(np.sqrt(mean * (1 - mean)) / ((accepted + 1) / 0.01))
+        return weights / weights.sum()
+
+    @classmethod
+    def copies(cls, accepted: NDArray[np.int64], pilot_rollouts: int, budget: int) -> NDArray[np.int64]:
+        """Sample sizes in copies, shard by shard."""
+        rate = accepted / pilot_rollouts
+        sigma = np.sqrt(rate * (1 - rate))
+        shards = np.array_split(sigma, min(cls.NUM_GPUS, len(sigma)))
+        sizes = [np.round(shard * budget / shard.sum()) if shard.sum() > 0 else np.zeros(len(shard)) for shard in shards]
+        return np.concatenate(sizes).astype(np.int64)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"accepted": {str(position): count for position, count in self._accepted.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._accepted = {int(position): int(count) for position, count in state["accepted"].items()}
+
+
+def align(sizes: NDArray[np.int64], multiple: int) -> NDArray[np.int64]:
+    """Raise the sum to a multiple by adding 1 to one size after the other, largest first."""
+    missing = -int(sizes.sum()) % multiple
+    order = np.argsort(-sizes, kind="stable")
+    sizes = sizes.copy()
+    for index in range(missing):
+        sizes[order[index % len(order)]] += 1
+    return sizes
+
+
+def _weights(pass_rate: ArrayLike, temperature: float) -> Floats:
+    _check_temperature(temperature)
+    p = np.asarray(pass_rate, dtype=np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("pass rates must be in [0, 1]")
+    # Relative to the largest possible value, and never 0: tiny temperatures neither overflow nor lose prompts.
+    return np.maximum(np.exp((np.sqrt(p * (1 - p)) - 0.5) / temperature), 1e-290)
+
+
+def _check_temperature(temperature: float) -> None:
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")

@@ -1,0 +1,157 @@
+"""The prompt pool: unique string ids and what is known about each prompt before any rollout.
+
+Inside the engine a prompt is its position in the pool; everything stored, logged or exchanged uses the id.
+The pool holds no prompt text: that stays with the trainer's data set.
+"""
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class PromptPool:
+    """Prompts by unique id, with optional columns of the same length.
+
+    Args:
+        ids: unique, non-empty strings.
+        source: a label per prompt, for example the data set it came from.
+        difficulty: a number per prompt that describes the problem (digits, depth, level), not a pass rate.
+        prompt_tokens: prompt length in tokens.
+        features: array of shape (num_prompts, num_features).
+
+    Raises:
+        ValueError: no ids, a duplicate or empty id, or a column of another length.
+        TypeError: an id that is not a string.
+    """
+
+    def __init__(
+        self,
+        ids: Iterable[str],
+        source: Sequence[str] | None = None,
+        difficulty: ArrayLike | None = None,
+        prompt_tokens: ArrayLike | None = None,
+        features: ArrayLike | None = None,
+    ) -> None:
+        self._ids: NDArray[np.object_] = np.empty(0, dtype=object)
+        self._hashes: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._order: NDArray[np.int32] = np.empty(0, dtype=np.int32)
+        self._fingerprints: dict[int, str] = {}
+        self._columns: dict[str, NDArray[np.generic]] = {}
+        ids = _as_ids(ids)
+        if len(ids) == 0:
+            raise ValueError("an empty pool: PromptPool needs at least one prompt id")
+        columns = {"source": source, "difficulty": difficulty, "prompt_tokens": prompt_tokens, "features": features}
+        self._append(ids, {name: column for name, column in columns.items() if column is not None})
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __contains__(self, prompt_id: object) -> bool:
+        return isinstance(prompt_id, str) and self._find(prompt_id) >= 0
+
+    def __repr__(self) -> str:
+        return f"PromptPool({len(self)} prompts, columns: {', '.join(self._columns) or 'none'})"
+
+    @property
+    def ids(self) -> NDArray[np.object_]:
+        """All ids, in order of position; read-only."""
+        return self._ids
+
+    @property
+    def source(self) -> NDArray[np.generic] | None:
+        return self._columns.get("source")
+
+    @property
+    def difficulty(self) -> NDArray[np.generic] | None:
+        return self._columns.get("difficulty")
+
+    @property
+    def prompt_tokens(self) -> NDArray[np.generic] | None:
+        return self._columns.get("prompt_tokens")
+
+    @property
+    def features(self) -> NDArray[np.generic] | None:
+        return self._columns.get("features")
+
+    def extend(self, ids: Iterable[str], **columns: ArrayLike) -> None:
+        """Add prompts during a run; they get the next positions. The columns must be those the pool was built with."""
+        ids = _as_ids(ids)
+        if set(columns) != set(self._columns):
+            raise ValueError(f"extend was given columns {sorted(columns)}, the pool has {sorted(self._columns)}")
+        if len(ids):
+            self._append(ids, columns)
+
+    def positions(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Positions of the given ids, shape (len(ids),). Raises ValueError for an id that is not in the pool."""
+        found = np.fromiter((self._find(prompt_id) for prompt_id in ids), dtype=np.int64, count=len(ids))
+        if (found < 0).any():
+            unknown = ids[int(np.argmax(found < 0))]
+            raise ValueError(f"unknown prompt id {unknown!r}: it is not among the {len(self)} prompts of the pool")
+        return found
+
+    def fingerprint(self, size: int | None = None) -> str:
+        """A hash of the first `size` ids in order (default: all), which says whether a checkpoint fits this pool."""
+        size = len(self) if size is None else size
+        if size not in self._fingerprints:
+            digest = blake2b(digest_size=16)
+            for start in range(0, size, 65536):
+                digest.update("\x00".join([*self._ids[start : min(start + 65536, size)], ""]).encode())
+            self._fingerprints[size] = digest.hexdigest()
+        return self._fingerprints[size]
+
+    def _append(self, ids: NDArray[np.object_], columns: dict[str, object]) -> None:
+        prepared = {name: _as_column(name, column, len(ids)) for name, column in columns.items()}
+        merged = np.concatenate([self._ids, ids])
+        # A sorted array of 64-bit hashes costs 12 bytes a prompt where a dict of positions costs about 75.
+        hashes = np.fromiter(map(hash, merged), dtype=np.int64, count=len(merged))
+        order = np.argsort(hashes, kind="stable").astype(np.int32 if len(merged) < 2**31 else np.int64)
+        ordered = hashes[order]
+        for index in np.flatnonzero(ordered[1:] == ordered[:-1]):
+            same = merged[order[ordered == ordered[index]]]
+            if len(set(same)) < len(same):
+                raise ValueError(f"duplicate prompt id {merged[order[index]]!r}: ids must be unique")
+        self._ids, self._hashes, self._order = merged, ordered, order
+        self._ids.flags.writeable = False
+        for name, column in prepared.items():
+            old = self._columns.get(name)
+            self._columns[name] = column if old is None else np.concatenate([old, column])
+            self._columns[name].flags.writeable = False
+
+    def _find(self, prompt_id: str) -> int:
+        value = hash(prompt_id)
+        index = int(np.searchsorted(self._hashes, value))
+        while index < len(self._hashes) and self._hashes[index] == value:
+            position = int(self._order[index])
+            if self._ids[position] == prompt_id:
+                return position
+            index += 1
+        return -1
+
+
+def _as_ids(ids: Iterable[str]) -> NDArray[np.object_]:
+    if isinstance(ids, str):
+        raise TypeError(f"ids must be a sequence of strings, not the single string {ids!r}")
+    listed = list(ids)
+    for prompt_id in listed:
+        if not isinstance(prompt_id, str):
+            kind = type(prompt_id).__name__
+            raise TypeError(f"prompt ids must be str, got {prompt_id!r} ({kind}); convert them with str()")
+        if not prompt_id:
+            raise ValueError("an empty string is no prompt id")
+    array = np.empty(len(listed), dtype=object)
+    array[:] = listed
+    return array
+
+
+def _as_column(name: str, column: object, size: int) -> NDArray[np.generic]:
+    if name == "source":
+        array = np.asarray(list(column), dtype=object)  # type: ignore[call-overload]
+    elif name == "prompt_tokens":
+        array = np.array(column, dtype=np.int32)
+    else:
+        array = np.array(column, dtype=np.float32)
+    if len(array) != size:
+        raise ValueError(f"column {name!r} has {len(array)} rows for {size} prompts")
+    return array
