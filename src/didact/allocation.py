@@ -37,7 +37,7 @@ def largest_remainder(
         raise ValueError(
             f"cannot split {total} over {len(shares)} prompts: their bounds allow {low.sum()} to {high.sum()}"
         )
-    quota = _water_fill(shares, total, low, high)
+    quota = _water_fill(shares / (shares.max() or 1.0), total, low, high)  # so that extreme shares cannot overflow
     parts = np.floor(quota + 1e-9).astype(np.int64)
     # Rounding to nine places makes ties of equal shares real ties, so that they go by index on every machine.
     remainder = np.round(np.where(parts < high, quota - parts, -1.0), 9)

@@ -21,6 +21,11 @@ class FixedContext:
     def __post_init__(self) -> None:
         _check(self.length)
 
+    @property
+    def longest(self) -> int | None:
+        """The largest length that can come up, for trainers that must reserve room for it."""
+        return self.length
+
     def context_length(self, step: int, metrics: Mapping[str, float]) -> int | None:
         return self.length
 
@@ -43,6 +48,11 @@ class StagedContext:
             if steps < 1:
                 raise ValueError(f"a stage needs at least 1 step, got {steps}")
             _check(length)
+
+    @property
+    def longest(self) -> int | None:
+        """The largest length that can come up."""
+        return max(length for _, length in self.stages)
 
     def context_length(self, step: int, metrics: Mapping[str, float]) -> int | None:
         for steps, length in self.stages:

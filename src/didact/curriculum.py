@@ -111,6 +111,8 @@ class Curriculum(ABC):
         truncated: Literal["exclude", "observe"] = "exclude",
         options: Mapping[str, Any] | None = None,
     ) -> None:
+        if not isinstance(pool, PromptPool):
+            raise TypeError(f"pool must be a PromptPool, got {type(pool).__name__}; write PromptPool(ids)")
         for what, value in {"prompts_per_step": prompts_per_step, "rollouts_per_step": rollouts_per_step}.items():
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise ValueError(f"{what} must be a whole number of at least 1, got {value!r}")
@@ -135,8 +137,8 @@ class Curriculum(ABC):
             "prompts_per_step": self.prompts_per_step,
             "rollouts_per_step": self.rollouts_per_step,
             "seed": self.seed,
-            "context": context if context is None or isinstance(context, int) else repr(context),
-            "admission": None if admission is None else repr(admission),
+            "context": context if context is None or isinstance(context, int) else _describe(context),
+            "admission": None if admission is None else _describe(admission),
             "prior": [float(count) for count in prior],
             "discount": discount,
             "window": window,
@@ -330,6 +332,14 @@ class Curriculum(ABC):
         return [
             group for group in groups if self.admission.admits(np.array([group.rewards[index] for index in group.usable]))
         ]
+
+    def _batch_size(self, min_rollouts: int = 2) -> int:
+        """Prompts of a full batch: a pool that outgrew the budget gets no group smaller than `min_rollouts`."""
+        return min(self.prompts_per_step, len(self.pool), self.rollouts_per_step // min_rollouts)
+
+    def _divides_unevenly(self) -> bool:
+        """Whether equal shares of the budget can differ: a smaller pool shares out the budget of the whole batch."""
+        return self.rollouts_per_step % self.prompts_per_step > 0 or len(self.pool) < self.prompts_per_step
 
     def _own_state(self) -> dict[str, Any]:
         """The method's own state."""
@@ -579,16 +589,24 @@ class StagedCurriculum(Curriculum):
     ) -> None:
         self.selection = selection
         self.allocation = allocation or EqualGroups()
-        options = {"selection": repr(selection), "allocation": repr(self.allocation), **common.pop("options", {})}
+        stages = {"selection": _describe(selection), "allocation": _describe(self.allocation)}
+        options = {**stages, **common.pop("options", {})}
         super().__init__(pool, options=options, **common)
-        self.uneven = not isinstance(self.allocation, EqualGroups) or self.rollouts_per_step % self.prompts_per_step > 0
+        self.uneven = not isinstance(self.allocation, EqualGroups) or self._divides_unevenly()
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
         if round > 0:
             return None
         pass_rates = self.pass_rates()
-        positions = np.asarray(self.selection.choose(pass_rates, min(self.prompts_per_step, len(self.pool)), rng))
+        positions = np.asarray(self.selection.choose(pass_rates, self._batch_size(), rng))
+        if len(positions) == 0:
+            return None
         return Draft(positions, self.allocation.split(pass_rates.take(positions), self.rollouts_per_step))
+
+
+def _describe(stage: object) -> str:
+    """A stage's own repr; the default one holds an address, which no state of another process would match."""
+    return type(stage).__qualname__ if type(stage).__repr__ is object.__repr__ else repr(stage)
 
 
 def _split(values: Any, sizes: Any) -> list[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 def hashed_seed(*parts: object) -> int:
     """A 128-bit seed from any sequence of printable parts; the same in every process and on every machine."""
-    text = "\x1f".join(repr(part) for part in parts)
+    text = "\x1f".join(repr(part.item() if isinstance(part, np.generic) else part) for part in parts)
     return int.from_bytes(blake2b(text.encode(), digest_size=16).digest(), "little")
 
 

@@ -7,6 +7,7 @@ pass; `pass_above` turns any reward into pass or fail. Old evidence can fade (`d
 of steps) or be forgotten at once (`reset`). Nothing is shared between prompts here.
 """
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from didact.pass_rates import PassRates
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
 
-_COUNTS = ("passes", "failures", "reward_sum", "reward_squares")
+_COUNTS = ("passes", "evidence", "reward_sum", "reward_squares")
 _COLUMNS = {name: np.float64 for name in _COUNTS} | {
     "num_rollouts": np.int32,
     "response_tokens": np.int64,
@@ -55,7 +56,7 @@ class BetaBelief:
     ) -> None:
         if not 0 < discount <= 1:
             raise ValueError(f"discount must be in (0, 1], got {discount}")
-        if min(prior) < 0 or sum(prior) <= 0:
+        if not (min(prior) >= 0 and 0 < sum(prior) < math.inf):
             raise ValueError(f"prior must be two pseudo-counts >= 0 with a positive sum, got {prior}")
         if window is not None and window < 1:
             raise ValueError(f"window must be at least 1 step, got {window}")
@@ -99,7 +100,7 @@ class BetaBelief:
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         passed = np.add.reduceat(self.passes(rewards), starts)
         sums = [np.add.reduceat(rewards, starts), np.add.reduceat(rewards**2, starts)]
-        increments = np.stack([passed, sizes - passed, *sums])
+        increments = np.stack([passed, sizes.astype(np.float64), *sums])
         self._forget(step)
         self._fade(positions, step)
         for name, increment in zip(_COUNTS, increments, strict=True):
@@ -128,8 +129,8 @@ class BetaBelief:
 
     def evidence(self, positions: Positions | slice = slice(None), *, step: int = 0) -> Floats:
         """Remembered rollouts per prompt."""
-        alpha, beta = self._posterior(positions, step)
-        return np.maximum(alpha + beta - sum(self.prior), 0.0)
+        self._forget(step)
+        return self._columns["evidence"][positions] * self._scale(positions, step)
 
     def sample(self, rng: np.random.Generator, *, step: int = 0) -> Floats:
         """One draw of every pass rate from its posterior (for Thompson sampling)."""
@@ -146,17 +147,16 @@ class BetaBelief:
         """A snapshot of the whole pool."""
         alpha, beta = self._posterior(slice(None), step)
         total = alpha + beta
-        remembered = np.maximum(total - sum(self.prior), 0.0)
-        scale = self._scale(slice(None), step)
+        remembered = self._columns["evidence"]  # the discount cancels out of the means
         with np.errstate(invalid="ignore", divide="ignore"):
-            reward_mean = self._columns["reward_sum"] * scale / remembered
-            variance = self._columns["reward_squares"] * scale / remembered - reward_mean**2
+            reward_mean = self._columns["reward_sum"] / remembered
+            variance = self._columns["reward_squares"] / remembered - reward_mean**2
         return PassRates(
-            ids=ids.copy(),
+            ids=ids,
             mean=alpha / total,
             std=np.sqrt(alpha * beta / (total**2 * (total + 1))),
             num_rollouts=self._columns["num_rollouts"].astype(np.int64),
-            evidence=remembered,
+            evidence=self.evidence(step=step),
             reward_mean=reward_mean,
             reward_std=np.sqrt(np.maximum(variance, 0.0)),
             response_tokens=self._columns["response_tokens"].copy(),
@@ -199,9 +199,8 @@ class BetaBelief:
     def _posterior(self, positions: Positions | slice, step: int) -> tuple[Floats, Floats]:
         self._forget(step)
         scale = self._scale(positions, step)
-        alpha = self._columns["passes"][positions] * scale + self.prior[0]
-        beta = self._columns["failures"][positions] * scale + self.prior[1]
-        return alpha, beta
+        passes, evidence = self._columns["passes"][positions], self._columns["evidence"][positions]
+        return passes * scale + self.prior[0], (evidence - passes) * scale + self.prior[1]
 
     def _scale(self, positions: Positions | slice, step: int) -> Floats | float:
         if self.discount == 1:
@@ -222,4 +221,8 @@ class BetaBelief:
             _, positions, increments = self._recent.popleft()
             for name, increment in zip(_COUNTS, increments, strict=True):
                 np.subtract.at(self._columns[name], positions, increment)
-                np.maximum.at(self._columns[name], positions, 0.0)  # fractional rewards leave rounding dust
+            # Evidence is a whole number here; fractional rewards leave rounding dust, which must not outlive it.
+            passes, evidence = self._columns["passes"], self._columns["evidence"]
+            passes[positions] = np.clip(passes[positions], 0.0, evidence[positions])
+            for name in _COUNTS:
+                self._columns[name][positions[evidence[positions] == 0]] = 0.0

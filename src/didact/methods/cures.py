@@ -169,6 +169,8 @@ class CurES(Curriculum):
                 f"max_rollouts={max_rollouts} for {self.prompts_per_step} prompts cannot use up "
                 f"rollouts_per_step={self.rollouts_per_step}"
             )
+        if max_rollouts is not None and max_rollouts < min_rollouts:
+            raise ValueError(f"max_rollouts={max_rollouts} is less than min_rollouts={min_rollouts}")
         self.advantage = advantage  # type: ignore[assignment]
         self._subset_size = subset_size or steps_per_iteration * self.prompts_per_step
         self._passes = ShuffledPasses(self.seed)
@@ -231,7 +233,7 @@ class CurES(Curriculum):
         return Draft(batch, np.full(len(batch), rollouts, dtype=np.int64), reason="pilot")
 
     def _draft_batch(self, step: int, rng: np.random.Generator) -> Draft:
-        num = min(self.prompts_per_step, len(self._subset))
+        num = min(self._batch_size(self.options["min_rollouts"]), len(self._subset))
         if self.belief.discount < 1 or self.belief.window is not None:
             self._weigh(self._subset, step)  # forgetting moves every weight, not only those observed
         if self.options["with_replacement"]:
@@ -314,8 +316,7 @@ class _Released:
     def observe(self, curriculum: Curriculum, fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
         for group, outcome in fresh:
             if group.reason == "pilot":
-                accepted = sum(1 for reward in outcome.rewards if reward > 0.5)
-                self._accepted[group.position] = accepted
+                self._accepted[group.position] = sum(reward > 0.5 for reward in group.rewards)  # all parts so far
 
     def draft(self, curriculum: Curriculum, subset: Positions, rng: np.random.Generator) -> Draft | None:
         accepted = np.array([self._accepted.get(int(position), 0) for position in subset])

@@ -46,16 +46,17 @@ class DAPO(Curriculum):
         common = {**common, "admission": common.get("admission") or AdmitWithSignal()}
         super().__init__(pool, options=options, **common)
         self.uneven = self.rollouts_per_step % self.prompts_per_step > 0
-        self._prompts_per_round = prompts_per_round or self.prompts_per_step
+        self._prompts_per_round = prompts_per_round
         self._max_rounds = max_rounds
         self._passes = ShuffledPasses(self.seed)
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
         if round >= self._max_rounds or len(self._admitted) + len(self._kept()) >= self.prompts_per_step:
             return None
-        positions = self._passes.take(self._prompts_per_round, len(self.pool))
-        groups = max(self.prompts_per_step, len(positions))
-        per_group = largest_remainder(np.ones(groups), self.rollouts_per_step * groups // self.prompts_per_step)
+        batch = min(self.prompts_per_step, self.rollouts_per_step // 2)  # a group needs two rollouts to have signal
+        positions = self._passes.take(self._prompts_per_round or batch, len(self.pool))
+        groups = max(batch, len(positions))
+        per_group = largest_remainder(np.ones(groups), self.rollouts_per_step * groups // batch)
         return Draft(positions, per_group[: len(positions)])
 
     def _kept(self) -> list[OpenGroup]:

@@ -18,13 +18,13 @@ class Uniform(Curriculum):
 
     def __init__(self, pool: PromptPool, **common: Any) -> None:
         super().__init__(pool, **common)
-        self.uneven = self.rollouts_per_step % self.prompts_per_step > 0
+        self.uneven = self._divides_unevenly()
         self._passes = ShuffledPasses(self.seed)
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
         if round > 0:
             return None
-        positions = self._passes.take(self.prompts_per_step, len(self.pool))
+        positions = self._passes.take(self._batch_size(), len(self.pool))
         return Draft(positions, largest_remainder(np.ones(len(positions)), self.rollouts_per_step))
 
     def _own_state(self) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""`didact inspect RUN`: the prompts of a run that deserve a look."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+EPILOG = """\b
+Example:
+  didact inspect runs/first --top 5
+  didact inspect runs/first --json | jq '.never_pass.prompts[].prompt_id'
+"""
+
+
+@click.command("inspect", epilog=EPILOG)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Prompts per table.")
+@click.option(
+    "--min-rollouts",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    help="Scored rollouts a prompt needs before it is said to never or always pass.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
+def inspect_command(run: Path, top: int, min_rollouts: int, as_json: bool) -> None:
+    """Show prompts that never pass, always pass, relapse, eat the budget, or fail to be scored.
+
+    RUN is the folder that training wrote.
+    """
+    from didact.report import RunHistory, inspect_prompts
+
+    findings = inspect_prompts(RunHistory.load(run), top=top, min_rollouts=min_rollouts)
+    if as_json:
+        click.echo(json.dumps(findings, allow_nan=False))
+        return
+    _print_tables(findings)
+
+
+Column = tuple[str, Callable[[dict[str, Any]], str]]
+
+
+def _print_tables(findings: dict[str, Any]) -> None:
+    least, relapse = findings["min_rollouts"], findings["relapse"]
+    rollouts: Column = ("rollouts", lambda p: f"{p['rollouts']:,}")
+    passed: Column = ("passed", lambda p: f"{p['passed']:,}")
+    click.echo(f"{findings['prompts_tried']:,} of {findings['prompts']:,} prompts were tried.")
+    _table(
+        f"Never pass: {findings['never_pass']['count']:,}",
+        f"no pass in at least {least} scored rollouts; a broken answer, or a hard prompt",
+        findings["never_pass"]["prompts"],
+        [rollouts, ("truncated", lambda p: f"{p['truncated']:,}"), ("95% below", lambda p: f"{p['bound']:.3f}")],
+    )
+    _table(
+        f"Relapse: {relapse['count']:,}",
+        f"first half of its groups against the second, z >= 3 and a fall of 0.25; {relapse['tested']:,} tested, "
+        f"{relapse['expected_by_chance']:.1f} expected by chance",
+        relapse["prompts"],
+        [
+            rollouts,
+            ("earlier", lambda p: f"{p['earlier']:.2f}"),
+            ("later", lambda p: f"{p['later']:.2f}"),
+            ("z", lambda p: f"{p['z']:.1f}"),
+        ],
+    )
+    _table(
+        f"Always pass: {findings['always_pass']['count']:,}",
+        f"every one of at least {least} scored rollouts passed",
+        findings["always_pass"]["prompts"],
+        [rollouts, ("95% above", lambda p: f"{p['bound']:.3f}")],
+    )
+    _table(
+        "Most rollouts",
+        "share of the whole run",
+        findings["most_rollouts"],
+        [rollouts, passed, ("share", lambda p: f"{p['share']:.1%}")],
+    )
+    _table(
+        "Most response tokens",
+        "share of the whole run",
+        findings["most_tokens"],
+        [("tokens", lambda p: f"{p['tokens']:,}"), rollouts, ("share", lambda p: f"{p['share']:.1%}")],
+    )
+    _table(
+        "Errored most",
+        "verifier failed or rollout aborted; not counted as wrong",
+        findings["most_errored"],
+        [rollouts, ("errored", lambda p: f"{p['errored']:,}")],
+    )
+    _table(
+        "Truncated most",
+        "cut off by the context length",
+        findings["most_truncated"],
+        [rollouts, passed, ("truncated", lambda p: f"{p['truncated']:,}")],
+    )
+
+
+def _table(title: str, about: str, prompts: list[dict[str, Any]], columns: list[Column]) -> None:
+    """Nothing for an empty finding. Prompts go in as Text, which rich does not read as markup."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not prompts:
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, expand=True)
+    table.add_column("prompt", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("answer", max_width=14, no_wrap=True, overflow="ellipsis")
+    for name, _ in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for prompt in prompts:
+        text = prompt["prompt"] or prompt["prompt_id"]
+        table.add_row(Text(text), Text(prompt["answer"]), *(value(prompt) for _, value in columns))
+    console = Console()
+    console.print(Text.assemble("\n", (title, "bold"), (f"\n{about}", "dim")))
+    console.print(table)

@@ -1,0 +1,213 @@
+"""`didact train`: RLVR with a curriculum, through TRL, in a folder that can be resumed and looked at."""
+
+import dataclasses
+import json
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from didact.training.config import TrainConfig, config_from, read_toml
+
+EPILOG = """\b
+Examples:
+  didact train
+  didact train --method uniform --steps 100 --run runs/baseline
+  didact train --config run.toml -o temperature=0.05
+  didact train --model Qwen/Qwen2.5-0.5B-Instruct --task gsm8k --prompts gsm8k_train.parquet \\
+               --eval-prompts gsm8k_test.parquet --max-completion-length 512
+  didact train --resume runs/baseline
+"""
+_TABLES = ("method_options", "trl")
+
+
+def _setting_flags(command: Any) -> Any:
+    """One flag for every plain setting, so that flags and TOML keys cannot drift apart."""
+    hints = {field.name: str(field.type) for field in dataclasses.fields(TrainConfig)}
+    for field in reversed(dataclasses.fields(TrainConfig)):
+        if field.name in _TABLES:
+            continue
+        kind = hints[field.name]
+        base = bool if "bool" in kind else int if "int" in kind else float if "float" in kind else str
+        flag = field.name.replace("_", "-")
+        names = f"--{flag}/--no-{flag}" if base is bool else f"--{flag}"
+        default = "" if field.default is None else f"  [default: {field.default}]"
+        command = click.option(names, field.name, type=None if base is bool else base, default=None, help=default)(command)
+    return command
+
+
+@click.command("train", epilog=EPILOG)
+@click.option("--config", "config_path", type=click.Path(path_type=Path), help="TOML file of settings; flags go before it.")
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder.  [default: runs/TASK-METHOD-NUMBER]")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with an interrupted run (with --steps: further).")
+@click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the method; repeatable.")
+@click.option("--trl", "trl", multiple=True, metavar="KEY=VALUE", help="Field of TRL's GRPOConfig; repeatable.")
+@click.option("--report/--no-report", default=True, help="Write RUN/report.html at the end.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object; progress goes to stderr.")
+@_setting_flags
+def train_command(
+    config_path: Path | None,
+    folder: Path | None,
+    resume: Path | None,
+    options: tuple[str, ...],
+    trl: tuple[str, ...],
+    report: bool,
+    as_json: bool,
+    **flags: Any,
+) -> int:
+    """Train a model with a curriculum.
+
+    Without arguments: builds a small model here, warm-starts it on column arithmetic with a deliberately unreliable teacher,
+    trains it with CurES, evaluates it on held-out prompts and writes a report. No GPU, weights or network needed.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    if resume is not None:
+        refused = [name for name in given if name != "steps"] + [name for name in ("options", "trl") if locals()[name]]
+        if refused or config_path or folder:
+            raise click.UsageError(f"--resume takes a run as it was; only --steps may go with it, not {refused or 'these'}")
+    settings = read_toml(config_path) if config_path else {}
+    settings.update(given)
+    for table, pairs in (("method_options", options), ("trl", trl)):
+        settings[table] = {**settings.get(table, {}), **_pairs(pairs)}
+    config = config_from(settings)
+    folder = resume or folder or _next_folder(config)
+    display = _Terminal(Console(stderr=True))
+    began = time.monotonic()
+    _quieten()
+    from didact.training.run import resume_run, start_run
+
+    with display:
+        if resume is not None:
+            result = resume_run(folder, display, steps=given.get("steps"))
+        else:
+            result = start_run(config, folder, display)
+    page = _write_report(folder) if report else None
+    if as_json:
+        click.echo(json.dumps({**dataclasses.asdict(result), "seconds": time.monotonic() - began, "report": page}))
+    else:
+        _say_how_it_ended(result, page, time.monotonic() - began)
+    return 0 if result.finished else 130
+
+
+def _say_how_it_ended(result: Any, page: str | None, seconds: float) -> None:
+    if result.finished:
+        first, last = result.evaluations[0], result.evaluations[-1]
+        click.echo(
+            f"held-out accuracy {first['pass_rate']:.3f} -> {last['pass_rate']:.3f} after {last['rollouts']:,} rollouts "
+            f"and {last['tokens']:,} response tokens, in {seconds:.0f} s"
+        )
+        click.echo(f"model   {result.folder}/model")
+    else:
+        click.echo(f"interrupted at step {result.steps}; go on with: didact train --resume {result.folder}")
+    if page:
+        click.echo(f"report  {page}")
+
+
+def _write_report(folder: Path) -> str:
+    from didact.report import RunHistory, inspect_prompts, render_page, summarise, write_page
+
+    history = RunHistory.load(folder)
+    return str(write_page(render_page(summarise(history), inspect_prompts(history)), folder / "report.html"))
+
+
+def _pairs(pairs: tuple[str, ...]) -> dict[str, Any]:
+    values = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"{pair!r} is not KEY=VALUE")
+        try:
+            values[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[key] = text  # a bare word is a string
+    return values
+
+
+def _next_folder(config: TrainConfig) -> Path:
+    stem = f"{config.task.replace(':', '-')}-{config.method}"
+    number = 1
+    while (Path("runs") / f"{stem}-{number}").exists():
+        number += 1
+    return Path("runs") / f"{stem}-{number}"
+
+
+def _quieten() -> None:
+    """Keep other libraries' progress bars and notices from breaking ours. Only the command line does this."""
+    import os
+    import warnings
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.simplefilter("ignore")
+    import datasets
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+
+
+class _Terminal:
+    """Progress on a terminal: one live line. Elsewhere: a plain line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._task: TaskID | None = None
+        self._stage: str | None = None
+        self._progress = Progress(
+            TextColumn("{task.description:<11}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> "_Terminal":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        if self._stage != name:
+            self._begin(name, total)
+            if not self._console.is_terminal and name != "evaluating":
+                self.note(f"{name} ...")
+        assert self._task is not None
+        self._progress.update(self._task, completed=done, total=total)
+
+    def step(self, step: int, total: int, metrics: dict[str, float]) -> None:
+        figures = (
+            f"pass rate {metrics['pass_rate']:.2f}  signal {metrics['share_with_signal']:.0%}  "
+            f"rollouts {metrics['rollouts']:,.0f}  tokens {metrics['response_tokens']:,.0f}"
+        )
+        if metrics["context_length"]:
+            figures += f"  context {metrics['context_length']:.0f}"
+        if self._stage != "training":
+            self._begin("training", total)
+        assert self._task is not None
+        self._progress.update(self._task, completed=step, total=total, figures=figures)
+        if not self._console.is_terminal and (step % 10 == 0 or step == total):
+            self.note(f"step {step}/{total}  {figures}")
+
+    def note(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _begin(self, name: str, total: int) -> None:
+        for task in self._progress.task_ids:
+            self._progress.update(task, visible=False)
+        self._stage = name
+        known = {each.description: each.id for each in self._progress.tasks}
+        self._task = known.get(name)
+        if self._task is None:
+            self._task = self._progress.add_task(name, total=total, figures="")
+        self._progress.update(self._task, visible=True)

@@ -1,0 +1,120 @@
+"""Replay of a journal: the same method must plan the same; another method is shown what it would have asked for.
+
+A replay sees outcomes only for prompts that the logged run rolled out, made by the policy that the logged run trained. It
+compares what methods ask for; it cannot say what they would have achieved.
+"""
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from didact.curriculum import Curriculum
+from didact.journal import outcomes_of, read_journal
+from didact.methods import make
+from didact.outcomes import GroupOutcome
+from didact.plan import PlannedGroup
+from didact.prompts import PromptPool
+from didact.seeding import generator
+
+
+def replay(
+    run: str | os.PathLike[str], method: str | None = None, options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Replay the run folder `run` through `method` (None: its own, with its own options).
+
+    Returns:
+        figures by name. For the run's own method: the number of plans and the first step at which one differs, if any.
+        For another: what it asked for, the share answered from the log, and the share of answered groups with signal.
+
+    Raises:
+        FileNotFoundError, ValueError: no run, or a damaged journal. TypeError: an unknown option.
+    """
+    records = read_journal(Path(run) / "journal.jsonl")
+    if not records or records[0].get("kind") != "start":
+        raise ValueError(f"the journal of {run} has no beginning: there is nothing to replay")
+    start = records[0]
+    pool = _pool(Path(run))
+    own = {name: value for name, value in start["options"].items() if value is not None}
+    if isinstance(own.get("context"), str) or "admission" in own and own["admission"] != _default_admission(start, pool):
+        raise ValueError("this run used a context schedule or admission rule of its own: it cannot be rebuilt by name")
+    own.pop("admission", None)
+    if method is None or method == start["method"] and not options:
+        return _verify(records, make(start["method"], pool, **{**own, "prior": tuple(own["prior"])}), start)
+    common = {name: own[name] for name in ("prompts_per_step", "rollouts_per_step", "seed")}
+    return _counterfactual(records, make(method, pool, **{**common, **(options or {})}), start)
+
+
+def _verify(records: list[dict[str, Any]], curriculum: Curriculum, start: Mapping[str, Any]) -> dict[str, Any]:
+    plans = 0
+    for record in records:
+        if record["kind"] == "plan":
+            plan = curriculum.plan(record["step"])
+            made = [(group.group_id, group.prompt_id, group.num_rollouts) for group in plan]
+            logged = list(zip(record["groups"], record["prompts"], record["rollouts"], strict=True))
+            if made != logged:
+                return {"method": start["method"], "plans": plans, "first_difference": record["step"]}
+            plans += 1
+        elif record["kind"] == "outcomes":
+            curriculum.observe(outcomes_of(record))
+        elif record["kind"] == "admitted":
+            curriculum.admitted(record["step"])
+    return {"method": start["method"], "plans": plans, "first_difference": None}
+
+
+def _counterfactual(records: list[dict[str, Any]], curriculum: Curriculum, start: Mapping[str, Any]) -> dict[str, Any]:
+    logged: dict[str, list[tuple[int, float, int]]] = defaultdict(list)
+    steps = 0
+    for record in records:
+        if record["kind"] == "outcomes":
+            steps = max(steps, record["step"] + 1)
+            for outcome in outcomes_of(record):
+                tokens = outcome.num_tokens or (0,) * len(outcome.rewards)
+                marks = outcome.errored or (False,) * len(outcome.rewards)
+                logged[outcome.prompt_id] += [
+                    (record["step"], reward, count)
+                    for reward, count, mark in zip(outcome.rewards, tokens, marks, strict=True)
+                    if not mark
+                ]
+    asked = answered = 0
+    for step in range(steps):
+        while plan := curriculum.plan(step):
+            outcomes = [_answer(group, logged[group.prompt_id], step, curriculum.seed) for group in plan]
+            asked += plan.num_rollouts
+            answered += sum(len(outcome.rewards) for outcome in outcomes)
+            curriculum.observe(outcomes)
+        curriculum.admitted(step)
+    metrics = curriculum.metrics()
+    return {
+        "method": curriculum.name,
+        "logged_method": start["method"],
+        "steps": steps,
+        "rollouts_asked": asked,
+        "share_answered": answered / max(asked, 1),
+        "share_with_signal": metrics["share_with_signal_so_far"],
+        "effective_prompts": metrics["effective_prompts"],
+        "note": "only prompts that the logged run rolled out can be answered; the policy does not react",
+    }
+
+
+def _answer(group: PlannedGroup, logged: list[tuple[int, float, int]], step: int, seed: int) -> GroupOutcome:
+    """As many of the prompt's logged rollouts as were asked for, those nearest in time, in a seeded order among equals."""
+    order = generator(seed, "replay", group.group_id).permutation(len(logged))
+    nearest = sorted(order, key=lambda index: abs(logged[index][0] - step))[: group.num_rollouts]
+    rewards, tokens = [logged[index][1] for index in nearest], [logged[index][2] for index in nearest]
+    return GroupOutcome(group.group_id, group.prompt_id, rewards, tokens)
+
+
+def _pool(run: Path) -> PromptPool:
+    path = run / "prompts.jsonl"
+    if not path.is_file():
+        raise FileNotFoundError(f"no prompts.jsonl in {run}: a replay needs the pool")
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return PromptPool([row["prompt_id"] for row in rows])
+
+
+def _default_admission(start: Mapping[str, Any], pool: PromptPool) -> str | None:
+    size = {name: start["options"][name] for name in ("prompts_per_step", "rollouts_per_step")}
+    return make(start["method"], pool, **size).options["admission"]

@@ -1,0 +1,351 @@
+"""The history of one run as tidy arrays, read from its folder.
+
+`RunHistory.load(run_dir)` replays RUN/journal.jsonl into three tables (groups, rollouts, evaluations) and reads the
+pool, the configuration, wall-clock and resumes beside it. The journal is the only file that must exist.
+
+Counting rules. A rollout counts when its outcome is in the journal, whether it trained or not. A group may be
+continued by a later plan; each rollout belongs to the planned entry it fills, in order. A repeated delivery (the same
+part of a group, or more than was planned for it) is ignored as a whole, as the engine does, and its rollouts are
+counted in `num_surplus`.
+
+It derives nothing and judges nothing: rates, shares and intervals are in `summary`, findings in `inspection`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from didact.report.intervals import wilson
+
+Record = dict[str, Any]
+
+PASS_REWARD = 0.5  # a rollout "passes" at this reward or more; verifiers with partial credit stay readable
+UNDECIDED, DISCARDED, TRAINED = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The pool, in its own order; texts are empty where the run folder has no prompts.jsonl."""
+
+    ids: list[str]
+    text: list[str]
+    answer: list[str]
+    source: list[str | None]
+    difficulty: list[Any]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """One row per group id, in the order first planned. Rates and sums leave errored rollouts out."""
+
+    id: NDArray[np.int64]
+    step: NDArray[np.int64]
+    prompt: NDArray[np.int64]
+    predicted: NDArray[np.float64]
+    context_length: NDArray[np.float64]
+    num_planned: NDArray[np.int64]
+    num_rollouts: NDArray[np.int64]
+    num_scored: NDArray[np.int64]
+    pass_rate: NDArray[np.float64]
+    mixed: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """One row per rollout with an outcome; `group` is a row of `Groups`, `fate` one of the three constants above."""
+
+    group: NDArray[np.int64]
+    reason: NDArray[np.int64]
+    reward: NDArray[np.float64]
+    num_tokens: NDArray[np.float64]
+    truncated: NDArray[np.bool_]
+    errored: NDArray[np.bool_]
+    fate: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.group)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One pass over the held-out prompts; `passed` is aligned between evaluations of a run."""
+
+    step: int
+    rollouts: int
+    tokens: int | None
+    num_prompts: int
+    pass_rate: float
+    low: float
+    high: float
+    passed: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class RunHistory:
+    path: Path
+    config: Record
+    start: Record
+    prompts: Prompts
+    groups: Groups
+    rollouts: Rollouts
+    reasons: tuple[str, ...]
+    evaluations: tuple[Evaluation, ...]
+    num_steps: int
+    num_surplus: int
+    seconds: float | None
+    resumes: tuple[Record, ...]
+
+    @classmethod
+    def load(cls, run_dir: str | Path) -> RunHistory:
+        """Read a run folder; a run in progress or killed midway is read as far as it got."""
+        from didact.journal import read_journal
+
+        path = Path(run_dir)
+        if not path.exists():
+            raise FileNotFoundError(f"no run folder at {path}; give the folder that `didact train --out` wrote")
+        if not path.is_dir() or not (path / "journal.jsonl").is_file():
+            raise ValueError(f"{path} is not a run folder: expected a folder with journal.jsonl in it")
+        records = read_journal(path / "journal.jsonl")
+        if not records:
+            raise ValueError(f"the journal of {path} is empty: nothing was planned yet; try again after the first step")
+        timing = [row["seconds"] for row in _read_lines(path / "timing.jsonl") if row.get("seconds") is not None]
+        return _Replay(_read_lines(path / "prompts.jsonl")).history(
+            records,
+            path=path,
+            config=_read_config(path / "config.json"),
+            seconds=float(sum(timing)) if timing else None,
+            resumes=tuple(_read_lines(path / "resumes.jsonl")),
+        )
+
+
+def _read_config(path: Path) -> Record:
+    if not path.is_file():
+        return {}
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); restore it or remove it to report without it") from None
+    if type(config) is not dict:
+        raise ValueError(f"{path} holds a {type(config).__name__}, expected one JSON object")
+    return config
+
+
+def _read_lines(path: Path) -> list[Record]:
+    """Objects of a side file, none if it is missing; a last line cut off by a kill is dropped."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            if number == len(lines):
+                break
+            raise ValueError(f"{path} line {number} is not valid JSON; restore the file or remove that line") from None
+        if type(row) is not dict:
+            raise ValueError(f"{path} line {number} holds a {type(row).__name__}, expected a JSON object")
+        rows.append(row)
+    return rows
+
+
+@dataclass
+class _Group:
+    """A group while it is being replayed."""
+
+    step: int
+    prompt: int
+    predicted: float = np.nan
+    context_length: float = np.nan
+    num_planned: int = 0
+    entries: list[list[int]] = field(default_factory=list)  # [rollouts still expected, reason]
+    rollouts: list[int] = field(default_factory=list)  # rows of the rollout table, in the order observed
+    parts: set[int] = field(default_factory=set)
+
+    def expects(self, num_rollouts: int, part: int | None) -> bool:
+        """Whether a delivery is new; if so its part is remembered."""
+        if part in self.parts or len(self.rollouts) + num_rollouts > self.num_planned:
+            return False
+        if part is not None:
+            self.parts.add(part)
+        return True
+
+    def take(self) -> int:
+        """The reason of the next rollout: that of the first planned entry with room."""
+        while not self.entries[0][0]:
+            del self.entries[0]
+        self.entries[0][0] -= 1
+        return self.entries[0][1]
+
+
+class _Replay:
+    """Journal records, in order, into the tables of a RunHistory."""
+
+    def __init__(self, pool: Iterable[Record]) -> None:
+        self.prompts = Prompts([], [], [], [], [])
+        self.prompt_row: dict[str, int] = {}
+        for row in pool:
+            self._prompt(str(row.get("prompt_id")), row)
+        self.groups: dict[int, _Group] = {}
+        self.reasons: dict[str, int] = {}
+        self.rewards: list[float] = []
+        self.num_tokens: list[float] = []
+        self.truncated: list[bool] = []
+        self.errored: list[bool] = []
+        self.rollout_reason: list[int] = []
+        self.trained: set[int] = set()
+        self.evaluations: dict[int, Evaluation] = {}
+        self.start: Record = {}
+        self.last_admitted = -1
+        self.num_surplus = 0
+
+    def _prompt(self, prompt_id: str, row: Record | None = None) -> int:
+        """The pool row of a prompt; one that prompts.jsonl does not list is appended."""
+        if prompt_id not in self.prompt_row:
+            self.prompt_row[prompt_id] = len(self.prompts.ids)
+            row = row or {}
+            self.prompts.ids.append(prompt_id)
+            self.prompts.text.append(_text(row.get("prompt")))
+            self.prompts.answer.append(_text(row.get("answer")))
+            self.prompts.source.append(row.get("source"))
+            self.prompts.difficulty.append(row.get("difficulty"))
+        return self.prompt_row[prompt_id]
+
+    def history(self, records: Iterable[Record], **beside: Any) -> RunHistory:
+        verbs = {name: getattr(self, f"_on_{name}") for name in ("start", "plan", "outcomes", "admitted", "evaluation")}
+        for record in records:
+            # A newer journal may hold kinds this reader does not know; they cannot change the ones it does.
+            if verb := verbs.get(record.get("kind", "")):
+                verb(record)
+        return RunHistory(
+            start=self.start,
+            prompts=self.prompts,
+            groups=self._group_table(),
+            rollouts=self._rollout_table(),
+            reasons=tuple(self.reasons),
+            evaluations=tuple(self.evaluations[step] for step in sorted(self.evaluations)),
+            num_steps=self.last_admitted + 1,
+            num_surplus=self.num_surplus,
+            **beside,
+        )
+
+    def _on_start(self, record: Record) -> None:
+        self.start = self.start or record
+
+    def _on_plan(self, record: Record) -> None:
+        count = len(record["groups"])
+        contexts = record.get("context_length") or [None] * count
+        predicted = record.get("predicted") or [None] * count
+        reasons = record.get("reasons") or ["train"] * count
+        columns = zip(
+            record["groups"], record["prompts"], record["rollouts"], contexts, predicted, reasons, strict=True
+        )
+        for group_id, prompt_id, num_rollouts, context, belief, reason in columns:
+            group = self.groups.get(group_id)
+            if group is None:
+                # The belief that counts for calibration is the one held before any rollout of this group.
+                group = _Group(record["step"], self._prompt(str(prompt_id)), _number(belief))
+                self.groups[group_id] = group
+            group.context_length = _number(context)
+            group.num_planned += num_rollouts
+            group.entries.append([num_rollouts, self.reasons.setdefault(str(reason), len(self.reasons))])
+
+    def _on_outcomes(self, record: Record) -> None:
+        names = ("num_tokens", "truncated", "errored", "parts")
+        beside = [record.get(name) or [None] * len(record["groups"]) for name in names]
+        for group_id, rewards, tokens, truncated, errored, part in zip(
+            record["groups"], record["rewards"], *beside, strict=True
+        ):
+            group = self.groups.get(group_id)
+            if group is None or not group.expects(len(rewards), part):
+                self.num_surplus += len(rewards)
+                continue
+            for position, reward in enumerate(rewards):
+                failed = reward is None or bool(errored and errored[position])
+                self.rollout_reason.append(group.take())
+                group.rollouts.append(len(self.rewards))
+                self.rewards.append(np.nan if failed else float(reward))
+                self.num_tokens.append(_number(tokens[position] if tokens else None))
+                self.truncated.append(bool(truncated and truncated[position]))
+                self.errored.append(failed)
+
+    def _on_admitted(self, record: Record) -> None:
+        self.last_admitted = max(self.last_admitted, record["step"])
+        for group_id, positions in zip(record["groups"], record["rollouts"], strict=True):
+            rows = self.groups[group_id].rollouts if group_id in self.groups else []
+            self.trained.update(rows[position] for position in positions if position < len(rows))
+
+    def _on_evaluation(self, record: Record) -> None:
+        num, rate, passed = record["num_prompts"], record["pass_rate"], record.get("passed")
+        low, high = wilson(rate * num, num)
+        tokens = record.get("tokens")
+        self.evaluations[record["step"]] = Evaluation(
+            step=record["step"],
+            rollouts=int(record["rollouts"]),
+            tokens=None if tokens is None else int(tokens),
+            num_prompts=int(num),
+            pass_rate=float(rate),
+            low=float(record.get("low", low)),
+            high=float(record.get("high", high)),
+            passed=None if passed is None else tuple(int(value) for value in passed),
+        )
+
+    def _group_table(self) -> Groups:
+        rows = list(self.groups.values())
+        rewards = np.asarray(self.rewards, dtype=float)
+        scored = [values[~np.isnan(values)] for values in (rewards[group.rollouts] for group in rows)]
+        return Groups(
+            id=np.array(list(self.groups), dtype=np.int64),
+            step=np.array([group.step for group in rows], dtype=np.int64),
+            prompt=np.array([group.prompt for group in rows], dtype=np.int64),
+            predicted=np.array([group.predicted for group in rows], dtype=float),
+            context_length=np.array([group.context_length for group in rows], dtype=float),
+            num_planned=np.array([group.num_planned for group in rows], dtype=np.int64),
+            num_rollouts=np.array([len(group.rollouts) for group in rows], dtype=np.int64),
+            num_scored=np.array([len(values) for values in scored], dtype=np.int64),
+            pass_rate=np.array([values.mean() if len(values) else np.nan for values in scored], dtype=float),
+            mixed=np.array([len(values) > 0 and np.ptp(values) > 0 for values in scored], dtype=bool),
+        )
+
+    def _rollout_table(self) -> Rollouts:
+        owner = np.empty(len(self.rewards), dtype=np.int64)
+        fate = np.full(len(self.rewards), DISCARDED, dtype=np.int64)
+        for row, group in enumerate(self.groups.values()):
+            owner[group.rollouts] = row
+            if group.step > self.last_admitted:
+                fate[group.rollouts] = UNDECIDED
+        fate[list(self.trained)] = TRAINED
+        return Rollouts(
+            group=owner,
+            reason=np.array(self.rollout_reason, dtype=np.int64),
+            reward=np.array(self.rewards, dtype=float),
+            num_tokens=np.array(self.num_tokens, dtype=float),
+            truncated=np.array(self.truncated, dtype=bool),
+            errored=np.array(self.errored, dtype=bool),
+            fate=fate,
+        )
+
+
+def _number(value: Any) -> float:
+    return np.nan if value is None else float(value)
+
+
+def _text(value: Any) -> str:
+    """Prompts may be plain text or chat messages; messages become their contents, one per line."""
+    if value is None:
+        return ""
+    if isinstance(value, list) and all(isinstance(item, dict) and "content" in item for item in value):
+        return "\n".join(str(item["content"]) for item in value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,36 @@
+"""Prompt sources and their verifiers: ``task("gsm8k").verify(response, answer)`` is a float in [0, 1].
+
+Importing this package loads nothing heavy; each task loads its own library when it is asked for.
+"""
+
+from importlib import import_module
+
+from didact.tasks.task import Example, Split, Task, nearest
+
+__all__ = ["TASKS", "Example", "Split", "Task", "task"]
+
+TASKS = {
+    "arithmetic": "didact.tasks.arithmetic:Arithmetic",
+    "gsm8k": "didact.tasks.gsm8k:GSM8K",
+    "math": "didact.tasks.math:Math",
+    "reasoning_gym": "didact.tasks.reasoning_gym:ReasoningGym",
+}
+"""Every task, by name, and where its class lives. ``reasoning_gym`` takes a family: ``reasoning_gym:chain_sum``."""
+
+
+def task(name: str) -> Task:
+    """The task called `name`: "arithmetic", "gsm8k", "math" or "reasoning_gym:NAME".
+
+    Raises:
+        ValueError: there is no such task, or no such family; the message names the nearest.
+        ImportError: the task's library is not installed; the message says how to get it.
+    """
+    base, colon, family = name.partition(":")
+    if base not in TASKS:
+        raise ValueError(f"there is no task {name!r}; {nearest(base, list(TASKS))}")
+    if base != "reasoning_gym" and colon:
+        raise ValueError(f"the task {base!r} has no families, {name!r} was given; write {base!r}")
+    module, _, attribute = TASKS[base].partition(":")
+    builder = getattr(import_module(module), attribute)
+    built: Task = builder(family) if base == "reasoning_gym" else builder()
+    return built

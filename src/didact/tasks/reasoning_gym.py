@@ -1,0 +1,171 @@
+"""Generated puzzles of reasoning-gym (arXiv:2505.24760): ``reasoning_gym:chain_sum`` and its hundred other families.
+
+The answer of an example is reasoning-gym's entry as JSON, since many families score against more than one answer; a
+plain answer is accepted where a family needs no more. Scores are the library's own, and many families give a wrong
+answer partial credit (0.01 to 0.1).
+
+Difficulty is a level of the family's curriculum, with every attribute (terms, digits, size...) at that level, or at its
+highest where it has fewer; without levels the family's default configuration is drawn, of no stated difficulty.
+
+Seeds: reasoning-gym draws item i of seed s from s + i, so neighbouring seeds share almost all items. Here every example
+has a hashed seed of its own, and a prompt's text decides its split, so train and test share no prompt.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from didact.seeding import hashed_seed
+from didact.tasks.task import Example, Split, Task, check_split, missing_extra, nearest, split_of
+
+_MAX_DRAWS: Final = 200  # draws of one example before a family counts as used up
+
+
+class ReasoningGym(Task):
+    """One family of reasoning-gym."""
+
+    instruction = "\nThink step by step. Write the final answer, and nothing else, between <answer> and </answer>."
+
+    def __init__(self, family: str) -> None:
+        try:
+            from reasoning_gym.factory import DATASETS, get_score_answer_fn
+        except ImportError as error:
+            raise missing_extra("reasoning_gym", "reasoning-gym") from error
+        if family not in DATASETS:
+            raise ValueError(f"reasoning_gym has no family {family!r}; {nearest(family, list(DATASETS))}")
+        if family == "composite":
+            raise ValueError("'composite' is a mixture of families; load the families you want, one by one")
+        self.name = f"reasoning_gym:{family}"
+        self._family = family
+        self._score = get_score_answer_fn(family)
+
+    def verify(self, response: str, answer: str) -> float:
+        """The family's score of what stands between the last <answer> and </answer>, or of the whole response."""
+        entry = _entry(answer)
+        try:
+            return float(self._score(_final_answer(response), entry))
+        except KeyError as error:
+            if entry["metadata"]:
+                raise
+            raise ValueError(
+                f"{self.name} needs the whole entry as JSON, with {error}; {answer[:80]!r} given"
+            ) from error
+
+    def gold_response(self, answer: str) -> str:
+        """The entry's own answer; five families only check answers and know none."""
+        gold = _entry(answer)["answer"]
+        if gold is None:
+            raise ValueError(f"{self.name} gives no gold answer, it only checks the answers it gets")
+        return f"<answer>{gold}</answer>"
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """The levels of the family's curriculum, easiest first; empty if it has none."""
+        from reasoning_gym.factory import create_curriculum, has_curriculum
+
+        if not has_curriculum(self._family):
+            return ()
+        attributes = create_curriculum(self._family).attributes.values()
+        return tuple(range(max((len(attribute.levels) for attribute in attributes), default=0)))
+
+    def examples(  # type: ignore[override]  # each task names its own options
+        self, split: Split, num: int | None = None, seed: int = 0, *, levels: Sequence[int] | None = None
+    ) -> list[Example]:
+        """`num` (default 1024) distinct examples, `levels` in turn; a shorter list begins a longer one."""
+        check_split(split)
+        if levels is not None and not (levels and set(levels) <= set(self.levels)):
+            known = f"from 0 to {self.levels[-1]}" if self.levels else "none, as it has no curriculum"
+            raise ValueError(f"{self.name}: levels {list(levels)} given; expected levels {known}")
+        found: dict[str, Example] = {}
+        for index in range(1024 if num is None else num):
+            level = levels[index % len(levels)] if levels else None
+            failure = None
+            for draw in range(_MAX_DRAWS):
+                try:
+                    entry = self._draw(hashed_seed(self._family, split, seed, index, draw) % 2**32, level)
+                except ValueError as error:  # some families give up on some seeds
+                    failure = error
+                    continue
+                prompt = entry["question"]
+                if split_of(prompt) == split and prompt not in found:
+                    break
+            else:
+                raise ValueError(
+                    f"{self.name}: no new prompt after {len(found)} examples at level {level}"
+                    f"{f' ({failure})' if failure else ''}; ask for fewer examples or for other levels"
+                ) from failure
+            place = "default" if level is None else str(level)
+            found[prompt] = Example(
+                prompt_id=f"{self._family}/{place}/{hashed_seed(prompt) % 2**64:016x}",
+                prompt=prompt,
+                answer=json.dumps(_plain(entry), ensure_ascii=False),
+                source=self._family,
+                difficulty=None if level is None else float(level),
+            )
+        return list(found.values())
+
+    def _draw(self, seed: int, level: int | None) -> dict[str, Any]:
+        from reasoning_gym.coaching.base_curriculum import DefaultCurriculumContext, RangeAttributeMode
+        from reasoning_gym.factory import DATASETS, create_curriculum
+
+        build, configure = DATASETS[self._family]
+        if level is None:
+            config = configure(seed=seed, size=1)
+        else:
+            curriculum = create_curriculum(self._family)
+            curriculum.set_global_level(level)
+            context = DefaultCurriculumContext(mode=RangeAttributeMode.UPPER_BOUND)  # this level, not all up to it
+            config = curriculum.generate_configuration({"seed": seed, "size": 1}, context)
+        try:
+            entry: dict[str, Any] = build(config)[0]
+        except (AssertionError, AttributeError, IndexError) as error:  # some curricula have levels that do not work
+            raise ValueError(f"reasoning-gym cannot draw it: {error}") from error
+        return entry
+
+
+def _final_answer(response: str) -> str:
+    before, closing, _ = response.rpartition("</answer>")
+    return (before.rpartition("<answer>")[2] if closing else response).strip()
+
+
+def _entry(answer: str) -> dict[str, Any]:
+    """The entry that `answer` holds; for a plain answer, an entry with nothing else in it."""
+    try:
+        entry = _restored(json.loads(answer))
+    except json.JSONDecodeError:
+        entry = None
+    if isinstance(entry, dict) and {"question", "answer", "metadata"} <= set(entry):
+        return entry
+    return {"question": "", "answer": answer, "metadata": {}}
+
+
+def _plain(value: Any) -> Any:
+    """`value` in what JSON can hold without loss: scoring tells tuples from lists and integer keys from text."""
+    if isinstance(value, tuple | set | frozenset):
+        return {"__tuple__" if isinstance(value, tuple) else "__set__": [_plain(item) for item in value]}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        if all(isinstance(key, str) for key in value):
+            return {key: _plain(item) for key, item in value.items()}
+        return {"__items__": [[_plain(key), _plain(item)] for key, item in value.items()]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if hasattr(value, "item"):  # a numpy number
+        return value.item()
+    return str(value)  # dates and sympy expressions, which scoring reads from the answer's text
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_restored(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    match list(value):
+        case ["__tuple__"]:
+            return tuple(_restored(item) for item in value["__tuple__"])
+        case ["__set__"]:
+            return {_restored(item) for item in value["__set__"]}
+        case ["__items__"]:
+            return {_restored(key): _restored(item) for key, item in value["__items__"]}
+    return {key: _restored(item) for key, item in value.items()}

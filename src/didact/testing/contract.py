@@ -1,0 +1,619 @@
+"""What every curriculum, and every stage of one, has to keep, as suites to inherit.
+
+    from didact.testing import CurriculumContract
+
+    class TestFrontier(CurriculumContract):
+        build = staticmethod(frontier)          # (pool, *, prompts_per_step, rollouts_per_step, seed) -> Curriculum
+
+pytest collects the subclass and runs it through everything below. A class attribute says what a method does not promise
+(`within_budget = False`). Passing says that a method keeps its books, its seed and its budget; it says nothing about
+whether its plans are any good: that is what `didact compare` measures.
+"""
+
+import importlib.util
+import inspect
+import math
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from didact.admission import Admission
+from didact.curriculum import Allocation, Curriculum, Selection
+from didact.outcomes import GroupOutcome
+from didact.pass_rates import PassRates
+from didact.plan import Plan
+from didact.prompts import PromptPool
+from didact.testing.fakes import SimulatedPolicy, Trace, fixed_pass_rates, outcomes_of, play, pool_of
+
+_STEPS = 8
+#: What may differ when the same rollouts are delivered in another way.
+_DELIVERY = {"outcomes", "outcomes_partial", "outcomes_late", "outcomes_duplicate", "lag"}
+
+Deliver = Callable[[Curriculum, list[GroupOutcome]], None]
+
+
+class CurriculumContract:
+    """Inherit, say how to build, and pytest does the rest."""
+
+    #: No plan holds more rollouts than rollouts_per_step.
+    within_budget: ClassVar[bool] = True
+    #: Every plan whose groups have the reason "train" holds exactly rollouts_per_step.
+    keeps_budget: ClassVar[bool] = False
+    #: The size of the test pool; subsets, bands and the like should fit into it.
+    pool_size: ClassVar[int] = 40
+    prompts_per_step: ClassVar[int] = 4
+    rollouts_per_step: ClassVar[int] = 32
+
+    @staticmethod
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        """The one hole: a new curriculum from `prompts_per_step`, `rollouts_per_step` and `seed`."""
+        raise NotImplementedError("set build = staticmethod(your_method)")
+
+    def new(self, pool: PromptPool | int | None = None, *, seed: int = 0, **options: Any) -> Curriculum:
+        if not isinstance(pool, PromptPool):
+            pool = pool_of(self.pool_size if pool is None else pool)
+        sizes = {"prompts_per_step": self.prompts_per_step, "rollouts_per_step": self.rollouts_per_step}
+        return self.build(pool, **{**sizes, "seed": seed, **options})
+
+    def trace(self, seed: int = 0) -> Trace:
+        """A run to compare with."""
+        return play(self.new(seed=seed), _policy(), range(_STEPS))[1]
+
+    # The plan ---------------------------------------------------------------------------------------------------
+
+    def test_plans_keep_to_the_budget(self) -> None:
+        for plan in _plans(self.new()):
+            if self.within_budget:
+                assert plan.num_rollouts <= self.rollouts_per_step
+            if self.keeps_budget and all(group.reason == "train" for group in plan):
+                assert plan.num_rollouts == self.rollouts_per_step
+
+    def test_a_plan_holds_known_and_distinct_prompts_and_no_empty_group(self) -> None:
+        curriculum = self.new()
+        for plan in _plans(curriculum):
+            prompts = [group.prompt_id for group in plan]
+            assert len(set(prompts)) == len(prompts)
+            assert all(prompt in curriculum.pool for prompt in prompts)
+            assert all(isinstance(group.num_rollouts, int) and group.num_rollouts >= 1 for group in plan)
+            assert plan.num_rollouts == sum(group.num_rollouts for group in plan)
+
+    def test_an_empty_plan_is_false_and_stays_empty(self) -> None:
+        curriculum = self.new()
+        for step in range(3):
+            assert len(_finish(curriculum, step)) == 0
+            for _ in range(3):
+                plan = curriculum.plan(step)
+                assert not plan and len(plan) == 0 and plan.num_rollouts == 0
+            curriculum.admitted(step)
+            assert not curriculum.plan(step), "admitted() must not bring an ended step back"
+
+    def test_steps_do_not_go_back(self) -> None:
+        curriculum = self.new()
+        _finish(curriculum, 3)
+        before = curriculum.state_dict()
+        for step in (2, -1, 1.5):
+            with pytest.raises(ValueError, match="step"):
+                curriculum.plan(step)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="step"):
+            curriculum.admitted(4)
+        assert same_state(before, curriculum.state_dict())
+
+    # Same seed, same history, same plan -------------------------------------------------------------------------
+
+    def test_same_seed_and_history_give_the_same_run(self) -> None:
+        assert self.trace(seed=5) == self.trace(seed=5)
+
+    def test_numpy_steps_and_seeds_are_numbers_like_any_other(self) -> None:
+        numpy_run = play(self.new(seed=np.int64(0)), _policy(), np.arange(_STEPS))[1]  # type: ignore[arg-type]
+        assert _plans_of(numpy_run) == _plans_of(self.trace())
+
+    def test_another_process_gives_the_same_run(self) -> None:
+        """The class is loaded from its file in a fresh interpreter with another hash seed."""
+        cls = type(self)
+        path = inspect.getsourcefile(cls)
+        if "<locals>" in cls.__qualname__ or path is None:
+            pytest.skip("the class is defined inside a function, so that no other process can load it")
+        environment = {**os.environ, "PYTHONHASHSEED": "4242", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        command = [sys.executable, "-c", _OTHER_PROCESS, str(Path(path).resolve()), cls.__qualname__]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == repr(self.trace())
+
+    # Saving and loading -----------------------------------------------------------------------------------------
+
+    def test_saving_and_loading_between_any_two_calls_changes_nothing(self) -> None:
+        def reload(curriculum: Curriculum) -> Curriculum:
+            fresh = self.new()
+            fresh.load_state_dict(curriculum.state_dict())
+            return fresh
+
+        assert play(self.new(), _policy(), range(_STEPS), between=reload)[1] == self.trace()
+
+    def test_the_state_survives_a_file(self, tmp_path: Path) -> None:
+        from didact.state import load_state, save_state
+
+        def reload(curriculum: Curriculum) -> Curriculum:
+            save_state(tmp_path / "state", curriculum.state_dict())
+            fresh = self.new()
+            fresh.load_state_dict(load_state(tmp_path / "state"))
+            return fresh
+
+        assert play(self.new(), _policy(), range(_STEPS), between=reload)[1] == self.trace()
+
+    def test_a_state_is_a_snapshot(self) -> None:
+        """What happens after saving does not show in the state, and loading it twice starts the same run twice."""
+        curriculum, _ = play(self.new(), _policy(), range(3))
+        state = curriculum.state_dict()
+        _, first = play(curriculum, _policy(), range(3, _STEPS))
+        for _ in range(2):
+            fresh = self.new()
+            fresh.load_state_dict(state)
+            assert play(fresh, _policy(), range(3, _STEPS))[1] == first
+
+    def test_states_that_do_not_fit_are_refused_and_change_nothing(self) -> None:
+        state = play(self.new(), _policy(), range(2))[0].state_dict()
+        renamed = PromptPool([f"other-{index}" for index in range(self.pool_size)])
+        for other in (self.new(renamed), self.new(self.pool_size - 1), self.new(seed=1)):
+            before = other.state_dict()
+            with pytest.raises(ValueError):
+                other.load_state_dict(state)
+            assert same_state(before, other.state_dict())
+        curriculum = self.new()
+        unknown = {**state, "surprise": 1}
+        missing = {key: value for key, value in state.items() if key != "belief"}
+        for bad in ({}, unknown, missing, {**state, "method": "another"}, {**state, "schema": -1}):
+            with pytest.raises(ValueError):
+                curriculum.load_state_dict(bad)
+
+    # Outcomes as they come --------------------------------------------------------------------------------------
+
+    def test_order_does_not_matter(self) -> None:
+        self._agrees(lambda curriculum, outcomes: curriculum.observe(outcomes[::-1]))
+
+    def test_one_at_a_time_or_all_at_once(self) -> None:
+        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
+            for outcome in outcomes:
+                curriculum.observe([outcome])
+
+        self._agrees(deliver)
+
+    def test_what_comes_twice_counts_once(self) -> None:
+        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
+            curriculum.observe([*outcomes, *outcomes])
+            curriculum.observe(outcomes[::-1])
+
+        self._agrees(deliver)
+
+    @pytest.mark.parametrize("labelled", [False, True])
+    def test_parts_make_a_whole(self, labelled: bool) -> None:
+        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
+            for part in (0, 1):
+                pieces = [_piece(outcome, part, labelled) for outcome in outcomes]
+                for _ in range(2 if labelled else 1):  # without a label a repeated half looks like the other half
+                    curriculum.observe(pieces)
+
+        self._agrees(deliver)
+
+    def test_late_outcomes_are_taken_in(self) -> None:
+        """All outcomes of a step come in the middle of the next."""
+        held: list[GroupOutcome] = []
+
+        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
+            now = [outcome for outcome in held if outcome.policy_version != outcomes[0].policy_version]
+            held[:] = [outcome for outcome in held if outcome not in now] + outcomes
+            curriculum.observe(now)
+
+        curriculum, trace = play(self.new(), _policy(), range(_STEPS), deliver=deliver)
+        assert curriculum.metrics()["outcomes_late"] > 0
+        _check_books(curriculum, trace)
+
+    def test_outcomes_that_never_come_do_not_stop_the_run(self) -> None:
+        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
+            curriculum.observe(outcome for outcome in outcomes if outcome.group_id % 3)
+
+        curriculum, trace = play(self.new(), _policy(), range(_STEPS), deliver=deliver)
+        assert curriculum.metrics()["rollouts_missing"] > 0
+        _check_books(curriculum, trace)
+        silent, trace = play(self.new(), _policy(), range(3), deliver=lambda curriculum, outcomes: None)
+        assert silent.metrics()["rollouts"] == 0
+        _check_books(silent, trace)
+
+    @pytest.mark.parametrize("reward", [math.nan, None, math.inf, -math.inf])
+    def test_an_error_is_not_a_wrong_answer(self, reward: float) -> None:
+        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
+            curriculum.observe(replace(outcome, rewards=[reward] * len(outcome.rewards)) for outcome in outcomes)
+
+        curriculum, trace = play(self.new(), _policy(), range(3), deliver=deliver)
+        assert np.array_equal(curriculum.pass_rates().mean, self.new().pass_rates().mean)
+        assert curriculum.metrics()["rollouts_errored"] == curriculum.metrics()["rollouts"] > 0
+        assert not any(entry[2:] for entry in trace if entry[0] == "admitted")
+        _check_books(curriculum, trace)
+
+    def test_marked_rollouts_stay_out_of_training_and_of_the_belief(self) -> None:
+        """The first rollout of every group is errored and scored 0, the last is truncated."""
+
+        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
+            curriculum.observe(
+                replace(
+                    outcome,
+                    rewards=[0.0, *outcome.rewards[1:]],
+                    errored=[True, *[False] * (len(outcome.rewards) - 1)],
+                    truncated=[*[False] * (len(outcome.rewards) - 1), True],
+                )
+                for outcome in outcomes
+            )
+
+        always = SimulatedPolicy(default=1.0)
+        curriculum, trace = play(self.new(), always, range(_STEPS), deliver=deliver)
+        assert (curriculum.pass_rates().mean >= self.new().pass_rates().mean).all()
+        assert not any(0 in rollouts for entry in trace if entry[0] == "admitted" for *_, rollouts in entry[2:])
+        metrics = curriculum.metrics()
+        assert metrics["rollouts_errored"] > 0 and metrics["rollouts_truncated"] > 0
+        _check_books(curriculum, trace)
+
+    @pytest.mark.parametrize("rewards", [(0.25, 0.75), (-1.0, 1.0), (3.0, 7.0), (0.1, 0.1), (1e6, -1e6)])
+    def test_rewards_need_not_be_0_or_1(self, rewards: tuple[float, float]) -> None:
+        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
+            curriculum.observe(
+                replace(outcome, rewards=[rewards[int(reward)] for reward in outcome.rewards]) for outcome in outcomes
+            )
+
+        curriculum, trace = play(self.new(), _policy(), range(_STEPS), deliver=deliver)
+        _check_books(curriculum, trace)
+        seen = curriculum.pass_rates()
+        known = seen.evidence > 0
+        assert np.isfinite(seen.reward_mean[known]).all() and np.isfinite(seen.reward_std[known]).all()
+        assert np.isnan(seen.reward_mean[~known]).all()
+
+    def test_bad_outcomes_raise_and_change_nothing(self) -> None:
+        curriculum, _ = play(self.new(), _policy(), range(2))
+        plan = curriculum.plan(2)
+        good = _policy().roll_out(plan)
+        first, size = good[0], len(good[0].rewards)
+        unknown = "no such prompt"
+        bad: list[Any] = [
+            replace(first, group_id=10**6),
+            replace(first, group_id=-1),
+            replace(first, group_id="0"),  # type: ignore[arg-type]
+            replace(first, prompt_id=unknown),
+            replace(good[0], prompt_id=good[-1].prompt_id) if len(good) > 1 else replace(first, prompt_id=unknown),
+            GroupOutcome(first.group_id, first.prompt_id, [1.0] * (size + 1)),
+            (first.group_id, first.prompt_id, [1.0]),
+        ]
+        before = curriculum.state_dict()
+        for outcome in bad:
+            with pytest.raises((ValueError, TypeError)):
+                curriculum.observe([*good[1:], outcome])
+            assert same_state(before, curriculum.state_dict()), f"{outcome} was refused but left a trace"
+        curriculum.observe(good)
+        assert curriculum.metrics()["rollouts"] - before["totals"]["rollouts"] == plan.num_rollouts
+
+    def test_no_input_is_written_to(self) -> None:
+        prompt_tokens = np.arange(self.pool_size)
+        difficulty = np.linspace(0, 1, self.pool_size)
+        curriculum = self.new(pool_of(self.pool_size, prompt_tokens=prompt_tokens, difficulty=difficulty))
+        plan = curriculum.plan(0)
+        rewards = [np.linspace(0, 1, group.num_rollouts) for group in plan]
+        copies = [row.copy() for row in rewards]
+        curriculum.observe(
+            GroupOutcome(group.group_id, group.prompt_id, row) for group, row in zip(plan, rewards, strict=True)
+        )
+        _finish(curriculum, 0)
+        curriculum.admitted(0)
+        assert all(np.array_equal(row, copy) for row, copy in zip(rewards, copies, strict=True))
+        assert np.array_equal(prompt_tokens, np.arange(self.pool_size))
+        assert np.array_equal(difficulty, np.linspace(0, 1, self.pool_size))
+        pass_rates = curriculum.pass_rates()
+        for column in vars(pass_rates).values():
+            with pytest.raises(ValueError, match="read-only"):
+                column[0] = column[0]
+
+    # Pools ------------------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("rate", [0.0, 1.0])
+    def test_pools_without_signal_still_give_plans(self, rate: float) -> None:
+        curriculum, trace = play(self.new(), SimulatedPolicy(default=rate), range(2 * _STEPS))
+        _check_books(curriculum, trace)
+        steps = {entry[1] for entry in trace if entry[0] == "plan" and entry[3:]}
+        assert steps or not self.keeps_budget
+        assert np.isfinite(curriculum.pass_rates().mean).all()
+
+    def test_a_pool_never_seen_has_a_belief(self) -> None:
+        pass_rates = self.new().pass_rates()
+        assert len(pass_rates) == self.pool_size
+        assert np.isfinite(pass_rates.mean).all() and np.isfinite(pass_rates.std).all()
+        assert (pass_rates.num_rollouts == 0).all() and (pass_rates.last_seen == -1).all()
+
+    @pytest.mark.parametrize("size", [1, 2, 3])
+    def test_a_pool_smaller_than_a_batch(self, size: int) -> None:
+        curriculum, trace = play(self.new(size), _policy(), range(_STEPS))
+        _check_books(curriculum, trace)
+        for entry in trace:
+            if entry[0] == "plan":
+                assert len(entry[3:]) <= size
+                assert not self.within_budget or sum(group[2] for group in entry[3:]) <= self.rollouts_per_step
+
+    @pytest.mark.parametrize("start", [1, 10])
+    def test_a_pool_that_grows(self, start: int) -> None:
+        """New prompts join every other step; the state of a smaller pool loads on the larger one."""
+        runs = []
+        for reloads in (False, True):
+            pool = pool_of(start)
+            curriculum, trace = self.new(pool), []
+            for step in range(2 * _STEPS):
+                curriculum, entries = play(curriculum, _policy(), [step])
+                trace += entries
+                state = curriculum.state_dict()
+                if step % 2:
+                    pool.extend([f"joined-{step}-{index}" for index in range(5)])
+                if reloads:
+                    curriculum = self.new(pool)
+                    curriculum.load_state_dict(state)
+            _check_books(curriculum, trace)
+            assert len(curriculum.pass_rates()) == len(pool) == start + 5 * _STEPS
+            assert any(group[1].startswith("joined") for entry in trace if entry[0] == "plan" for group in entry[3:])
+            runs.append(trace)
+        assert runs[0] == runs[1]
+
+    @pytest.mark.parametrize(("size", "rollouts_per_step"), [(2, 4), (2, 8), (40, 8)])
+    def test_a_budget_of_two_rollouts_a_prompt(self, size: int, rollouts_per_step: int) -> None:
+        """Also when the pool outgrows what the budget can cover."""
+        pool = pool_of(size)
+        curriculum, trace = play(self.new(pool, rollouts_per_step=rollouts_per_step), _policy(), range(4))
+        pool.extend([f"joined-{index}" for index in range(20)])
+        curriculum, more = play(curriculum, _policy(), range(4, 10))
+        _check_books(curriculum, trace + more)
+        sizes = [group[2] for entry in trace + more if entry[0] == "plan" for group in entry[3:]]
+        assert min(sizes) >= 2 or not self.within_budget, "a group of one has no advantage"
+
+    @pytest.mark.slow
+    def test_a_million_prompts(self) -> None:
+        curriculum = self.new(1_000_000, prompts_per_step=1024, rollouts_per_step=8192)
+        policy = _policy()
+        plan = curriculum.plan(0)
+        assert plan
+        curriculum.observe(policy.roll_out(plan))
+        _check_metrics(curriculum.metrics())
+
+    # The books --------------------------------------------------------------------------------------------------
+
+    def test_every_rollout_is_counted(self) -> None:
+        delivered = 0
+
+        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
+            nonlocal delivered
+            delivered += sum(len(outcome.rewards) for outcome in outcomes)
+            curriculum.observe(outcomes)
+
+        curriculum, trace = play(self.new(), _policy(), range(_STEPS), deliver=deliver)
+        metrics = curriculum.metrics()
+        assert metrics["rollouts"] == metrics["rollouts_planned"] == delivered
+        assert metrics["rollouts_missing"] == 0
+        assert metrics["response_tokens"] == 100 * delivered
+        assert curriculum.pass_rates().num_rollouts.sum() == delivered
+        _check_books(curriculum, trace)
+
+    def test_admitted_again_gives_the_same_list(self) -> None:
+        curriculum = self.new()
+        for step in range(_STEPS):
+            observed: dict[int, int] = defaultdict(int)
+            while plan := curriculum.plan(step):
+                outcomes = _policy().roll_out(plan)
+                curriculum.observe(outcomes)
+                for outcome in outcomes:
+                    observed[outcome.group_id] += len(outcome.rewards)
+            admitted = curriculum.admitted(step)
+            before, kept = curriculum.metrics(), list(admitted)
+            admitted.clear()  # the caller's list is the caller's
+            assert curriculum.admitted(step) == kept
+            assert curriculum.metrics() == before
+            groups = [group.group_id for group in kept]
+            assert len(set(groups)) == len(groups) and set(groups) <= set(observed)
+            for group in kept:
+                assert list(group.rollouts) == sorted(set(group.rollouts))
+                assert all(0 <= rollout < observed[group.group_id] for rollout in group.rollouts)
+
+    def test_metrics_are_flat_and_finite(self) -> None:
+        curriculum = self.new()
+        _check_metrics(curriculum.metrics())
+        names = set(curriculum.metrics())
+        curriculum, _ = play(curriculum, _policy(), range(2))
+        _check_metrics(curriculum.metrics())
+        assert set(curriculum.metrics()) == names
+
+    def _agrees(self, deliver: Deliver) -> None:
+        """The run is the one that orderly delivery gives, but for the counters of deliveries."""
+        curriculum, trace = play(self.new(), _policy(), range(_STEPS), deliver=deliver)
+        assert _without_delivery(trace) == _without_delivery(self.trace())
+        _check_books(curriculum, trace)
+
+
+class SelectionContract:
+    """For a `Selection`: `build() -> Selection`."""
+
+    @staticmethod
+    def build() -> Selection:
+        raise NotImplementedError("set build = staticmethod(your_selection)")
+
+    @pytest.mark.parametrize("mean", [[0.5] * 20, [0.0] * 20, [1.0] * 20, np.linspace(0, 1, 20).tolist(), [0.3]])
+    @pytest.mark.parametrize("evidence", [0, 8])
+    def test_chooses_distinct_known_positions(self, mean: Sequence[float], evidence: int) -> None:
+        pass_rates = fixed_pass_rates(mean, evidence=evidence)
+        for num in {1, min(5, len(mean)), len(mean)}:
+            chosen = np.asarray(self.build().choose(pass_rates, num, np.random.default_rng(0)))
+            again = np.asarray(self.build().choose(pass_rates, num, np.random.default_rng(0)))
+            assert np.array_equal(chosen, again), "the generator it is given must be its only randomness"
+            assert len(np.unique(chosen)) == len(chosen) <= num
+            assert ((chosen >= 0) & (chosen < len(mean))).all()
+
+
+class AllocationContract:
+    """For an `Allocation`: `build() -> Allocation`."""
+
+    @staticmethod
+    def build() -> Allocation:
+        raise NotImplementedError("set build = staticmethod(your_allocation)")
+
+    @pytest.mark.parametrize("mean", [[0.5] * 7, [0.0] * 7, [1.0] * 7, np.linspace(0, 1, 7).tolist(), [0.3]])
+    @pytest.mark.parametrize("num_rollouts", [14, 56, 1001])
+    def test_adds_up_to_the_budget(self, mean: Sequence[float], num_rollouts: int) -> None:
+        parts = np.asarray(self.build().split(fixed_pass_rates(mean), num_rollouts))
+        assert parts.shape == (len(mean),) and parts.dtype.kind == "i"
+        assert parts.sum() == num_rollouts and (parts >= 0).all()
+
+
+class AdmissionContract:
+    """For an `Admission`: `build() -> Admission`."""
+
+    @staticmethod
+    def build() -> Admission:
+        raise NotImplementedError("set build = staticmethod(your_admission)")
+
+    @pytest.mark.parametrize("rewards", [[1.0], [0.0] * 8, [1.0] * 8, [0.0, 1.0], [0.2, 0.2, 0.7], [-1.0, 1.0]])
+    def test_says_yes_or_no_and_leaves_the_rewards_alone(self, rewards: list[float]) -> None:
+        array = np.array(rewards)
+        array.flags.writeable = False
+        answer = self.build().admits(array)
+        assert isinstance(answer, bool)
+        assert self.build().admits(array[::-1]) == answer, "the order of rollouts must not matter"
+
+
+class TaskContract:
+    """For a `didact.tasks.Task`: `build() -> Task`; `num` examples of each split are looked at."""
+
+    num: ClassVar[int] = 20
+
+    @staticmethod
+    def build() -> Any:
+        raise NotImplementedError("set build = staticmethod(your_task)")
+
+    @pytest.mark.parametrize("split", ["train", "test"])
+    def test_gold_answers_pass_and_empty_ones_do_not(self, split: str) -> None:
+        task = self.build()
+        for example in task.examples(split, self.num):
+            assert task.verifiable(example.answer) is None
+            assert task.verify(task.gold_response(example.answer), example.answer) == 1.0
+            assert task.verify("", example.answer) == 0.0
+
+    def test_splits_share_nothing_and_stay_the_same(self) -> None:
+        task = self.build()
+        train, test = task.examples("train", self.num), task.examples("test", self.num)
+        assert [example.prompt_id for example in train] == [example.prompt_id for example in task.examples("train", self.num)]
+        for name in ("prompt", "prompt_id"):
+            left, right = ([getattr(example, name) for example in examples] for examples in (train, test))
+            assert not set(left) & set(right)
+            assert len(set(left)) == len(left) and len(set(right)) == len(right)
+
+
+def same_state(left: Any, right: Any) -> bool:
+    """Whether two states are equal; nan equals nan."""
+    if isinstance(left, dict):
+        return isinstance(right, dict) and left.keys() == right.keys() and all(same_state(left[k], right[k]) for k in left)
+    if isinstance(left, list | tuple):
+        same_length = isinstance(right, list | tuple) and len(left) == len(right)
+        return same_length and all(same_state(a, b) for a, b in zip(left, right, strict=True))
+    if isinstance(left, np.ndarray):
+        return left.dtype == right.dtype and np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
+    return type(left) is type(right) and (left == right or (left != left and right != right))
+
+
+def load_contract(path: str, name: str) -> CurriculumContract:
+    """A contract class out of a test file, for another process."""
+    spec = importlib.util.spec_from_file_location("contract_under_test", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found()
+
+
+_OTHER_PROCESS = """
+import sys
+from didact.testing.contract import load_contract
+print(repr(load_contract(*sys.argv[1:]).trace()))
+"""
+
+
+def _policy() -> SimulatedPolicy:
+    """Ten prompts in forty never pass, ten always do, and those between learn; prompts that join have a rate of 0.5."""
+    rates = np.clip(np.linspace(-0.5, 1.5, 40), 0, 1)[np.random.default_rng(0).permutation(40)]
+    return SimulatedPolicy({f"prompt-{index}": float(rate) for index, rate in enumerate(rates)}, learning_rate=0.05)
+
+
+def _plans(curriculum: Curriculum) -> Iterable[Plan]:
+    policy = _policy()
+    for step in range(_STEPS):
+        while plan := curriculum.plan(step):
+            yield plan
+            curriculum.observe(policy.roll_out(plan))
+        curriculum.admitted(step)
+
+
+def _finish(curriculum: Curriculum, step: int) -> Plan:
+    """Play a step to its empty plan."""
+    while plan := curriculum.plan(step):
+        curriculum.observe(outcomes_of(plan, lambda num: [float(index % 2) for index in range(num)]))
+    return plan
+
+
+def _piece(outcome: GroupOutcome, part: int, labelled: bool) -> GroupOutcome:
+    half = slice(len(outcome.rewards) // 2, None) if part else slice(None, len(outcome.rewards) // 2)
+    tokens = outcome.num_tokens
+    return replace(
+        outcome,
+        rewards=outcome.rewards[half],
+        num_tokens=None if tokens is None else tokens[half],
+        errored=None,
+        part=part if labelled else None,
+    )
+
+
+def _plans_of(trace: Trace) -> Trace:
+    return [entry for entry in trace if entry[0] == "plan"]
+
+
+def _without_delivery(trace: Trace) -> Trace:
+    """Metrics without the counters of deliveries, and without the last digits, which depend on the order of sums."""
+    cleaned: Trace = []
+    for entry in trace:
+        if entry[0] == "metrics":
+            entry = tuple((name, round(value, 9)) for name, value in entry[2:] if name not in _DELIVERY)
+        cleaned.append(entry)
+    return cleaned
+
+
+def _check_metrics(metrics: dict[str, float]) -> None:
+    assert all(isinstance(name, str) and type(value) is float for name, value in metrics.items()), metrics
+    assert all(math.isfinite(value) for value in metrics.values()), metrics
+
+
+def _check_books(curriculum: Curriculum, trace: Trace) -> None:
+    """Nothing is lost: what came back trained, was discarded, or waits, and all figures are finite."""
+    for entry in trace:
+        if entry[0] == "metrics":
+            _check_metrics(dict(entry[2:]))
+    pass_rates = curriculum.pass_rates()
+    assert ((pass_rates.mean >= 0) & (pass_rates.mean <= 1)).all() and np.isfinite(pass_rates.std).all()
+    metrics = curriculum.metrics()
+    trained = sum(len(rollouts) for entry in trace if entry[0] == "admitted" for *_, rollouts in entry[2:])
+    assert metrics["rollouts_trained"] == trained
+    assert pass_rates.num_rollouts.sum() == metrics["rollouts"] <= metrics["rollouts_planned"]
+    # Groups whose rollouts all failed to be scored can wait for more; two steps later they are written off.
+    step = max(entry[1] for entry in trace)
+    for later in (step + 1, step + 2, step + 3):
+        curriculum.plan(later)
+        curriculum.admitted(later)
+    settled = curriculum.metrics()
+    late = settled["rollouts_trained"] - trained
+    assert trained + late + settled["rollouts_discarded"] == settled["rollouts"]

@@ -1,0 +1,479 @@
+"""A training run in its folder: TRL with a curriculum, a journal, held-out evaluation, and exact resumption.
+
+    RUN/config.json     resolved settings              RUN/checkpoints/    TRL's checkpoints, with the curriculum's state
+    RUN/prompts.jsonl   the pool, with text            RUN/model/          the final model
+    RUN/journal.jsonl   plans, outcomes, evaluations   RUN/timing.jsonl    clock times (not part of what repeats exactly)
+    RUN/metrics.jsonl   the curriculum's figures       RUN/resumes.jsonl   what each resumption had to do again
+"""
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from datasets import Dataset
+from filelock import FileLock, Timeout
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from trl import GRPOConfig
+
+from didact.adapters.trl import STATE_FILE, CurriculumGRPOTrainer
+from didact.journal import Journal, RecordedCurriculum, read_journal
+from didact.methods import make
+from didact.prompts import PromptPool
+from didact.report.intervals import wilson
+from didact.state import load_state
+from didact.tasks import Example, Split, task
+from didact.tasks.files import drawn, load_examples
+from didact.tasks.verifier import Verifier
+from didact.training.config import TrainConfig, config_from
+
+
+class Display(Protocol):
+    """Where progress goes. The command line draws it; `Silent` does not."""
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """Preparation: warm start, evaluation."""
+
+    def step(self, step: int, total: int, metrics: dict[str, float]) -> None:
+        """A training step is over."""
+
+    def note(self, text: str) -> None:
+        """One line worth keeping."""
+
+
+class Silent:
+    """No progress."""
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        pass
+
+    def step(self, step: int, total: int, metrics: dict[str, float]) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended; `finished` is false when it was interrupted and can be resumed."""
+
+    folder: str
+    finished: bool
+    steps: int
+    evaluations: list[dict[str, Any]]
+    metrics: dict[str, float]
+
+
+def start_run(config: TrainConfig, folder: str | os.PathLike[str], display: Display | None = None) -> RunResult:
+    """Train from the beginning in a new folder.
+
+    Raises:
+        FileExistsError: the folder holds something already. ValueError, TypeError: bad settings.
+    """
+    folder = Path(folder)
+    if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty: resume it with --resume {folder}, or choose another --run")
+    _check_method(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        _write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+        return _train(config, folder, display or Silent(), resume=False)
+
+
+def resume_run(folder: str | os.PathLike[str], display: Display | None = None, steps: int | None = None) -> RunResult:
+    """Go on from the latest whole checkpoint (from the beginning, if there is none).
+
+    Args:
+        steps: train up to this many steps instead of the number in the config.
+
+    Raises:
+        FileNotFoundError: no run in that folder. ValueError: its files are damaged.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} is no run: it has no config.json")
+    try:
+        config = config_from(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{folder / 'config.json'} is damaged: {error}") from error
+    with _locked(folder):
+        if steps is not None and steps != config.steps:
+            config = config_from({**config.to_dict(), "steps": steps})
+            _write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+        return _train(config, folder, display or Silent(), resume=True)
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole: the curriculum's state is written last, and carries checksums."""
+    found = sorted((folder / "checkpoints").glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1]))
+    for checkpoint in found:
+        try:
+            load_state(checkpoint / STATE_FILE)
+        except (FileNotFoundError, ValueError):
+            continue
+        return checkpoint
+    return None
+
+
+def _train(config: TrainConfig, folder: Path, display: Display, resume: bool) -> RunResult:
+    if not torch.cuda.is_available() or config.device == "cpu":
+        torch.set_num_threads(config.threads)
+    checkpoint = latest_checkpoint(folder) if resume else None
+    dropped = _forget_after(folder, checkpoint) if resume else 0
+    if resume:
+        where = f"from {checkpoint.name}" if checkpoint else "from the beginning: there is no whole checkpoint yet"
+        display.note(f"resuming {where}; {dropped:,} rollouts made since then are made again")
+    model_path = config.model or _small_model(config, display)
+    train, held_out = _examples(config, display)
+    _write_prompts(folder / "prompts.jsonl", train)
+    journal, metrics = Journal(folder / "journal.jsonl"), Journal(folder / "metrics.jsonl")
+    pool = PromptPool(
+        [example.prompt_id for example in train],
+        source=[example.source for example in train],
+        difficulty=[float("nan") if example.difficulty is None else example.difficulty for example in train],
+    )
+    curriculum = RecordedCurriculum(_make(config, pool), journal, metrics)
+    with Verifier(config.task, timeout=config.verifier_timeout) as verifier, _Interrupt(display) as interrupt:
+        trainer = _build_trainer(config, folder, model_path, train, curriculum, verifier)
+        evaluator = _Evaluator(trainer, held_out, verifier, config, journal, display)
+        trainer.add_callback(_Recorder(folder, journal, curriculum, evaluator, interrupt, config, display))
+        if checkpoint is None and not read_journal(journal.path)[1:]:
+            evaluator.run(0)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        steps = trainer.state.global_step
+        finished = steps >= config.steps
+        if finished:
+            _save_model(trainer, folder / "model")
+    evaluations = [record for record in read_journal(journal.path) if record["kind"] == "evaluation"]
+    result = RunResult(str(folder), finished, steps, evaluations, curriculum.metrics())
+    journal.close()
+    metrics.close()
+    return result
+
+
+def _build_trainer(
+    config: TrainConfig,
+    folder: Path,
+    model_path: str,
+    train: Sequence[Example],
+    curriculum: RecordedCurriculum,
+    verifier: Verifier,
+) -> CurriculumGRPOTrainer:
+    model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32 if _on_cpu(config) else "auto")
+    tokenizer = AutoTokenizer.from_pretrained(model_path, padding_side="left")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    micro = config.micro_batch_size or config.rollouts_per_step
+    settings: dict[str, Any] = {
+        "output_dir": str(folder / "checkpoints"),
+        "max_steps": config.steps,
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": config.rollouts_per_step // micro,
+        "num_generations": config.rollouts_per_step // config.prompts_per_step,
+        "max_completion_length": config.max_completion_length,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": "constant_with_warmup",
+        "warmup_steps": 10,
+        "adam_beta2": 0.99,
+        "max_grad_norm": 1.0,
+        "weight_decay": 0.0,
+        "loss_type": config.loss_type,
+        "temperature": 1.0,
+        "beta": 0.0,
+        "logging_steps": 1,
+        "save_strategy": "steps",
+        "save_steps": config.save_every,
+        "save_total_limit": 2,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": config.seed,
+        **({"use_cpu": True, "bf16": False, "gradient_checkpointing": False} if _on_cpu(config) else {}),
+        **config.trl,
+    }
+    try:
+        arguments = GRPOConfig(**settings)
+    except TypeError as error:
+        raise ValueError(f"[trl]: {error}; its keys are the fields of TRL's GRPOConfig") from error
+    chat = uses_chat(config, tokenizer)
+    rows = [
+        {"prompt": _prompt(example, config, chat), "answer": example.answer, "prompt_id": example.prompt_id}
+        for example in train
+    ]
+
+    def verified(completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
+        responses = [completion if isinstance(completion, str) else completion[0]["content"] for completion in completions]
+        return [None if score.errored else score.value for score in verifier.score(responses, answer)]
+
+    trainer = CurriculumGRPOTrainer(
+        model=model,
+        reward_funcs=[verified],
+        args=arguments,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        curriculum=curriculum,
+    )
+    for callback in ("PrinterCallback", "ProgressCallback"):
+        for installed in [each for each in trainer.callback_handler.callbacks if type(each).__name__ == callback]:
+            trainer.remove_callback(installed)
+    return trainer
+
+
+class _Evaluator:
+    """Greedy accuracy on held-out prompts, written into the journal. It never touches the curriculum."""
+
+    def __init__(
+        self,
+        trainer: CurriculumGRPOTrainer,
+        examples: Sequence[Example],
+        verifier: Verifier,
+        config: TrainConfig,
+        journal: Journal,
+        display: Display,
+    ) -> None:
+        self._trainer, self._verifier, self._config = trainer, verifier, config
+        self._journal, self._display = journal, display
+        self._examples = sorted(examples, key=lambda example: len(example.prompt))  # less padding
+        self.seconds = 0.0
+
+    def run(self, step: int) -> None:
+        began = time.monotonic()
+        passed: list[int] = []
+        size = 128
+        for start in range(0, len(self._examples), size):
+            self._display.stage("evaluating", start, len(self._examples))
+            passed += self._pass(self._examples[start : start + size])
+        self._display.stage("evaluating", len(self._examples), len(self._examples))
+        low, high = (float(bound) for bound in wilson(sum(passed), len(passed)))
+        spent = self._trainer.curriculum.metrics()
+        record = {
+            "kind": "evaluation",
+            "step": step,
+            "rollouts": int(spent["rollouts"]),
+            "tokens": int(spent["response_tokens"]),
+            "num_prompts": len(passed),
+            "passed": passed,
+            "pass_rate": sum(passed) / len(passed),
+            "low": low,
+            "high": high,
+        }
+        self._journal.append(record)
+        self.seconds += time.monotonic() - began
+        share = record["pass_rate"]
+        self._display.note(f"step {step}: held-out accuracy {share:.3f} [{low:.3f}, {high:.3f}] on {len(passed)} prompts")
+
+    def _pass(self, examples: Sequence[Example]) -> list[int]:
+        trainer, config = self._trainer, self._config
+        tokenizer = trainer.processing_class
+        chat = uses_chat(config, tokenizer)
+        texts = [_prompt(example, config, chat) for example in examples]
+        if chat:
+            texts = [tokenizer.apply_chat_template(text, tokenize=False, add_generation_prompt=True) for text in texts]
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=not chat)
+        inputs = {name: inputs[name].to(model.device) for name in ("input_ids", "attention_mask")}
+        training = model.training
+        model.eval()
+        try:
+            with torch.no_grad():
+                output = model.generate(
+                    **inputs,
+                    do_sample=False,
+                    max_new_tokens=config.max_completion_length,
+                    pad_token_id=tokenizer.pad_token_id,
+                )
+        finally:
+            model.train(training)
+        responses = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        scores = self._verifier.score(responses, [example.answer for example in examples])
+        return [int(score.value is not None and score.value >= 0.5) for score in scores]
+
+
+class _Recorder(TrainerCallback):
+    """Journal, timing, evaluation, progress and a graceful Ctrl-C, from TRL's own callback points."""
+
+    def __init__(
+        self,
+        folder: Path,
+        journal: Journal,
+        curriculum: RecordedCurriculum,
+        evaluator: _Evaluator,
+        interrupt: "_Interrupt",
+        config: TrainConfig,
+        display: Display,
+    ) -> None:
+        self._timing = folder / "timing.jsonl"
+        self._journal, self._curriculum, self._evaluator = journal, curriculum, evaluator
+        self._interrupt, self._config, self._display = interrupt, config, display
+        self._began = time.monotonic()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        if logs and "loss" in logs:
+            kept = {name: logs.get(name) for name in ("loss", "grad_norm", "learning_rate", "entropy", "reward")}
+            self._journal.append({"kind": "update", "step": state.global_step, **kept})
+            if state.global_step % self._config.eval_every == 0 or state.global_step == self._config.steps:
+                self._evaluator.run(state.global_step)
+            self._display.step(state.global_step, self._config.steps, self._curriculum.metrics())
+            now = time.monotonic()
+            line = {"step": state.global_step, "seconds": now - self._began, "evaluation_seconds": self._evaluator.seconds}
+            with open(self._timing, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            self._began, self._evaluator.seconds = now, 0.0
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._interrupt.asked:
+            control.should_save = control.should_training_stop = True
+
+
+class _Interrupt:
+    """The first Ctrl-C asks for a checkpoint after this step; the second stops at once."""
+
+    def __init__(self, display: Display) -> None:
+        self.asked = False
+        self._display = display
+        self._before: Any = None
+
+    def __enter__(self) -> "_Interrupt":
+        try:
+            self._before = signal.signal(signal.SIGINT, self._ask)
+        except ValueError:  # not in the main thread: then Ctrl-C does not come here anyway
+            self._before = None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        self._display.note("stopping after this step, with a checkpoint (Ctrl-C again stops at once)")
+
+
+def uses_chat(config: TrainConfig, tokenizer: Any) -> bool:
+    """Whether prompts are wrapped in the chat template.
+
+    Raises:
+        ValueError: asked for, and the tokenizer has none.
+    """
+    if config.chat and tokenizer.chat_template is None:
+        raise ValueError(f"chat=true, but {config.model} has no chat template; leave it out to send plain prompts")
+    if config.chat is None:
+        return tokenizer.chat_template is not None and config.task != "arithmetic"
+    return config.chat
+
+
+def _prompt(example: Example, config: TrainConfig, chat: bool) -> Any:
+    instruction = task(config.task).instruction
+    text = f"{example.prompt}\n{instruction}" if instruction else example.prompt
+    return [{"role": "user", "content": text}] if chat else text
+
+
+def _small_model(config: TrainConfig, display: Display) -> str:
+    from didact.training.warm_start import WarmStartConfig, warm_started_model
+
+    def progress(done: int, total: int) -> None:
+        display.stage("warm start", done, total)
+
+    return str(warm_started_model(WarmStartConfig(), progress=progress))
+
+
+def _examples(config: TrainConfig, display: Display) -> tuple[list[Example], list[Example]]:
+    train = _load(config, config.prompts, "train", config.num_prompts, display)
+    held_out = _load(config, config.eval_prompts, "test", config.num_eval_prompts, display)
+    overlap = {example.prompt for example in train} & {example.prompt for example in held_out}
+    if overlap:
+        raise ValueError(f"{len(overlap)} held-out prompts are also training prompts, for example {overlap.pop()[:80]!r}")
+    return train, held_out
+
+
+def _load(config: TrainConfig, path: str | None, split: Split, num: int | None, display: Display) -> list[Example]:
+    if path is None:
+        return task(config.task).examples(split, num=num, seed=config.seed)
+    examples, report = load_examples(path, split=split)
+    if report.dropped_missing or report.dropped_duplicates:
+        display.note(
+            f"{path}: of {report.rows:,} rows, {report.dropped_duplicates:,} repeat a prompt and "
+            f"{report.dropped_missing:,} lack a prompt or an answer; they are left out"
+        )
+    return drawn(examples, num, config.seed)
+
+
+def _make(config: TrainConfig, pool: PromptPool) -> Any:
+    options = {
+        "prompts_per_step": config.prompts_per_step,
+        "rollouts_per_step": config.rollouts_per_step,
+        "seed": config.seed,
+        **config.method_options,
+    }
+    return make(config.method, pool, **options)
+
+
+def _check_method(config: TrainConfig) -> None:
+    """Refuse bad method options before anything expensive is done."""
+    _make(config, PromptPool([str(number) for number in range(max(config.prompts_per_step, 2))]))
+
+
+def _forget_after(folder: Path, checkpoint: Path | None) -> int:
+    """Note what a resumption makes again; without a checkpoint, start the journals anew. The journals themselves are cut
+    back when the curriculum's state is loaded."""
+    path = folder / "journal.jsonl"
+    records = read_journal(path) if path.exists() else []
+    rollouts = sum(len(rewards) for record in records if record["kind"] == "outcomes" for rewards in record["rewards"])
+    kept = 0
+    if checkpoint is None:
+        for name in ("journal.jsonl", "metrics.jsonl"):
+            (folder / name).unlink(missing_ok=True)
+    else:
+        kept = int(load_state(checkpoint / STATE_FILE)["curriculum"]["curriculum"]["totals"]["rollouts"])
+    step = int(checkpoint.name.split("-")[1]) if checkpoint else 0
+    with open(folder / "resumes.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, "dropped_rollouts": rollouts - kept}) + "\n")
+    return rollouts - kept
+
+
+def _write_prompts(path: Path, examples: Sequence[Example]) -> None:
+    if not path.exists():
+        _write(path, "".join(json.dumps({**asdict(example), "prompt_tokens": None}) + "\n" for example in examples))
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".tmp")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
+def _save_model(trainer: CurriculumGRPOTrainer, path: Path) -> None:
+    beside = path.with_name(path.name + ".tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    trainer.save_model(str(beside))
+    trainer.processing_class.save_pretrained(str(beside))
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(beside, path)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"another process is working on {folder}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _on_cpu(config: TrainConfig) -> bool:
+    return config.device == "cpu" or not torch.cuda.is_available()
+
+

@@ -1,0 +1,212 @@
+"""Supervised warm start of the small model with a deliberately unreliable teacher.
+
+RL with verifiable rewards needs a model that is sometimes right. This one learns column arithmetic from worked
+solutions, some of them WRONG ON PURPOSE: a fixed random share of the facts (``"3-5"``, ``"7*4"``) is *weak*, and the
+teacher shows the right digit of a weak fact with probability c ~ U(low, high) and otherwise one fixed wrong digit. The
+model reproduces these rates, so that a prompt's pass rate is about the product of c over its weak facts: long prompts
+never pass, prompts without a weak fact always do, and a fact put right by RL makes longer prompts learnable. Greedy
+accuracy has to be learnt as well, since below c = 0.5 the most likely digit is the wrong one.
+
+This is a designed test bed. It shows that the machinery works and lets methods be compared in minutes; it is no
+evidence about natural language models.
+
+The result is cached under a hash of the whole configuration. A cached folder is used only if every file matches its
+recorded checksum; anything else is built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import random
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from didact.tasks.arithmetic import FAMILIES, LEVELS, draw_prompt, split_of, vocabulary, worked_solution
+from didact.training.small_model import SmallModelConfig, build_model, build_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called after every step with (steps done, steps in all)."""
+
+_FORMAT: Final = 1  # raise it when the code changes what a configuration produces
+_MANIFEST: Final = "warm_start.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStartConfig:
+    """Everything the warm-started model depends on, except the number of threads and the torch version."""
+
+    seed: int = 0  # weights and order of examples
+    teacher_seed: int = 0  # which facts are weak, and how
+    weak_share: Mapping[str, float] = field(default_factory=lambda: {"add": 0.0, "sub": 0.45, "mul": 0.5})
+    reliability: tuple[float, float] = (0.05, 0.4)
+    max_level: int = LEVELS[-1]
+    level_decay: float = 0.9  # a level is drawn with weight level_decay ** level
+    num_steps: int = 1600
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    model: SmallModelConfig = field(default_factory=SmallModelConfig)
+
+    def __post_init__(self) -> None:
+        if set(self.weak_share) != set(FAMILIES) or not all(0 <= share <= 1 for share in self.weak_share.values()):
+            raise ValueError(
+                f"weak_share is {dict(self.weak_share)}; expected a number in [0, 1] for each of {FAMILIES}"
+            )
+        if not 0 <= self.reliability[0] <= self.reliability[1] <= 1:
+            raise ValueError(f"reliability is {self.reliability}; expected (low, high) with 0 <= low <= high <= 1")
+        if self.max_level not in LEVELS:
+            raise ValueError(f"max_level is {self.max_level}; expected 1 to {LEVELS[-1]}")
+        if min(self.num_steps, self.batch_size) < 1:
+            raise ValueError(f"num_steps is {self.num_steps}, batch_size {self.batch_size}; expected at least 1")
+
+    def key(self) -> str:
+        """Name of the cache folder: the same for equal configurations, in any process."""
+        text = json.dumps([_FORMAT, asdict(self)], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+class UnreliableTeacher:
+    """Writes worked solutions with slips at weak facts; right otherwise."""
+
+    def __init__(self, config: WarmStartConfig) -> None:
+        self._config = config
+        self._habits: dict[str, tuple[float, int]] = {}  # fact -> (probability of being right, shift when wrong)
+
+    def solution(self, prompt: str, rng: random.Random) -> str:
+        def slip(fact: str) -> int:
+            reliability, shift = self.habit(fact)
+            return shift if reliability < 1 and rng.random() >= reliability else 0
+
+        return worked_solution(prompt, slip)
+
+    def habit(self, fact: str) -> tuple[float, int]:
+        """(probability that the digit is right, shift of the digit when it is not); the same on every call."""
+        if fact not in self._habits:
+            digest = hashlib.blake2b(f"{self._config.teacher_seed}/{fact}".encode(), digest_size=8).digest()
+            rng = random.Random(int.from_bytes(digest))
+            family = next(name for name, sign in (("add", "+"), ("sub", "-"), ("mul", "*")) if sign in fact)
+            weak = rng.random() < self._config.weak_share[family]
+            self._habits[fact] = (rng.uniform(*self._config.reliability) if weak else 1.0, rng.randrange(1, 10))
+        return self._habits[fact]
+
+
+def warm_started_model(
+    config: WarmStartConfig, cache_dir: Path | None = None, progress: Progress | None = None
+) -> Path:
+    """Folder with the warm-started model and its tokenizer; trained now if no intact copy is cached.
+
+    The cache is `cache_dir`, else the folder named by the environment variable ``DIDACT_CACHE``, else
+    ``~/.cache/didact``. A process that finds another one training the same model waits for it.
+    """
+    from filelock import FileLock
+
+    cache = Path(cache_dir or os.environ.get("DIDACT_CACHE") or Path.home() / ".cache" / "didact")
+    folder = cache / f"warm-start-{config.key()}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if _intact(folder):
+            return folder
+        if folder.exists():
+            logger.warning("the cached warm start %s is damaged and is built again", folder)
+            shutil.rmtree(folder)
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
+        model, tokenizer = train(config, progress=progress)
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        manifest = {"config": asdict(config), "files": _checksums(partial)}
+        (partial / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        partial.rename(folder)
+    return folder
+
+
+def train(
+    config: WarmStartConfig, *, progress: Progress | None = None
+) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    """The warm start itself: next-token loss on the solutions, AdamW, cosine to a tenth after 50 steps of warm-up."""
+    import torch
+
+    tokenizer = build_tokenizer(vocabulary(), max_length=config.model.max_length)
+    model = build_model(config.model, tokenizer, seed=config.seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    ids: dict[str, int] = tokenizer.get_vocab()
+    teacher, rng = UnreliableTeacher(config), random.Random(f"warm start {config.seed}")
+    model.train()
+    for step in range(config.num_steps):
+        cosine = 0.5 * (1 + math.cos(math.pi * step / config.num_steps))
+        optimizer.param_groups[0]["lr"] = config.learning_rate * min(1, (step + 1) / 50) * (0.1 + 0.9 * cosine)
+        # Sorting by length before splitting keeps padding out of the micro-batches.
+        batch = sorted((_draw(config, teacher, rng) for _ in range(config.batch_size)), key=lambda pair: len(pair[0]))
+        num_targets = sum(len(solution.split()) + 1 for _, solution in batch)
+        third = -(-len(batch) // 3)
+        for start in range(0, len(batch), third):
+            inputs, targets = _tensors(batch[start : start + third], ids)
+            (_target_loss(model, inputs, targets) / num_targets).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if progress is not None:
+            progress(step + 1, config.num_steps)
+    return model.eval(), tokenizer
+
+
+def _draw(config: WarmStartConfig, teacher: UnreliableTeacher, rng: random.Random) -> tuple[str, str]:
+    levels = range(1, config.max_level + 1)
+    weights = [config.level_decay**level for level in levels]
+    while True:  # test prompts are left out: the held-out set is unseen by the warm start, too
+        prompt = draw_prompt(rng.choice(FAMILIES), rng.choices(levels, weights)[0], rng)
+        if split_of(prompt) == "train":
+            return prompt, teacher.solution(prompt, rng)
+
+
+def _tensors(pairs: list[tuple[str, str]], ids: Mapping[str, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs and next-token targets, padded on the right; -100 where nothing is learnt (prompt and padding)."""
+    import torch
+
+    prompts = [[ids["<bos>"], *(ids[word] for word in prompt.split())] for prompt, _ in pairs]
+    solutions = [[*(ids[word] for word in solution.split()), ids["<eos>"]] for _, solution in pairs]
+    width = max(len(prompt) + len(solution) for prompt, solution in zip(prompts, solutions, strict=True))
+    tokens = torch.full((len(pairs), width), ids["<pad>"])
+    targets = torch.full((len(pairs), width), -100)
+    for row, (prompt, solution) in enumerate(zip(prompts, solutions, strict=True)):
+        end = len(prompt) + len(solution)
+        tokens[row, :end] = torch.tensor(prompt + solution)
+        targets[row, len(prompt) : end] = torch.tensor(solution)
+    return tokens[:, :-1], targets[:, 1:]
+
+
+def _target_loss(model: LlamaForCausalLM, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Summed cross-entropy; the head runs only where there is a target."""
+    import torch
+
+    hidden = model.model(inputs, use_cache=False).last_hidden_state
+    wanted = targets != -100
+    return torch.nn.functional.cross_entropy(model.lm_head(hidden[wanted]), targets[wanted], reduction="sum")
+
+
+def _intact(folder: Path) -> bool:
+    try:
+        files = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["files"]
+        return bool(files) and files == _checksums(folder)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    return {
+        path.name: hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.name != _MANIFEST
+    }

@@ -1,0 +1,392 @@
+"""CurES against the vectors of core.md, section 1.8, and the contract in each of its variants."""
+
+import numpy as np
+import pytest
+
+from didact.allocation import largest_remainder
+from didact.methods.cures import CurES, _Released, align, allocation_scale, gradient_moments, sampling_distribution
+from didact.plan import Plan
+from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+
+SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
+
+
+class TestCurES(CurriculumContract):
+    keeps_budget = True
+
+    @staticmethod
+    def build(pool, **options):
+        return CurES(pool, steps_per_iteration=3, **options)
+
+
+class TestCurESWholePool(CurriculumContract):
+    build = staticmethod(CurES)
+    keeps_budget = True
+
+
+class TestCurESTrainingOnPilots(CurriculumContract):
+    keeps_budget = True
+
+    @staticmethod
+    def build(pool, **options):
+        return CurES(pool, steps_per_iteration=2, train_on_pilot=True, **options)
+
+
+class TestCurESThatFades(CurriculumContract):
+    keeps_budget = True
+
+    @staticmethod
+    def build(pool, **options):
+        return CurES(pool, steps_per_iteration=3, reset=False, discount=0.8, **options)
+
+
+class TestCurESWithWindow(CurriculumContract):
+    keeps_budget = True
+
+    @staticmethod
+    def build(pool, **options):
+        return CurES(pool, steps_per_iteration=3, reset=False, window=2, **options)
+
+
+class TestCurESWithReplacement(CurriculumContract):
+    keeps_budget = True
+
+    @staticmethod
+    def build(pool, **options):
+        return CurES(pool, steps_per_iteration=3, with_replacement=True, max_rollouts=20, **options)
+
+
+class TestCurESAsReleased(CurriculumContract):
+    within_budget = False  # the released code multiplies its budget: items 6 and 7 of section 1.5
+
+    @staticmethod
+    def build(pool, **options):
+        return CurES(pool, steps_per_iteration=3, as_released=True, **options)
+
+
+# The distribution and the posterior ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("temperature", "expected"),
+    [
+        (1.0, [0.187150, 0.206569, 0.212562, 0.206569, 0.187150]),
+        (0.1, [0.091407, 0.245325, 0.326536, 0.245325, 0.091407]),
+        (0.05, [0.034284, 0.246956, 0.437519, 0.246956, 0.034284]),
+        (0.01, [0.000003, 0.051404, 0.897187, 0.051404, 0.000003]),
+    ],
+)
+def test_cv1_distribution(temperature: float, expected: list[float]) -> None:
+    p_hat = (np.arange(5) + 1) / 6
+    assert sampling_distribution(p_hat, temperature) == pytest.approx(expected, abs=5e-7)
+
+
+def test_cv2_six_prompts() -> None:
+    p_hat = (np.array([0, 1, 2, 3, 4, 2]) + 1) / 6
+    expected = [0.068906, 0.184937, 0.246157, 0.184937, 0.068906, 0.246157]
+    assert sampling_distribution(p_hat, 0.1) == pytest.approx(expected, abs=5e-7)
+
+
+@pytest.mark.parametrize(("prior", "means"), [((1.0, 1.0), (1 / 3, 0.5)), ((0.0, 1e-12), (0.25, 0.5))])
+def test_cv3_update(prior: tuple[float, float], means: tuple[float, float]) -> None:
+    """Pilot 1 of 4, then 4 of 6."""
+    curriculum = CurES(pool_of(1), prompts_per_step=1, rollouts_per_step=6, prior=prior)
+    curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0] + [0.0] * (num - 1)))
+    assert curriculum.pass_rates().mean == pytest.approx([means[0]])
+    curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0] * 4 + [0.0] * (num - 4)))
+    assert curriculum.pass_rates().mean == pytest.approx([means[1]])
+
+
+def test_the_distribution_is_a_bell() -> None:
+    p = np.linspace(0, 1, 101)
+    rho = sampling_distribution(p, 0.1)
+    assert rho.sum() == pytest.approx(1)
+    assert rho.argmax() == 50 and (np.diff(rho[:51]) > 0).all()
+    assert rho == pytest.approx(rho[::-1])
+
+
+def test_extreme_temperatures_neither_overflow_nor_lose_prompts() -> None:
+    for temperature in (1e-9, 1e9):
+        rho = sampling_distribution([0.0, 0.5, 1.0], temperature)
+        assert np.isfinite(rho).all() and (rho > 0).all() and rho.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("p", "temperature"), [([1.2], 0.1), ([-0.1], 0.1), ([np.nan], 0.1), ([0.5], 0.0), ([0.5], np.nan)])
+def test_bad_pass_rates_and_temperatures(p: list[float], temperature: float) -> None:
+    with pytest.raises(ValueError):
+        sampling_distribution(p, temperature)
+
+
+# The allocation -----------------------------------------------------------------------------------------------
+
+
+def test_cv4_equal_norms() -> None:
+    sigma = allocation_scale([0, 0.25, 0.5, 0.75, 1])
+    assert sigma == pytest.approx([0, 0.433013, 0.5, 0.433013, 0], abs=5e-7)
+    assert 40 * sigma / sigma.sum() == pytest.approx([0, 12.679492, 14.641016, 12.679492, 0], abs=5e-7)
+    assert largest_remainder(sigma, 40).tolist() == [0, 13, 14, 13, 0]
+
+
+def test_cv5_scalar_norms() -> None:
+    """Norms that all point the same way are a Gram matrix of rank one; then eq. 21 is the code's formula."""
+    cases = [(0.25, [4], [2, 2, 5]), (0.5, [3, 1], [2, 4]), (0.75, [1, 2, 3], [6])]
+    moments = []
+    for _, correct, wrong in cases:
+        norms = np.array(correct + wrong, dtype=float)
+        moments.append(gradient_moments(np.outer(norms, norms), [True] * len(correct) + [False] * len(wrong)))
+    sigma = allocation_scale([*(p for p, _, _ in cases), 0.0], [*moments, [1.0, 1.0, 0.0]])
+    assert sigma == pytest.approx([1.652413, 1.346291, 2.172268, 0], abs=5e-7)
+    assert 32 * sigma / sigma.sum() == pytest.approx([10.225778, 8.331376, 13.442846, 0], abs=5e-7)
+    assert largest_remainder(sigma, 32).tolist() == [10, 8, 14, 0]
+
+
+def test_cv6_vectors() -> None:
+    """sigma^2 = .625, which is also the trace of the covariance of A g computed by hand."""
+    gradients = np.array([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]])
+    passed = np.array([True, True, False])
+    moments = gradient_moments(gradients @ gradients.T, passed)
+    assert moments.tolist() == [5.0, 4.0, 8.0]
+    assert allocation_scale([0.5], [moments]) ** 2 == pytest.approx([0.625])
+    probability = np.array([0.25, 0.25, 0.5])
+    weighted = np.where(passed, 0.5, -0.5)[:, None] * gradients
+    centred = weighted - probability @ weighted
+    assert (probability * (centred**2).sum(axis=1)).sum() == pytest.approx(0.625)
+
+
+def test_cv8_a_batch() -> None:
+    assert largest_remainder(allocation_scale([0.25, 0.5, 0]), 24).tolist() == [11, 13, 0]
+    sigma = allocation_scale([1 / 3, 1 / 2, 1 / 6])
+    assert 24 * sigma / sigma.sum() == pytest.approx([8.417, 8.928, 6.655], abs=5e-4)
+    assert largest_remainder(sigma, 24).tolist() == [8, 9, 7]
+
+
+def test_cv9_neyman_is_optimal() -> None:
+    sigma = np.array([1.0, 2.0, 3.0])
+    sizes = largest_remainder(sigma, 6)
+    assert sizes.tolist() == [1, 2, 3]
+    assert (sigma**2 / sizes).sum() == pytest.approx(6)
+    assert (sigma**2 / 2).sum() == pytest.approx(7)
+
+
+def test_prompts_without_moments_share_the_scale_of_the_others() -> None:
+    sigma = allocation_scale([0.5, 0.5, 0.2], [[4, 4, 0], [np.nan] * 3, [np.nan] * 3])
+    assert sigma == pytest.approx([1.0, 1.0, 0.8])
+
+
+def test_moments_of_a_unanimous_pilot_and_of_none() -> None:
+    assert gradient_moments(np.diag([1.0, 3.0]), [True, True]).tolist() == [2.0, 2.0, 0.0]
+    assert np.isnan(gradient_moments(np.zeros((0, 0)), [])).all()
+    with pytest.raises(ValueError, match="Gram"):
+        gradient_moments(np.eye(3), [True, False])
+
+
+# As released --------------------------------------------------------------------------------------------------
+
+
+def test_cv1_code_row() -> None:
+    expected = [0.200359, 0.200084, 0.199946, 0.199849, 0.199762]
+    assert _Released.distribution(np.arange(5), 4) == pytest.approx(expected, abs=5e-7)
+
+
+def test_cv7_a_shard_of_eight() -> None:
+    """Eight shards alike, so that each of the eight GPUs sees the vector's shard."""
+    accepted = np.tile([0, 0, 1, 2, 3, 4, 4, 1], 8)
+    copies = _Released.copies(accepted, 4, 64)
+    assert copies.reshape(8, 8).tolist() == [[0, 0, 15, 18, 15, 0, 0, 15]] * 8
+    aligned = align(copies[:8], 8)
+    assert aligned.tolist() == [0, 0, 15, 19, 15, 0, 0, 15]
+    assert aligned.sum() * _Released.ROLLOUTS_PER_COPY == 256
+
+
+def test_as_released_trains_on_mixed_pilots_only_and_never_updates() -> None:
+    curriculum = CurES(pool_of(40), as_released=True, **SIZES)
+    policy = SimulatedPolicy({f"prompt-{i}": [0.0, 0.5, 1.0][i % 3] for i in range(40)})
+    pilot_passes: dict[str, float] = {}
+    sizes: dict[str, set[int]] = {}
+    for step in range(10):
+        while plan := curriculum.plan(step):
+            outcomes = policy.roll_out(plan)
+            curriculum.observe(outcomes)
+            for group, outcome in zip(plan, outcomes, strict=True):
+                if group.reason == "pilot":
+                    pilot_passes[group.prompt_id] = sum(outcome.rewards)
+                else:
+                    sizes.setdefault(group.prompt_id, set()).add(group.num_rollouts // 4)
+    assert all(0 < pilot_passes[prompt] < 4 for prompt in sizes)
+    assert all(max(seen) - min(seen) <= 8 for seen in sizes.values())  # fixed but for the alignment to 8 GPUs
+    assert (curriculum.advantage, curriculum.loss_weighting) == ("grpo", "token")
+
+
+def test_as_released_counts_a_pilot_that_comes_in_parts() -> None:
+    from dataclasses import replace
+
+    whole, parts = (CurES(pool_of(8), as_released=True, **SIZES) for _ in range(2))
+    outcomes = SimulatedPolicy().roll_out(whole.plan(0))
+    whole.observe(outcomes)
+    parts.plan(0)
+    for half in (slice(None, 2), slice(2, None)):
+        parts.observe(replace(outcome, rewards=outcome.rewards[half], num_tokens=None) for outcome in outcomes)
+    assert whole.plan(0) == parts.plan(0)
+
+
+def test_as_released_skips_a_batch_when_no_pilot_was_mixed() -> None:
+    curriculum = CurES(pool_of(8), as_released=True, **SIZES)
+    curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0] * num))
+    assert not curriculum.plan(0)
+
+
+# Iterations ---------------------------------------------------------------------------------------------------
+
+
+def plans_by_step(curriculum: CurES, policy: SimulatedPolicy, steps: int) -> list[list[Plan]]:
+    plans: list[list[Plan]] = []
+    for step in range(steps):
+        plans.append([])
+        while plan := curriculum.plan(step):
+            plans[-1].append(plan)
+            curriculum.observe(policy.roll_out(plan))
+        curriculum.admitted(step)
+    return plans
+
+
+def test_a_pilot_for_every_prompt_of_the_subset_then_batches_from_it() -> None:
+    curriculum = CurES(pool_of(60), steps_per_iteration=5, **SIZES)
+    plans = plans_by_step(curriculum, SimulatedPolicy(), 15)
+    subsets = []
+    for start in (0, 5, 10):
+        pilots = [group for plan in plans[start] for group in plan if group.reason == "pilot"]
+        assert [group.num_rollouts for group in pilots] == [4] * 20
+        subsets.append({group.prompt_id for group in pilots})
+        assert len(subsets[-1]) == 20
+        for step in range(start, start + 5):
+            batch = plans[step][-1]
+            assert {group.prompt_id for group in batch} <= subsets[-1]
+            assert batch.num_rollouts == 32 and len(batch) == 4
+            assert all(group.num_rollouts >= 2 for group in batch)
+            assert len(plans[step]) == (4 if step == start else 1)  # 20 pilots of 4 fit 32 rollouts at a time
+    assert len(set.union(*subsets)) == 60, "the three subsets are disjoint"
+    metrics = curriculum.metrics()
+    assert metrics["rollouts_pilot"] == metrics["rollouts_discarded"] == 3 * 20 * 4
+    assert metrics["rollouts_trained"] == 15 * 32
+
+
+def test_pilots_train_when_asked_to() -> None:
+    curriculum = CurES(pool_of(20), steps_per_iteration=5, train_on_pilot=True, **SIZES)
+    plans = plans_by_step(curriculum, SimulatedPolicy(), 8)
+    assert [step[0].groups[0].reason for step in plans] == ["pilot"] * 3 + ["train"] * 5
+    assert all(len(step) == 1 for step in plans)
+    metrics = curriculum.metrics()
+    assert metrics["rollouts_trained"] == metrics["rollouts"] == 20 * 4 + 5 * 32
+
+
+def test_an_iteration_forgets_what_the_last_knew() -> None:
+    curriculum = CurES(pool_of(8), steps_per_iteration=2, subset_size=8, **SIZES)
+    plans_by_step(curriculum, SimulatedPolicy(default=1.0), 2)
+    assert curriculum.pass_rates().mean.min() > 0.8
+    curriculum.plan(2)
+    assert curriculum.pass_rates().mean == pytest.approx([0.5] * 8)
+    assert curriculum.pass_rates().num_rollouts.sum() == 8 * 4 + 2 * 32, "what was spent stays counted"
+
+
+def test_without_reset_only_prompts_short_of_evidence_are_piloted() -> None:
+    curriculum = CurES(pool_of(8), steps_per_iteration=2, subset_size=8, reset=False, **SIZES)
+    plans = plans_by_step(curriculum, SimulatedPolicy(), 6)
+    assert [plan.groups[0].reason for step in plans for plan in step].count("pilot") == 1
+
+
+def test_the_online_update_moves_the_next_draw() -> None:
+    """Two prompts of ten pass half of the time; the other eight, which the pilot liked too, turn out to pass always."""
+    curriculum = CurES(pool_of(10), temperature=0.02, steps_per_iteration=50, prompts_per_step=2, rollouts_per_step=64)
+    curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0, 0.0] * (num // 2)))
+    assert curriculum.pass_rates().mean == pytest.approx([0.5] * 10)
+    policy = SimulatedPolicy({"prompt-3": 0.5, "prompt-7": 0.5}, default=1.0)
+    plans = plans_by_step(curriculum, policy, 40)
+    late = [group.prompt_id for step in plans[20:] for group in step[-1]]
+    assert sum(prompt in ("prompt-3", "prompt-7") for prompt in late) / len(late) > 0.8
+
+
+def test_rollouts_go_where_the_variance_is() -> None:
+    curriculum = CurES(pool_of(2), prompts_per_step=2, rollouts_per_step=24, pilot_rollouts=10)
+    plan = curriculum.plan(0)
+    rewards = iter([[1.0] * 5 + [0.0] * 5, [1.0] * 10])
+    curriculum.observe(outcomes_of(plan, lambda num: next(rewards)))
+    sizes = {group.prompt_id: group.num_rollouts for group in curriculum.plan(0)}
+    sigma = allocation_scale([6 / 12, 11 / 12])
+    assert sizes == dict(zip(["prompt-0", "prompt-1"], largest_remainder(sigma, 24, 2).tolist(), strict=True))
+
+
+def test_gradients_of_the_pilot_move_the_allocation() -> None:
+    curriculum = CurES(pool_of(2), prompts_per_step=2, rollouts_per_step=24, gradient_norms=True)
+    assert curriculum.wants_gradients
+    curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0, 0.0] * (num // 2)))
+    for prompt, length in (("prompt-0", 1.0), ("prompt-1", 3.0)):
+        curriculum.observe_gradients(prompt, np.eye(4) * length**2, [True, False, True, False])
+    state = curriculum.state_dict()
+    sizes = {group.prompt_id: group.num_rollouts for group in curriculum.plan(0)}
+    assert sizes == {"prompt-0": 6, "prompt-1": 18}
+    again = CurES(pool_of(2), prompts_per_step=2, rollouts_per_step=24, gradient_norms=True)
+    again.load_state_dict(state)
+    assert {group.prompt_id: group.num_rollouts for group in again.plan(0)} == sizes
+    with pytest.raises(ValueError, match="unknown prompt"):
+        curriculum.observe_gradients("nobody", np.eye(4), [True] * 4)
+
+
+def test_drawing_with_replacement_adds_shares_up() -> None:
+    """One prompt dominates: at a low temperature it takes nearly every share of the batch."""
+    curriculum = CurES(pool_of(4), temperature=0.005, pilot_rollouts=8, with_replacement=True, **SIZES)
+    plan = curriculum.plan(0)
+    while plan.groups and plan.groups[0].reason == "pilot":
+        curriculum.observe(
+            outcomes_of(plan, lambda num: [1.0] * num)
+            if "prompt-2" not in {group.prompt_id for group in plan}
+            else [
+                outcome
+                for group in plan
+                for outcome in outcomes_of(
+                    Plan(0, 0, [group]),
+                    lambda num, half=group.prompt_id == "prompt-2": [1.0, 0.0] * 4 if half else [1.0] * 8,
+                )
+            ]
+        )
+        plan = curriculum.plan(0)
+    assert [group.prompt_id for group in plan] == ["prompt-2"] and plan.num_rollouts == 32
+
+
+def test_bounds_hold() -> None:
+    curriculum = CurES(pool_of(40), min_rollouts=5, max_rollouts=9, **SIZES)
+    for step in plans_by_step(curriculum, SimulatedPolicy(default=0.9), 10):
+        assert all(5 <= group.num_rollouts <= 9 for group in step[-1])
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"temperature": 0}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"pilot_rollouts": 0}, "pilot_rollouts"),
+        ({"pilot_rollouts": 33}, "pilot_rollouts"),
+        ({"steps_per_iteration": 0}, "steps_per_iteration"),
+        ({"subset_size": 0}, "subset_size"),
+        ({"advantage": "gae"}, "advantage"),
+        ({"min_rollouts": 0}, "min_rollouts"),
+        ({"min_rollouts": 9}, "min_rollouts"),
+        ({"max_rollouts": 7}, "max_rollouts"),
+        ({"min_rollouts": 8, "max_rollouts": 8, "rollouts_per_step": 33}, "max_rollouts"),
+        ({"rollouts_per_step": 100, "prompts_per_step": 50, "min_rollouts": 1, "max_rollouts": 0}, "max_rollouts"),
+        ({"prior": (-1, 1)}, "prior"),
+        ({"prior": (float("nan"), 1)}, "prior"),
+        ({"discount": 0}, "discount"),
+        ({"discount": 0.9, "window": 3}, "discount"),
+        ({"truncated": "drop"}, "truncated"),
+        ({"context": 0}, "context"),
+        ({"seed": 1.5}, "seed"),
+    ],
+)
+def test_options_out_of_range(options: dict, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        CurES(pool_of(100), **{**SIZES, **options})
+
+
+def test_play_matches_the_loop_of_the_readme() -> None:
+    curriculum, trace = play(CurES(pool_of(40), **SIZES), SimulatedPolicy(), range(2))
+    assert [entry[0] for entry in trace].count("admitted") == 2

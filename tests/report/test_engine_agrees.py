@@ -1,0 +1,40 @@
+"""What the report derives from the journal is what the engine counted while it ran."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from didact import GroupOutcome, PromptPool, make
+from didact.journal import Journal, RecordedCurriculum
+from didact.report import RunHistory, summarise
+
+
+@pytest.mark.parametrize("method", ["uniform", "cures", "dapo"])
+def test_report_and_engine_agree(method: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rate = rng.beta(0.6, 0.9, 200)
+    pool = PromptPool([f"q{index}" for index in range(200)])
+    curriculum = make(method, pool, prompts_per_step=8, rollouts_per_step=64, seed=0)
+    recorded = RecordedCurriculum(curriculum, Journal(tmp_path / "journal.jsonl"))
+    for step in range(25):
+        while plan := recorded.plan(step):
+            outcomes = []
+            for group in plan:
+                passed = (rng.random(group.num_rollouts) < rate[int(group.prompt_id[1:])]).astype(float)
+                passed[rng.random(group.num_rollouts) < 0.02] = np.nan
+                tokens = rng.integers(5, 50, group.num_rollouts).tolist()
+                outcomes.append(GroupOutcome(group.group_id, group.prompt_id, passed.tolist(), num_tokens=tokens))
+            recorded.observe(outcomes + outcomes[:2])  # two of them twice
+        recorded.admitted(step)
+    counted, summary = curriculum.metrics(), summarise(RunHistory.load(tmp_path))
+    totals = summary["totals"]
+    assert totals["rollouts"] == counted["rollouts"]
+    assert totals["trained"] == counted["rollouts_trained"]
+    assert totals["errored"] == counted["rollouts_errored"] > 0
+    assert totals["groups_with_signal"] == counted["groups_with_signal"]
+    assert totals["surplus"] > 0
+    assert summary["calibration"]["mean_gap"] == pytest.approx(counted["calibration_error"], abs=0.005)
+    assert summary["concentration"]["effective_prompts"] == pytest.approx(counted["effective_prompts"])

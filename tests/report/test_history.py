@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from didact.journal import Journal
+from didact.report import RunHistory
+from didact.report.history import DISCARDED, TRAINED, UNDECIDED
+
+
+def write_journal(folder: Path, *records: dict) -> Path:
+    folder.mkdir(exist_ok=True)
+    journal = Journal(folder / "journal.jsonl")
+    for record in records:
+        journal.append(record)
+    journal.close()
+    return folder
+
+
+def plan(groups: list[int], rollouts: list[int], *, step: int = 0, reason: str = "train", **more) -> dict:
+    prompts = [f"p{group}" for group in groups]
+    record = {"kind": "plan", "step": step, "round": 0, "groups": groups, "prompts": prompts, "rollouts": rollouts}
+    reasons = [reason] * len(groups)
+    return record | {"context_length": None, "reasons": reasons, "predicted": [None] * len(groups)} | more
+
+
+def outcomes(groups: list[int], rewards: list[list], *, step: int = 0, **more) -> dict:
+    record = {"kind": "outcomes", "step": step, "groups": groups, "prompts": [f"p{group}" for group in groups]}
+    return record | {"rewards": rewards, "num_tokens": None, "truncated": None, "errored": None} | more
+
+
+def admitted(groups: list[int], rollouts: list[list[int]], *, step: int = 0) -> dict:
+    return {"kind": "admitted", "step": step, "groups": groups, "rollouts": rollouts}
+
+
+def test_continued_group_keeps_one_row_and_both_reasons(tmp_path: Path) -> None:
+    run = write_journal(
+        tmp_path,
+        plan([0, 1], [2, 2], reason="pilot", predicted=[0.3, 0.6]),
+        outcomes([0, 1], [[1.0, 0.0], [0.0, 0.0]]),
+        plan([0], [3], predicted=[0.5]),
+        outcomes([0], [[1.0, 1.0, None]]),
+        admitted([0], [[0, 1, 2, 3]]),
+    )
+    history = RunHistory.load(run)
+    assert history.groups.num_rollouts.tolist() == [5, 2]
+    assert history.groups.num_scored.tolist() == [4, 2]
+    assert history.groups.pass_rate.tolist() == [0.75, 0.0]
+    assert history.groups.mixed.tolist() == [True, False]
+    assert history.groups.predicted.tolist() == [0.3, 0.6]
+    assert [history.reasons[code] for code in history.rollouts.reason] == ["pilot"] * 4 + ["train"] * 3
+    assert history.rollouts.fate.tolist() == [TRAINED, TRAINED, DISCARDED, DISCARDED, TRAINED, TRAINED, DISCARDED]
+    assert history.rollouts.errored.tolist() == [False] * 6 + [True]
+
+
+def test_late_outcome_and_step_without_admission(tmp_path: Path) -> None:
+    run = write_journal(
+        tmp_path,
+        plan([0, 1], [1, 1]),
+        outcomes([1], [[1.0]]),
+        admitted([1], [[0]]),
+        plan([2], [2], step=1),
+        outcomes([0, 2], [[0.0], [1.0, 0.0]], step=1),
+    )
+    history = RunHistory.load(run)
+    assert history.num_steps == 1
+    assert history.rollouts.fate.tolist() == [TRAINED, DISCARDED, UNDECIDED, UNDECIDED]
+
+
+def test_repeated_deliveries_are_counted_apart(tmp_path: Path) -> None:
+    run = write_journal(
+        tmp_path,
+        plan([0, 1], [4, 2]),
+        outcomes([0], [[1.0, 0.0]], parts=[0]),
+        outcomes([0], [[1.0, 0.0]], parts=[0]),
+        outcomes([0], [[1.0, 1.0]], parts=[1]),
+        outcomes([1, 1, 7], [[1.0, 0.0], [1.0, 0.0], [1.0]]),
+    )
+    history = RunHistory.load(run)
+    assert history.groups.num_rollouts.tolist() == [4, 2]
+    assert history.num_surplus == 5
+
+
+def test_missing_columns_are_unknown(tmp_path: Path) -> None:
+    history = RunHistory.load(write_journal(tmp_path, plan([0], [2]), outcomes([0], [[1.0, 0.0]])))
+    assert np.isnan(history.rollouts.num_tokens).all()
+    assert not history.rollouts.truncated.any()
+    assert np.isnan(history.groups.context_length).all()
+    assert history.prompts.ids == ["p0"]
+    assert history.prompts.text == [""]
+
+
+def test_synthetic_run_adds_up(history: RunHistory) -> None:
+    assert len(history.rollouts) == history.groups.num_planned.sum() == history.groups.num_rollouts.sum()
+    assert history.num_steps == 40
+    assert history.evaluations[-1].rollouts == len(history.rollouts)
+    assert history.evaluations[-1].tokens == history.rollouts.num_tokens.sum()
+    assert not (history.rollouts.errored & (history.rollouts.fate == TRAINED)).any()
+
+
+def test_cut_off_anywhere_reads_as_far_as_it_got(run_dir: Path, tmp_path: Path) -> None:
+    data = (run_dir / "journal.jsonl").read_bytes()
+    sizes = []
+    for share in (0.1, 0.35, 0.7, 1.0):
+        (tmp_path / "journal.jsonl").write_bytes(data[: int(len(data) * share)])
+        sizes.append(len(RunHistory.load(tmp_path).rollouts))
+    assert sizes == sorted(sizes)
+    assert sizes[0] > 0
+
+
+def test_cut_off_side_file_drops_its_last_line(run_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_bytes((run_dir / "journal.jsonl").read_bytes())
+    (tmp_path / "resumes.jsonl").write_text('{"step": 3, "dropped_rollouts": 12}\n{"step": 9, "dropp')
+    assert RunHistory.load(tmp_path).resumes == ({"step": 3, "dropped_rollouts": 12},)
+
+
+def test_bad_folders(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no run folder at"):
+        RunHistory.load(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="not a run folder"):
+        RunHistory.load(tmp_path)
+    (tmp_path / "journal.jsonl").touch()
+    with pytest.raises(ValueError, match="is empty"):
+        RunHistory.load(tmp_path)
+
+
+def test_damaged_files_name_the_place(run_dir: Path, tmp_path: Path) -> None:
+    lines = (run_dir / "journal.jsonl").read_bytes().split(b"\n")
+    (tmp_path / "journal.jsonl").write_bytes(b"\n".join([lines[0], lines[1][:-9] + b"XX", *lines[2:]]))
+    with pytest.raises(ValueError, match="line 2"):
+        RunHistory.load(tmp_path)
+    (tmp_path / "journal.jsonl").write_bytes(b"\n".join(lines))
+    (tmp_path / "prompts.jsonl").write_text('{"prompt_id": "a"}\nnot json\n{"prompt_id": "b"}\n')
+    with pytest.raises(ValueError, match="line 2"):
+        RunHistory.load(tmp_path)
+    (tmp_path / "prompts.jsonl").unlink()
+    (tmp_path / "config.json").write_text("[1]")
+    with pytest.raises(ValueError, match="one JSON object"):
+        RunHistory.load(tmp_path)
+
+
+def test_chat_prompts_become_text(tmp_path: Path) -> None:
+    run = write_journal(tmp_path, plan([0], [1]))
+    (run / "prompts.jsonl").write_text('{"prompt_id": "p0", "prompt": [{"role": "user", "content": "1+1?"}]}\n')
+    assert RunHistory.load(run).prompts.text == ["1+1?"]

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from didact.journal import Journal
+from didact.report import RunHistory, inspect_prompts
+from didact.report.inspection import shorten
+
+
+def run_of(folder: Path, groups: dict[str, list[list[float | None]]]) -> RunHistory:
+    """One group per step for every prompt, in turn."""
+    journal = Journal(folder / "journal.jsonl")
+    group_id = 0
+    for step in range(max(len(rows) for rows in groups.values())):
+        for prompt_id, rows in groups.items():
+            if step >= len(rows):
+                continue
+            at = {"step": step, "groups": [group_id], "prompts": [prompt_id]}
+            journal.append({"kind": "plan", "round": 0, "rollouts": [len(rows[step])], "reasons": ["train"], **at})
+            journal.append({"kind": "outcomes", "rewards": [rows[step]], **at})
+            group_id += 1
+    journal.close()
+    return RunHistory.load(folder)
+
+
+def ids(rows: list[dict]) -> list[str]:
+    return [row["prompt_id"] for row in rows]
+
+
+def test_findings_by_hand(tmp_path: Path) -> None:
+    history = run_of(
+        tmp_path,
+        {
+            "broken": [[0.0] * 8] * 4,
+            "solved": [[1.0] * 8] * 2,
+            "relapsed": [[1.0] * 8, [1.0] * 8, [0.0] * 8, [0.0] * 8],
+            "wobbly": [[1.0, 0.0] * 4] * 4,
+            "too few": [[0.0] * 4],
+            "crashing": [[None, None, 1.0, 0.0]],
+        },
+    )
+    findings = inspect_prompts(history)
+    assert ids(findings["never_pass"]["prompts"]) == ["broken"]
+    assert findings["never_pass"]["prompts"][0]["bound"] == pytest.approx(1 - 0.05 ** (1 / 32))
+    assert ids(findings["always_pass"]["prompts"]) == ["solved"]
+    assert ids(findings["relapse"]["prompts"]) == ["relapsed"]
+    relapse = findings["relapse"]["prompts"][0]
+    assert (relapse["earlier"], relapse["later"], relapse["z"]) == (1.0, 0.0, pytest.approx(32**0.5))
+    assert findings["relapse"]["tested"] == 4
+    assert ids(findings["most_errored"]) == ["crashing"]
+    assert findings["most_rollouts"][0]["share"] == pytest.approx(32 / 120)
+    assert findings["most_tokens"] == []
+
+
+def test_errors_are_not_failures(tmp_path: Path) -> None:
+    history = run_of(tmp_path, {"crashed": [[None] * 40]})
+    assert inspect_prompts(history)["never_pass"]["count"] == 0
+
+
+def test_top_limits_lists_not_counts(history: RunHistory) -> None:
+    findings = inspect_prompts(history, top=2, min_rollouts=4)
+    assert findings["never_pass"]["count"] > 2 == len(findings["never_pass"]["prompts"])
+    json.dumps(findings, allow_nan=False)
+    with pytest.raises(ValueError, match="at least 1"):
+        inspect_prompts(history, top=0)
+
+
+def test_shorten_keeps_both_ends() -> None:
+    assert shorten("a  b\nc", 10) == "a b c"
+    text = shorten("Natalia sold clips to many friends in April. " * 9 + "How many?", 60)
+    assert len(text) <= 60
+    assert text.startswith("Natalia")
+    assert text.endswith("How many?")
