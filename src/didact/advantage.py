@@ -14,7 +14,7 @@ allocation changes the variance of the update and nothing else. `grpo` multiplie
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 def group_advantages(
     rewards: ArrayLike,
-    group_ids: Sequence[object] | NDArray,
+    group_ids: Sequence[object] | NDArray[Any],
     kind: AdvantageKind = "rloo",
     lengths: ArrayLike | None = None,
     *,
@@ -73,7 +73,7 @@ def group_advantages(
 
 
 def loss_weights(
-    group_ids: Sequence[object] | NDArray, lengths: ArrayLike | None = None, mode: WeightMode = "prompt"
+    group_ids: Sequence[object] | NDArray[Any], lengths: ArrayLike | None = None, mode: WeightMode = "prompt"
 ) -> Floats:
     """The weight of every rollout's mean token loss, shape (n,), adding up to 1.
 
@@ -87,7 +87,7 @@ def loss_weights(
         raise ValueError("mode 'token' weighs rollouts by their tokens: give lengths")
     _, group, lengths = _columns(np.zeros(len(group_ids)), group_ids, lengths)
     if mode == "token":
-        return lengths / max(lengths.sum(), 1.0)
+        return np.asarray(lengths / max(lengths.sum(), 1.0))
     if mode == "sequence":
         return np.full(len(group), 1.0 / max(len(group), 1))
     if mode == "prompt":
@@ -97,7 +97,7 @@ def loss_weights(
 
 
 def _columns(
-    rewards: ArrayLike, group_ids: Sequence[object] | NDArray, lengths: ArrayLike | None
+    rewards: ArrayLike, group_ids: Sequence[object] | NDArray[Any], lengths: ArrayLike | None
 ) -> tuple[Floats, NDArray[np.int64], Floats]:
     rewards = np.asarray(rewards, dtype=np.float64)
     if rewards.ndim != 1 or len(rewards) != len(group_ids):

@@ -46,7 +46,9 @@ def largest_remainder(
     return parts
 
 
-def _water_fill(shares: NDArray[np.float64], total: int, low: NDArray, high: NDArray) -> NDArray[np.float64]:
+def _water_fill(
+    shares: NDArray[np.float64], total: int, low: NDArray[np.int64], high: NDArray[np.int64]
+) -> NDArray[np.float64]:
     quota = np.zeros(len(shares))
     free = np.ones(len(shares), dtype=bool)
     while free.any():

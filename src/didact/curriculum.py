@@ -192,15 +192,19 @@ class Curriculum(ABC):
         if not fresh:
             return
         believed: list[list[float]] = []
+        scored: list[float] = []
         positions, sizes, tokens = [], [], []
         for group, outcome in fresh:
-            usable = self._record(group, outcome)
-            believed.append(usable)
+            believed.append(self._record(group, outcome))
+            scored.extend(group.rewards[len(group.rewards) - len(outcome.rewards) :])
             positions.append(group.position)
             sizes.append(len(outcome.rewards))
             tokens.append(sum(outcome.num_tokens or ()))
         where, counts = np.array(positions, dtype=np.int64), np.array(sizes, dtype=np.int64)
         self._spend(where, counts, np.array(tokens, dtype=np.int64))
+        graded = np.array([reward for reward in scored if not math.isnan(reward)])
+        self._now["passes"] = self._now.get("passes", 0.0) + float(self.belief.passes(graded).sum())
+        self._now["scored"] = self._now.get("scored", 0.0) + len(graded)
         kept = np.array([len(usable) for usable in believed], dtype=np.int64)
         rewards = np.fromiter((reward for usable in believed for reward in usable), np.float64, int(kept.sum()))
         self._calibrate([group.predicted for group, _ in fresh], kept, rewards)
@@ -236,7 +240,7 @@ class Curriculum(ABC):
         weight, predicted, passed = self._calibration
         seen = weight > 0
         error = np.abs(predicted[seen] - passed[seen]).sum() / weight.sum() if seen.any() else 0.0
-        groups, done = now.get("groups", 0.0), now.get("rollouts_back", 0.0)
+        groups, done = now.get("groups", 0.0), now.get("scored", 0.0)
         return {
             **{name: float(totals[name]) for name in _TOTALS if not name.startswith("_")},
             "rollouts_missing": float(-planned),
@@ -486,8 +490,6 @@ class Curriculum(ABC):
         passes = self.belief.passes(rewards)
         for row, values in enumerate((np.ones(len(mean)), mean, passes)):
             self._calibration[row] += np.bincount(bins, weights=values, minlength=_BINS)
-        self._now["passes"] = self._now.get("passes", 0.0) + float(passes.sum())
-        self._now["rollouts_back"] = self._now.get("rollouts_back", 0.0) + len(passes)
 
     def _settle(self, groups: Sequence[OpenGroup], admitted: set[int]) -> None:
         totals, now = self._totals, self._now

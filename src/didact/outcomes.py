@@ -54,7 +54,7 @@ class GroupOutcome:
             return math.nan
         try:
             return float(reward)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise TypeError(f"group {self.group_id}: a reward must be a number, got {reward!r}") from None
 
     def _column(self, name: str, column: Iterable[T] | None, size: int) -> tuple[T, ...] | None:

@@ -4,8 +4,9 @@ Inside the engine a prompt is its position in the pool; everything stored, logge
 The pool holds no prompt text: that stays with the trainer's data set.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,7 +39,7 @@ class PromptPool:
         self._hashes: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._order: NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self._fingerprints: dict[int, str] = {}
-        self._columns: dict[str, NDArray[np.generic]] = {}
+        self._columns: dict[str, NDArray[Any]] = {}
         ids = _as_ids(ids)
         if len(ids) == 0:
             raise ValueError("an empty pool: PromptPool needs at least one prompt id")
@@ -60,19 +61,19 @@ class PromptPool:
         return self._ids
 
     @property
-    def source(self) -> NDArray[np.generic] | None:
+    def source(self) -> NDArray[Any] | None:
         return self._columns.get("source")
 
     @property
-    def difficulty(self) -> NDArray[np.generic] | None:
+    def difficulty(self) -> NDArray[Any] | None:
         return self._columns.get("difficulty")
 
     @property
-    def prompt_tokens(self) -> NDArray[np.generic] | None:
+    def prompt_tokens(self) -> NDArray[Any] | None:
         return self._columns.get("prompt_tokens")
 
     @property
-    def features(self) -> NDArray[np.generic] | None:
+    def features(self) -> NDArray[Any] | None:
         return self._columns.get("features")
 
     def extend(self, ids: Iterable[str], **columns: ArrayLike) -> None:
@@ -101,23 +102,23 @@ class PromptPool:
             self._fingerprints[size] = digest.hexdigest()
         return self._fingerprints[size]
 
-    def _append(self, ids: NDArray[np.object_], columns: dict[str, object]) -> None:
+    def _append(self, ids: NDArray[np.object_], columns: Mapping[str, Any]) -> None:
         prepared = {name: _as_column(name, column, len(ids)) for name, column in columns.items()}
+        if self._columns:
+            prepared = {name: np.concatenate([self._columns[name], column]) for name, column in prepared.items()}
         merged = np.concatenate([self._ids, ids])
         # A sorted array of 64-bit hashes costs 12 bytes a prompt where a dict of positions costs about 75.
         hashes = np.fromiter(map(hash, merged), dtype=np.int64, count=len(merged))
-        order = np.argsort(hashes, kind="stable").astype(np.int32 if len(merged) < 2**31 else np.int64)
+        order = np.argsort(hashes, kind="stable").astype(np.int32)  # 2**31 prompts would not fit in memory
         ordered = hashes[order]
         for index in np.flatnonzero(ordered[1:] == ordered[:-1]):
             same = merged[order[ordered == ordered[index]]]
             if len(set(same)) < len(same):
                 raise ValueError(f"duplicate prompt id {merged[order[index]]!r}: ids must be unique")
         self._ids, self._hashes, self._order = merged, ordered, order
-        self._ids.flags.writeable = False
-        for name, column in prepared.items():
-            old = self._columns.get(name)
-            self._columns[name] = column if old is None else np.concatenate([old, column])
-            self._columns[name].flags.writeable = False
+        self._columns = prepared
+        for array in (self._ids, *self._columns.values()):
+            array.flags.writeable = False
 
     def _find(self, prompt_id: str) -> int:
         value = hash(prompt_id)
@@ -145,9 +146,9 @@ def _as_ids(ids: Iterable[str]) -> NDArray[np.object_]:
     return array
 
 
-def _as_column(name: str, column: object, size: int) -> NDArray[np.generic]:
+def _as_column(name: str, column: Any, size: int) -> NDArray[Any]:
     if name == "source":
-        array = np.asarray(list(column), dtype=object)  # type: ignore[call-overload]
+        array: NDArray[Any] = np.asarray(list(column), dtype=object)
     elif name == "prompt_tokens":
         array = np.array(column, dtype=np.int32)
     else:

@@ -1,4 +1,4 @@
-"""CurES against the vectors of core.md, section 1.8, and the contract in each of its variants."""
+"""CurES against vectors worked out from its formulas (CV1 to CV9), and the contract in each of its variants."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ class TestCurESWithReplacement(CurriculumContract):
 
 
 class TestCurESAsReleased(CurriculumContract):
-    within_budget = False  # the released code multiplies its budget: items 6 and 7 of section 1.5
+    within_budget = False  # the released code multiplies its budget, see _Released
 
     @staticmethod
     def build(pool, **options):
@@ -101,17 +101,22 @@ def test_the_distribution_is_a_bell() -> None:
     p = np.linspace(0, 1, 101)
     rho = sampling_distribution(p, 0.1)
     assert rho.sum() == pytest.approx(1)
-    assert rho.argmax() == 50 and (np.diff(rho[:51]) > 0).all()
+    assert rho.argmax() == 50
+    assert (np.diff(rho[:51]) > 0).all()
     assert rho == pytest.approx(rho[::-1])
 
 
 def test_extreme_temperatures_neither_overflow_nor_lose_prompts() -> None:
     for temperature in (1e-9, 1e9):
         rho = sampling_distribution([0.0, 0.5, 1.0], temperature)
-        assert np.isfinite(rho).all() and (rho > 0).all() and rho.sum() == pytest.approx(1)
+        assert np.isfinite(rho).all()
+        assert (rho > 0).all()
+        assert rho.sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("p", "temperature"), [([1.2], 0.1), ([-0.1], 0.1), ([np.nan], 0.1), ([0.5], 0.0), ([0.5], np.nan)])
+@pytest.mark.parametrize(
+    ("p", "temperature"), [([1.2], 0.1), ([-0.1], 0.1), ([np.nan], 0.1), ([0.5], 0.0), ([0.5], np.nan)]
+)
 def test_bad_pass_rates_and_temperatures(p: list[float], temperature: float) -> None:
     with pytest.raises(ValueError):
         sampling_distribution(p, temperature)
@@ -261,7 +266,8 @@ def test_a_pilot_for_every_prompt_of_the_subset_then_batches_from_it() -> None:
         for step in range(start, start + 5):
             batch = plans[step][-1]
             assert {group.prompt_id for group in batch} <= subsets[-1]
-            assert batch.num_rollouts == 32 and len(batch) == 4
+            assert batch.num_rollouts == 32
+            assert len(batch) == 4
             assert all(group.num_rollouts >= 2 for group in batch)
             assert len(plans[step]) == (4 if step == start else 1)  # 20 pilots of 4 fit 32 rollouts at a time
     assert len(set.union(*subsets)) == 60, "the three subsets are disjoint"
@@ -349,7 +355,8 @@ def test_drawing_with_replacement_adds_shares_up() -> None:
             ]
         )
         plan = curriculum.plan(0)
-    assert [group.prompt_id for group in plan] == ["prompt-2"] and plan.num_rollouts == 32
+    assert [group.prompt_id for group in plan] == ["prompt-2"]
+    assert plan.num_rollouts == 32
 
 
 def test_bounds_hold() -> None:
@@ -388,5 +395,5 @@ def test_options_out_of_range(options: dict, named: str) -> None:
 
 
 def test_play_matches_the_loop_of_the_readme() -> None:
-    curriculum, trace = play(CurES(pool_of(40), **SIZES), SimulatedPolicy(), range(2))
+    _curriculum, trace = play(CurES(pool_of(40), **SIZES), SimulatedPolicy(), range(2))
     assert [entry[0] for entry in trace].count("admitted") == 2

@@ -1,4 +1,4 @@
-"""DAPO: redraw until enough groups have signal (core.md, section 6.1)."""
+"""DAPO: redraw until enough groups have signal."""
 
 import pytest
 

@@ -50,7 +50,7 @@ def test_solutions_agree_with_whole_numbers(family: str, level: int, seed: int) 
 
 
 def test_gold_passes_and_wrong_digits_do_not() -> None:
-    for example in TASK.examples("train", 3000) + TASK.examples("test", 1000):
+    for example in TASK.examples("train", 3000, levels=LEVELS) + TASK.examples("test", 1000):
         assert TASK.verify(worked_solution(example.prompt), example.answer) == 1.0
         assert TASK.verifiable(example.answer) is None
         wrong = example.answer[:-1] + str((int(example.answer[-1]) + 1) % 10)

@@ -8,12 +8,12 @@ the plan is made when completions are generated, from everything observed until 
 take several rounds, the context length may change, and the curriculum's state lies in TRL's own checkpoints. With the
 method `uniform`, advantages and loss are those of stock TRL.
 
-Five methods of the trainer are extended, none is copied, and `SEAMS` is checked against the installed TRL when the trainer is
-built. Not expressible, and refused by name: streaming datasets, images, several processes, saving inside a generation window.
+Five methods of the trainer are extended, none is copied, and `SEAMS` is checked against the installed TRL when a trainer is
+built. Refused by name: streaming data sets, images, several processes, saving inside a generation window.
 """
 
 import inspect
-from collections.abc import Iterator, Sequence
+import logging
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from datasets import IterableDataset
 from packaging.specifiers import SpecifierSet
-from torch.utils.data import Sampler
 from trl import GRPOTrainer
 
 from didact.advantage import group_advantages
@@ -34,6 +33,8 @@ from didact.plan import Plan
 from didact.prompts import PromptPool
 from didact.state import load_state, save_state
 
+logger = logging.getLogger(__name__)
+
 SUPPORTED = SpecifierSet(">=1.9,<1.17,!=1.15.0")
 SEAMS = {
     "_get_train_sampler": ["self", "dataset"],
@@ -43,8 +44,6 @@ SEAMS = {
     "_load_optimizer_and_scheduler": ["self", "checkpoint"],
 }
 STATE_FILE = "curriculum.npz"
-_MEAN_OVER_ROWS = ("grpo", "sapo", "luspo", "dr_grpo")
-_MAX_EMPTY_STEPS = 10
 
 
 class CurriculumMixin:
@@ -72,58 +71,51 @@ class CurriculumMixin:
     ) -> None:
         _check_seams(type(self))
         super().__init__(*args, **kwargs)
-        self._rewards_seen: list[tuple[torch.Tensor, list[list[int]]]] = []
+        self._scored: list[tuple[torch.Tensor, list[list[int]]]] = []
         self._own_context = self.max_completion_length
-        self._refuse()
-        dataset = self.train_dataset
-        ids = dataset[prompt_id] if prompt_id in dataset.column_names else [str(row) for row in range(len(dataset))]
-        self._row_of = {name: row for row, name in enumerate(ids)}
+        self._warned: set[int] = set()  # context lengths that were said to be too short
+        data, size = self.train_dataset, self.args.generation_batch_size
+        _refuse(self, data)
+        ids = data[prompt_id] if prompt_id in data.column_names else [str(row) for row in range(len(data))]
         if isinstance(curriculum, str):
-            size = self.args.generation_batch_size
-            defaults = {"prompts_per_step": size // self.num_generations, "rollouts_per_step": size}
-            options = {**defaults, "seed": self.args.seed, **(curriculum_options or {})}
-            curriculum = make(curriculum, PromptPool(ids), **options)
+            usual = {"prompts_per_step": size // self.num_generations, "rollouts_per_step": size, "seed": self.args.seed}
+            curriculum = make(curriculum, PromptPool(ids), **{**usual, **(curriculum_options or {})})
         elif curriculum_options:
             raise TypeError("curriculum_options go with a method's name; this curriculum is already built")
+        self._row_of = {name: row for row, name in enumerate(ids)}
         unknown = [name for name in curriculum.pool.ids if name not in self._row_of]
         if unknown:
-            raise ValueError(
-                f"{len(unknown)} prompts of the curriculum are not in the data set's column {prompt_id!r}, "
-                f"for example {unknown[0]!r}"
-            )
+            raise ValueError(f"{len(unknown)} prompts of the curriculum, for example {unknown[0]!r}, are not in the data set")
         if verifier is not None and verifier not in self.reward_func_names:
             raise ValueError(f"verifier {verifier!r} is none of the reward functions {self.reward_func_names}")
         self._verifier = None if verifier is None else self.reward_func_names.index(verifier)
-        longest = getattr(curriculum.context, "longest", None)
-        limit = getattr(self.args, "vllm_max_model_length", None)
-        if self.use_vllm and longest and limit and longest > limit:
-            raise ValueError(f"the curriculum's context of {longest} tokens exceeds vllm_max_model_length={limit}")
+        longest, room = getattr(curriculum.context, "longest", None), getattr(self.args, "vllm_max_model_length", None)
+        if self.use_vllm and longest and room and longest > room:
+            raise ValueError(f"the curriculum's context of {longest} tokens exceeds vllm_max_model_length={room}")
         self.curriculum = curriculum
 
     # The five seams ---------------------------------------------------------------------------------------------
 
-    def _get_train_sampler(self, dataset: Any = None) -> Sampler:
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
         """Placeholders: real rows are bound when completions are generated, so reading ahead cannot make a plan stale."""
-        return _Placeholders(len(super()._get_train_sampler(dataset)))
+        return [0] * len(super()._get_train_sampler(dataset))
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        if self.model.training:
-            self._rewards_seen.append((rewards, completion_ids_list))
+        self._scored.append((rewards, completion_ids_list))
         return rewards
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:
             self._set_context(self._own_context)
             return super()._generate_and_score_completions(inputs)
-        for _ in range(_MAX_EMPTY_STEPS):
-            step = self.curriculum.step + 1
-            batch = _Batch()
+        for _ in range(10):  # a method may skip a step, as CurES as released does
+            step, batch = self.curriculum.step + 1, _Batch()
             while plan := self.curriculum.plan(step):
                 self._roll_out(plan, batch)
             if batch.outputs:
                 return self._training_batch(step, batch)
-        raise RuntimeError(f"method {self.curriculum.name!r} planned nothing for {_MAX_EMPTY_STEPS} steps in a row")
+        raise RuntimeError(f"method {self.curriculum.name!r} planned nothing for 10 steps in a row")
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -149,134 +141,110 @@ class CurriculumMixin:
     def _roll_out(self, plan: Plan, batch: "_Batch") -> None:
         """Generate and score a plan in calls of at most generation_batch_size rows, and tell the curriculum."""
         self._set_context(plan.groups[0].context_length or self._own_context)
-        rows = [group for group in plan for _ in range(group.num_rollouts)]
-        examples = {group.prompt_id: self.train_dataset[self._row_of[group.prompt_id]] for group in plan}
-        rewards, lengths, cut = [], [], []
-        size = self.args.generation_batch_size
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            self._rewards_seen.clear()
-            # With groups of one TRL neither reshapes rewards into equal groups nor, in vLLM server mode, samples every
-            # num_generations-th prompt that many times; the advantages are computed below.
-            num_generations, self.num_generations = self.num_generations, 1
-            try:
-                output = super()._generate_and_score_completions([dict(examples[group.prompt_id]) for group in part])
-            finally:
-                self.num_generations = num_generations
-            output.pop("num_items_in_batch")
-            ((per_function, ids),) = self._rewards_seen
-            rewards.append(per_function.double().cpu().numpy())
-            lengths += [len(row) for row in ids]
-            cut += [bool(row) and row[-1] not in self._stop_ids for row in ids]
-            batch.outputs.append(output)
-        per_function = np.concatenate(rewards)
-        total = self._weighted_sum(per_function)
-        evidence = total if self._verifier is None else per_function[:, self._verifier]
-        starts = np.cumsum([0] + [group.num_rollouts for group in plan])
-        self.curriculum.observe(
-            GroupOutcome(
-                group.group_id,
-                group.prompt_id,
-                evidence[start:end],
-                lengths[start:end],
-                cut[start:end],
-                policy_version=plan.step,
+        examples = [self.train_dataset[self._row_of[group.prompt_id]] for group in plan]
+        rows = [dict(example) for example, group in zip(examples, plan, strict=True) for _ in range(group.num_rollouts)]
+        size, self._scored = self.args.generation_batch_size, []
+        # With groups of one TRL neither reshapes rewards into equal groups nor, in vLLM server mode, samples every
+        # num_generations-th prompt that many times; the advantages are computed below.
+        num_generations, self.num_generations = self.num_generations, 1
+        try:
+            for start in range(0, len(rows), size):
+                batch.outputs.append(super()._generate_and_score_completions(rows[start : start + size]))
+        finally:
+            self.num_generations = num_generations
+        rewards = np.concatenate([reward.double().cpu().numpy() for reward, _ in self._scored])
+        ids = [row for _, listed in self._scored for row in listed]
+        lengths, cut = [len(row) for row in ids], [bool(row) and row[-1] not in self._stop_ids for row in ids]
+        if sum(cut) > len(cut) / 2 and self.max_completion_length not in self._warned:
+            self._warned.add(self.max_completion_length)
+            logger.warning(
+                "%d of %d rollouts were cut off at %d tokens: they say little; consider a longer context",
+                sum(cut), len(cut), self.max_completion_length,
+            )  # fmt: skip
+        evidence = self._weighted_sum(rewards) if self._verifier is None else rewards[:, self._verifier]
+        outcomes, start = [], 0
+        for group in plan:
+            part = slice(start, start + group.num_rollouts)
+            start = part.stop
+            outcomes.append(
+                GroupOutcome(
+                    group.group_id, group.prompt_id, evidence[part], lengths[part], cut[part], policy_version=plan.step
+                )
             )
-            for group, start, end in zip(plan, starts[:-1], starts[1:], strict=True)
-        )
-        batch.group_ids += [group.group_id for group in rows]
-        batch.rewards.append(per_function)
+            batch.rows.setdefault(group.group_id, []).extend(range(batch.size + part.start, batch.size + part.stop))
+            if group.reason == "pilot" and getattr(self.curriculum, "wants_gradients", False):
+                self._tell_gradients(group.prompt_id, batch, part, evidence[part])
+        self.curriculum.observe(outcomes)
+        batch.rewards.append(rewards)
+        batch.lengths += lengths
 
     def _training_batch(self, step: int, batch: "_Batch") -> dict[str, Any]:
         """The rows that train, with advantages that are right for their groups, as TRL expects them."""
-        wanted = {(group.group_id, rollout) for group in self.curriculum.admitted(step) for rollout in group.rollouts}
-        seen: dict[int, int] = {}
-        keep = np.zeros(len(batch.group_ids), dtype=bool)
-        for row, group_id in enumerate(batch.group_ids):
-            keep[row] = (group_id, seen.get(group_id, 0)) in wanted
-            seen[group_id] = seen.get(group_id, 0) + 1
-        group_ids = np.array(batch.group_ids)
-        per_function = np.concatenate(batch.rewards)
-        advantages = np.zeros(len(keep))
-        advantages[keep] = self._advantages(per_function[keep], group_ids[keep])
-        self._log_step(batch, per_function, advantages)
-        if not keep.any():
-            keep[: self.args.steps_per_generation] = True  # an update of zero: TRL must get some rows
-        chosen = torch.from_numpy(np.flatnonzero(keep))
-        extra = -len(chosen) % self.args.steps_per_generation
-        chosen = torch.cat([chosen, chosen[:1].expand(extra)])
-        device = self.accelerator.device
-        output = {name: self._gather(batch.outputs, name)[chosen.to(device)] for name in batch.outputs[0]}
-        scale = len(chosen) / (len(chosen) - extra) if self.loss_type in _MEAN_OVER_ROWS else 1.0
+        admitted = self.curriculum.admitted(step)
+        rows = [batch.rows[group.group_id][rollout] for group in admitted for rollout in group.rollouts]
+        ids = np.repeat([group.group_id for group in admitted], [len(group.rollouts) for group in admitted])
+        rewards = np.concatenate(batch.rewards)
+        advantages = np.zeros(len(rewards))
+        if rows:
+            advantages[rows] = self._advantages(rewards[rows], ids, np.array(batch.lengths)[rows])
+        self._log_step(batch, rewards, advantages)
+        spare = -len(rows) % self.args.steps_per_generation if rows else self.args.steps_per_generation
+        kept, rows = len(rows), rows + [0] * spare  # TRL drops a remainder of rows: fill up with rows that weigh nothing
+        scale = len(rows) / max(kept, 1) if self.loss_type in ("grpo", "sapo", "luspo", "dr_grpo") else 1.0
         if self.loss_type == "dr_grpo":
             scale *= self.max_completion_length / self._own_context  # its divisor follows the context length
-        output["advantages"] = torch.tensor(advantages[chosen] * scale, dtype=torch.float32, device=device)
-        if extra:  # TRL drops a remainder of rows in silence: fill up with rows that weigh nothing
-            output["completion_mask"][-extra:] = 0
-            output["advantages"][-extra:] = 0
-        mask = output["completion_mask"] * output.get("tool_mask", 1)
-        output["num_items_in_batch"] = mask.sum()
+        chosen = torch.tensor(rows, device=self.accelerator.device)
+        names = [name for name in batch.outputs[0] if name not in ("num_items_in_batch", "advantages")]
+        output = {name: batch.column(name, self._tokenizer.pad_token_id)[chosen] for name in names}
+        output["advantages"] = torch.tensor(advantages[rows] * scale, dtype=torch.float32, device=chosen.device)
+        output["advantages"][kept:], output["completion_mask"][kept:] = 0, 0
+        output["num_items_in_batch"] = (output["completion_mask"] * output.get("tool_mask", 1)).sum()
         return output
 
-    def _advantages(self, per_function: np.ndarray, group_ids: np.ndarray) -> np.ndarray:
-        if len(group_ids) == 0:
-            return np.zeros(0)
-        if self.curriculum.uneven or self.curriculum.advantage not in ("rloo", "grpo"):
-            lengths = None
-            advantages = group_advantages(
-                self._weighted_sum(per_function), group_ids, self.curriculum.advantage, lengths, singleton="zero"
-            )
+    def _advantages(self, rewards: np.ndarray, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Of rows in groups of any size: the curriculum's estimator if groups are uneven, else TRL's own configuration."""
+        total, kind = self._weighted_sum(rewards), self.curriculum.advantage
+        if self.curriculum.uneven or kind not in ("rloo", "grpo"):
+            advantages = group_advantages(total, ids, kind, lengths, singleton="zero")
+        elif self.multi_objective_aggregation == "normalize_then_sum":
+            each = [group_advantages(column, ids, "grpo", epsilon=1e-4, singleton="zero") for column in rewards.T]
+            total = self._weighted_sum(np.where(np.isnan(rewards), np.nan, np.stack(each, axis=1)))
+            advantages = np.nan_to_num((total - np.nanmean(total)) / (_std(total) + 1e-4))
         else:
-            advantages = self._stock_advantages(per_function, group_ids)
+            kind = "grpo" if self.scale_rewards == "group" else "dr_grpo"
+            advantages = group_advantages(total, ids, kind, epsilon=1e-4, singleton="zero")
+            advantages /= _std(total) + 1e-4 if self.scale_rewards == "batch" else 1.0
         if self.curriculum.loss_weighting == "prompt":
             # TRL's losses sum over rows or tokens; mean(n) / n_i makes that a mean over prompts. Equal groups: 1.
-            _, index, size = np.unique(group_ids, return_inverse=True, return_counts=True)
+            _, index, size = np.unique(ids, return_inverse=True, return_counts=True)
             advantages = advantages * (size.mean() / size[index])
         return advantages
 
-    def _stock_advantages(self, per_function: np.ndarray, group_ids: np.ndarray) -> np.ndarray:
-        """What TRL computes from its own configuration, for groups of any size."""
-        if self.multi_objective_aggregation == "normalize_then_sum":
-            normalized = [group_advantages(r, group_ids, "grpo", epsilon=1e-4, singleton="zero") for r in per_function.T]
-            total = self._weighted_sum(np.where(np.isnan(per_function), np.nan, np.stack(normalized, axis=1)))
-            return np.nan_to_num((total - np.nanmean(total)) / (_std(total) + 1e-4))
-        total = self._weighted_sum(per_function)
-        kind = "grpo" if self.scale_rewards == "group" else "dr_grpo"
-        advantages = group_advantages(total, group_ids, kind, epsilon=1e-4, singleton="zero")
-        return advantages / (_std(total) + 1e-4) if self.scale_rewards == "batch" else advantages
+    def _weighted_sum(self, rewards: np.ndarray) -> np.ndarray:
+        total = np.nansum(rewards * self.reward_weights.double().cpu().numpy(), axis=1)
+        return np.where(np.isnan(rewards).all(axis=1), np.nan, total)  # unscorable: no evidence, no advantage
 
-    def _weighted_sum(self, per_function: np.ndarray) -> np.ndarray:
-        total = np.nansum(per_function * self.reward_weights.double().cpu().numpy(), axis=1)
-        total[np.isnan(per_function).all(axis=1)] = np.nan  # unscorable: no evidence, no advantage
-        return total
+    def _tell_gradients(self, prompt_id: str, batch: "_Batch", part: slice, evidence: np.ndarray) -> None:
+        from didact.training.gradients import gradient_gram
 
-    def _gather(self, outputs: Sequence[dict[str, Any]], name: str) -> torch.Tensor:
-        """One column of all calls, padded to one width: prompts on the left, completions on the right."""
-        columns = [output[name] for output in outputs]
-        width = max(column.shape[-1] for column in columns)
-        if columns[0].dim() < 2 or all(column.shape[-1] == width for column in columns):
-            return torch.cat(columns)
-        value = self._tokenizer.pad_token_id if name.endswith("_ids") else 1 if name == "tool_mask" else 0
-        left = name.startswith("prompt_")
-        padded = [
-            torch.nn.functional.pad(column, (width - column.shape[-1], 0) if left else (0, width - column.shape[-1]), value=value)
-            for column in columns
-        ]
-        return torch.cat(padded)
+        named = ("prompt_ids", "completion_ids", "prompt_mask", "completion_mask")
+        start = batch.size + part.start
+        take = torch.arange(start, start + part.stop - part.start, device=self.accelerator.device)
+        prompt, completion, mask, answered = (batch.column(name, self._tokenizer.pad_token_id)[take] for name in named)
+        attention, none = torch.cat([mask, answered], 1), torch.zeros_like(mask)
+        model = self.accelerator.unwrap_model(self.model)
+        gram = gradient_gram(model, torch.cat([prompt, completion], 1), attention, torch.cat([none, answered], 1))
+        self.curriculum.observe_gradients(prompt_id, gram, self.curriculum.belief.passes(np.nan_to_num(evidence)) > 0.5)
 
-    def _log_step(self, batch: "_Batch", per_function: np.ndarray, advantages: np.ndarray) -> None:
-        metrics, calls = self._metrics["train"], len(batch.outputs)
-        total, ids = self._weighted_sum(per_function), np.array(batch.group_ids)
-        silent = group_advantages(total, ids, "dr_grpo", singleton="zero")
-        _, index = np.unique(ids, return_inverse=True)
-        still = np.bincount(index, weights=np.abs(silent))[index] < 1e-6
-        metrics["frac_reward_zero_std"][-calls:] = [float(still.mean())]
+    def _log_step(self, batch: "_Batch", rewards: np.ndarray, advantages: np.ndarray) -> None:
+        metrics, total = self._metrics["train"], self._weighted_sum(rewards)
+        silent = [len(rows) for rows in batch.rows.values() if not _std(total[rows]) > 1e-8]
+        metrics["frac_reward_zero_std"][-len(batch.outputs) :] = [sum(silent) / len(total)]
         logged = self._logs["advantages"]  # bounded: rows beyond its length have already fallen out of all columns
         for _ in range(min(len(advantages), len(logged))):
             logged.pop()
         logged.extend(advantages.tolist())
-        for name, value in self.curriculum.metrics().items():
-            metrics[f"curriculum/{name}"] = [value]
+        metrics.update({f"curriculum/{name}": [value] for name, value in self.curriculum.metrics().items()})
 
     def _set_context(self, length: int) -> None:
         """TRL keeps the completion limit in several places."""
@@ -290,65 +258,65 @@ class CurriculumMixin:
 
     @property
     def _stop_ids(self) -> set[int]:
-        stop = self.model.generation_config.eos_token_id if self.model.generation_config else None
-        listed = stop if isinstance(stop, list | tuple) else [stop]
-        return {self._tokenizer.eos_token_id, self._tokenizer.pad_token_id, *listed} - {None}
-
-    def _refuse(self) -> None:
-        """Say now what would otherwise go wrong in silence."""
-        if self.train_dataset is None or isinstance(self.train_dataset, IterableDataset):
-            raise ValueError("a curriculum needs a train_dataset that can be indexed, not a streaming one")
-        if self.accelerator.num_processes > 1:
-            raise ValueError(f"{self.accelerator.num_processes} processes: this adapter plans for one process")
-        if images := {"image", "images"} & set(self.train_dataset.column_names):
-            raise ValueError(f"data set column {images.pop()!r}: prompts with images cannot be regrouped")
-        window = self.args.steps_per_generation * self.num_iterations
-        save_steps, micro = self.args.save_steps, self.args.gradient_accumulation_steps
-        if self.args.save_strategy == "steps" and (save_steps < 1 or int(save_steps) * micro % window):
-            need = window // np.gcd(window, micro)
-            raise ValueError(
-                f"save_steps={save_steps} would save inside a generation window, from which a run cannot be resumed "
-                f"exactly; make it a multiple of {need}"
-            )
+        stop = getattr(self.generation_config, "eos_token_id", None) if not self.use_vllm else None
+        return {self._tokenizer.eos_token_id, self._tokenizer.pad_token_id, *np.atleast_1d(stop if stop else [])}
 
 
 class CurriculumGRPOTrainer(CurriculumMixin, GRPOTrainer):
     """TRL's GRPOTrainer with a curriculum. See `CurriculumMixin` for the arguments it adds."""
 
 
-class _Placeholders(Sampler):
-    def __init__(self, length: int) -> None:
-        self._length = length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[int]:
-        return iter([0] * self._length)
-
-
 class _Batch:
     """What a step has rolled out so far, row by row."""
 
     def __init__(self) -> None:
-        self.outputs: list[dict[str, Any]] = []
-        self.group_ids: list[int] = []
-        self.rewards: list[np.ndarray] = []
+        self.outputs: list[dict[str, Any]] = []  # what TRL returned, call by call
+        self.rows: dict[int, list[int]] = {}  # rows of each group, in the order observed
+        self.rewards: list[np.ndarray] = []  # (rows, reward functions)
+        self.lengths: list[int] = []
+
+    @property
+    def size(self) -> int:
+        return len(self.lengths)
+
+    def column(self, name: str, pad: int) -> torch.Tensor:
+        """One column of all calls, padded to one width: prompts on the left, the rest on the right."""
+        parts = [output[name] for output in self.outputs]
+        if parts[0].dim() == 2:
+            width, value = max(part.shape[1] for part in parts), pad if name.endswith("_ids") else float(name == "tool_mask")
+            for index, part in enumerate(parts):
+                room = width - part.shape[1]
+                sides = (room, 0) if name.startswith("prompt_") else (0, room)
+                parts[index] = torch.nn.functional.pad(part, sides, value=value)
+        return torch.cat(parts)
 
 
 def _std(values: np.ndarray) -> float:
     return float(np.nanstd(values, ddof=1)) if np.isfinite(values).sum() > 1 else 0.0
 
 
+def _refuse(trainer: Any, data: Any) -> None:
+    """Say now what would otherwise go wrong in silence."""
+    if data is None or isinstance(data, IterableDataset):
+        raise ValueError("a curriculum needs a train_dataset that can be indexed, not a streaming one")
+    if trainer.accelerator.num_processes > 1:
+        raise ValueError(f"{trainer.accelerator.num_processes} processes: this adapter plans for one process")
+    if images := {"image", "images"} & set(data.column_names):
+        raise ValueError(f"data set column {images.pop()!r}: prompts with images cannot be regrouped")
+    args, window = trainer.args, trainer.args.steps_per_generation * trainer.num_iterations
+    if args.save_strategy == "steps" and (args.save_steps < 1 or args.save_steps * args.gradient_accumulation_steps % window):
+        raise ValueError(
+            f"save_steps={args.save_steps} would save inside a generation window, from which no run can be resumed "
+            f"exactly; make it a multiple of {window // np.gcd(window, args.gradient_accumulation_steps)}"
+        )
+
+
 def _check_seams(trainer: type) -> None:
     installed = version("trl")
+    if not SUPPORTED.contains(installed, prereleases=True):
+        raise TypeError(f"TRL {installed} is outside the tested range; install 'trl{SUPPORTED}'")
     for name, expected in SEAMS.items():
         method = getattr(super(CurriculumMixin, trainer), name, None)
         found = None if method is None else list(inspect.signature(inspect.unwrap(method)).parameters)
         if found != expected:
-            raise TypeError(
-                f"TRL {installed}: {name} has the parameters {found}, this adapter was written for {expected}; "
-                f"install a supported version (trl{SUPPORTED})"
-            )
-    if not SUPPORTED.contains(installed, prereleases=True):
-        raise TypeError(f"TRL {installed} is outside the tested range; install trl{SUPPORTED}")
+            raise TypeError(f"TRL {installed}: {name} has parameters {found}, not {expected}; install 'trl{SUPPORTED}'")

@@ -66,9 +66,10 @@ def train_command(
     """
     given = {name: value for name, value in flags.items() if value is not None}
     if resume is not None:
-        refused = [name for name in given if name != "steps"] + [name for name in ("options", "trl") if locals()[name]]
-        if refused or config_path or folder:
-            raise click.UsageError(f"--resume takes a run as it was; only --steps may go with it, not {refused or 'these'}")
+        others = {"--config": config_path, "--run": folder, "-o": options, "--trl": trl, **given}
+        refused = [name for name, value in others.items() if value and name != "steps"]
+        if refused:
+            raise click.UsageError(f"--resume takes a run as it was; only --steps may go with it, not {', '.join(refused)}")
     settings = read_toml(config_path) if config_path else {}
     settings.update(given)
     for table, pairs in (("method_options", options), ("trl", trl)):

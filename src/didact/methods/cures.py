@@ -43,7 +43,7 @@ def sampling_distribution(pass_rate: ArrayLike, temperature: float = 0.1) -> Flo
         ValueError: a pass rate outside [0, 1], or a temperature that is not positive.
     """
     weights = _weights(pass_rate, temperature)
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def allocation_scale(pass_rate: ArrayLike, gradient_moments: ArrayLike | None = None) -> Floats:
@@ -243,7 +243,7 @@ class CurES(Curriculum):
             positions = self._subset[chosen]
         else:
             positions = self._tree.draw(num, rng)
-            times = np.ones(len(positions))
+            times = np.ones(len(positions), dtype=np.int64)
         moments = None
         if self.wants_gradients:
             moments = np.array([self._moments.get(int(position), [np.nan] * 3) for position in positions])
@@ -333,7 +333,7 @@ class _Released:
         """Sampling probabilities by pilot passes."""
         mean = (accepted + 1) / (pilot_rollouts + 2)
         weights = np.exp(np.sqrt(mean * (1 - mean)) / ((accepted + 1) / 0.01))
-        return weights / weights.sum()
+        return np.asarray(weights / weights.sum())
 
     @classmethod
     def copies(cls, accepted: NDArray[np.int64], pilot_rollouts: int, budget: int) -> NDArray[np.int64]:

@@ -112,7 +112,7 @@ class RunHistory:
 
         path = Path(run_dir)
         if not path.exists():
-            raise FileNotFoundError(f"no run folder at {path}; give the folder that `didact train --out` wrote")
+            raise FileNotFoundError(f"no run folder at {path}; give the folder that `didact train` wrote")
         if not path.is_dir() or not (path / "journal.jsonl").is_file():
             raise ValueError(f"{path} is not a run folder: expected a folder with journal.jsonl in it")
         records = read_journal(path / "journal.jsonl")

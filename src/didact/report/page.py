@@ -201,12 +201,15 @@ def _held_out_figures(summary: Section, figures: dict[str, str]) -> list[str]:
     if "held_out_rollouts" not in figures:
         return []
     best = max(rows, key=lambda row: row["pass_rate"])
+    paired = ""
+    if summary["headline"].get("paired"):
+        paired = " The interval of the change, at the top, is narrower: both ends answer the same prompts."
     caption = f"Band: 95% interval of each evaluation over {rows[-1]['num_prompts']:,} prompts."
     return [
         *_figure(
             figures["held_out_rollouts"],
             "Against rollouts",
-            f"{caption} Best {best['pass_rate']:.2f} at {best['rollouts']:,} rollouts.",
+            f"{caption} Best {best['pass_rate']:.2f} at {best['rollouts']:,} rollouts." + paired,
         ),
         *_figure(
             figures.get("held_out_tokens"),
@@ -275,10 +278,11 @@ def _group_figures(summary: Section, figures: dict[str, str]) -> list[str]:
         caption = "A group trains only when its rollouts differ; the rest is silent."
         drawn += _figure(figures["signal"], title, caption)
     if "lengths" in figures:
+        contexts = any(row["longest_context"] is not None for row in summary["lengths"])
         drawn += _figure(
             figures["lengths"],
             "Length of responses, in tokens",
-            "Means over all rollouts of a window. The context line is what the plan allowed.",
+            "Over all rollouts of a window." + " The context line is what the plan allowed." * contexts,
         )
     if "pass_rates" in figures:
         known = [row["mean"] for row in ridges if row["mean"] is not None]
@@ -324,7 +328,7 @@ def _prompts(findings: Section) -> str:
         ),
         _finding(
             "Always pass", findings["always_pass"],
-            f"At least {least} scored rollouts, all passed: rollouts spent here taught nothing.",
+            f"At least {least} scored rollouts, all passed: group-relative advantages of zero.",
             lambda p: f"<b>{p['passed']} of {p['scored']}</b> · pass rate above {p['bound']:.2f} (95%)",
         ),
         _finding(

@@ -30,6 +30,8 @@ FAMILIES: Final = tuple(SYMBOLS)
 LETTERS: Final = "abcdefgh"
 MULTIPLIERS: Final = (2, 3, 4)  # few: a product meets as many carries as its multiplier, each to be learnt by itself
 LEVELS: Final = tuple(range(1, len(LETTERS) + 1))
+MIX: Final = ("add", "sub", "mul", "sub", "sub")  # one part known, four parts to learn: see didact.training.warm_start
+MIX_LEVELS: Final = (2, 3, 4, 5, 6)
 _MAX_DRAWS: Final = 200  # redraws of one example before the space of prompts counts as used up
 
 Slip = Callable[[str], int]
@@ -59,12 +61,12 @@ class Arithmetic(Task):
         num: int | None = None,
         seed: int = 0,
         *,
-        families: Sequence[str] = FAMILIES,
-        levels: Sequence[int] = LEVELS,
+        families: Sequence[str] = MIX,
+        levels: Sequence[int] = MIX_LEVELS,
     ) -> list[Example]:
-        """`num` (default 1024) distinct examples; a level named twice is drawn twice as often.
+        """`num` (default 1024) distinct examples, families in turn; what is named twice is drawn twice as often.
 
-        The first k of a longer list are the list of length k.
+        The defaults are the mix of the test bed. The first k of a longer list are the list of length k.
         """
         _check(split, families, levels)
         found: dict[str, Example] = {}

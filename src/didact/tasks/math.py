@@ -96,7 +96,8 @@ def _wrapped(form: str) -> str:
         return form
     if whole := re.fullmatch(r"(\$\$?)([^$]+)(?<!\\)\1", form):
         return _box(whole[2].strip())
-    return form if re.search(r"(?<!\\)\$", form) else _box(form)
+    dollars = len(re.findall(r"(?<!\\)\$", form))
+    return form if dollars > 1 else _box(form)  # one alone is money
 
 
 def _box(latex: str) -> str:

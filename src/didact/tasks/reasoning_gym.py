@@ -37,6 +37,7 @@ class ReasoningGym(Task):
             raise ValueError("'composite' is a mixture of families; load the families you want, one by one")
         self.name = f"reasoning_gym:{family}"
         self._family = family
+        self._datasets: dict[int | None, Any] = {}
         self._score = get_score_answer_fn(family)
 
     def verify(self, response: str, answer: str) -> float:
@@ -79,11 +80,11 @@ class ReasoningGym(Task):
         found: dict[str, Example] = {}
         for index in range(1024 if num is None else num):
             level = levels[index % len(levels)] if levels else None
-            failure = None
+            failure: Exception | None = None  # some families give up on some seeds, and a few on whole levels
             for draw in range(_MAX_DRAWS):
                 try:
                     entry = self._draw(hashed_seed(self._family, split, seed, index, draw) % 2**32, level)
-                except ValueError as error:  # some families give up on some seeds
+                except (ValueError, AssertionError, AttributeError, IndexError) as error:
                     failure = error
                     continue
                 prompt = entry["question"]
@@ -105,22 +106,26 @@ class ReasoningGym(Task):
         return list(found.values())
 
     def _draw(self, seed: int, level: int | None) -> dict[str, Any]:
+        """The entry of `seed`, as item `seed` of seed 0: one data set, with what it reads from disk, serves all."""
+        if level not in self._datasets:
+            self._datasets[level] = self._dataset(0, level)
+        try:
+            entry: dict[str, Any] = self._datasets[level][seed]
+        except IndexError:  # the four families that make all items at once have only as many as they made
+            entry = self._dataset(seed, level)[0]
+        return entry
+
+    def _dataset(self, seed: int, level: int | None) -> Any:
         from reasoning_gym.coaching.base_curriculum import DefaultCurriculumContext, RangeAttributeMode
         from reasoning_gym.factory import DATASETS, create_curriculum
 
         build, configure = DATASETS[self._family]
         if level is None:
-            config = configure(seed=seed, size=1)
-        else:
-            curriculum = create_curriculum(self._family)
-            curriculum.set_global_level(level)
-            context = DefaultCurriculumContext(mode=RangeAttributeMode.UPPER_BOUND)  # this level, not all up to it
-            config = curriculum.generate_configuration({"seed": seed, "size": 1}, context)
-        try:
-            entry: dict[str, Any] = build(config)[0]
-        except (AssertionError, AttributeError, IndexError) as error:  # some curricula have levels that do not work
-            raise ValueError(f"reasoning-gym cannot draw it: {error}") from error
-        return entry
+            return build(configure(seed=seed, size=1))
+        curriculum = create_curriculum(self._family)
+        curriculum.set_global_level(level)
+        context = DefaultCurriculumContext(mode=RangeAttributeMode.UPPER_BOUND)  # this level, not all up to it
+        return build(curriculum.generate_configuration({"seed": seed, "size": 1}, context))
 
 
 def _final_answer(response: str) -> str:

@@ -1,9 +1,9 @@
 """Contract suites and fakes for people who write methods, stages or tasks: `pip install didact[testing]`.
 
-    from didact.testing import CurriculumContract
+from didact.testing import CurriculumContract
 
-    class TestFrontier(CurriculumContract):
-        build = staticmethod(frontier)          # (pool, **options) -> Curriculum
+class TestFrontier(CurriculumContract):
+    build = staticmethod(frontier)          # (pool, **options) -> Curriculum
 """
 
 import pytest

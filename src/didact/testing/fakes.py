@@ -81,7 +81,9 @@ def play(
     steps: Iterable[int],
     *,
     between: Callable[[Curriculum], Curriculum] = lambda curriculum: curriculum,
-    deliver: Callable[[Curriculum, list[GroupOutcome]], None] = lambda curriculum, outcomes: curriculum.observe(outcomes),
+    deliver: Callable[[Curriculum, list[GroupOutcome]], None] = lambda curriculum, outcomes: curriculum.observe(
+        outcomes
+    ),
 ) -> tuple[Curriculum, Trace]:
     """Run the loop and write down all that can be seen of it: plans, admitted groups, metrics, pass rates.
 
@@ -100,7 +102,9 @@ def play(
             curriculum = between(curriculum)
             deliver(curriculum, policy.roll_out(plan))
         else:
-            raise AssertionError(f"step {step} asked for more rollouts {_MAX_ROUNDS} times: its plan never became empty")
+            raise AssertionError(
+                f"step {step} asked for more rollouts {_MAX_ROUNDS} times: its plan never became empty"
+            )
         curriculum = between(curriculum)
         admitted = curriculum.admitted(step)
         policy.train_on(admitted)
@@ -146,5 +150,7 @@ def _digest(pass_rates: PassRates) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name, column in vars(pass_rates).items():
         digest.update(name.encode())
-        digest.update("\x00".join(column).encode() if column.dtype == object else np.ascontiguousarray(column).tobytes())
+        digest.update(
+            "\x00".join(column).encode() if column.dtype == object else np.ascontiguousarray(column).tobytes()
+        )
     return digest.hexdigest()

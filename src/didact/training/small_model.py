@@ -1,6 +1,6 @@
 """The small model of the test bed: a word-level tokenizer and a randomly initialised Llama.
 
-A quarter of a million parameters, built from a config and saved with ``save_pretrained``, so everything downstream
+Some two hundred thousand parameters, built from a config and saved with ``save_pretrained``, so everything downstream
 (`AutoModelForCausalLM`, `AutoTokenizer`, TRL, vLLM) sees an ordinary model folder and needs no network. It is not a
 language model: it knows the few hundred words it is given (`didact.tasks.arithmetic.vocabulary`).
 """
@@ -28,7 +28,7 @@ class SmallModelConfig:
     num_layers: int = 2
     num_heads: int = 4
     num_key_value_heads: int = 1
-    intermediate_size: int = 256
+    intermediate_size: int = 128
     max_length: int = 128
 
 

@@ -1,0 +1,146 @@
+"""BetaBelief against counting by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from didact.belief import BetaBelief
+
+SIZE = 5
+#: (step advance, position, rewards); rewards of all kinds.
+rewards = st.lists(st.sampled_from([0.0, 1.0, 0.3, -1.0, 2.0]), min_size=0, max_size=6)
+histories = st.lists(st.tuples(st.integers(0, 3), st.integers(0, SIZE - 1), rewards), max_size=25)
+IDS = np.array([f"p{i}" for i in range(SIZE)], dtype=object)
+
+
+def feed(belief: BetaBelief, position: int, values: list[float], step: int) -> None:
+    where, sizes = np.array([position]), np.array([len(values)])
+    belief.count(where, sizes, np.array([10 * len(values)]), step=step)
+    belief.observe(where, sizes, np.array(values), step=step)
+
+
+def by_hand(seen: list[tuple[int, int, list[float]]], now: int, discount: float, window: int | None) -> np.ndarray:
+    """passes, evidence, reward sum: counted anew from the whole history."""
+    counts = np.zeros((3, SIZE))
+    for step, position, values in seen:
+        if window is None or step > now - window:
+            weight = discount ** (now - step)
+            passes = sum(min(max(value, 0.0), 1.0) for value in values)
+            counts[:, position] += np.array([passes, len(values), sum(values)]) * weight
+    return counts
+
+
+@given(histories, st.sampled_from([(1.0, None), (0.7, None), (1.0, 1), (1.0, 3)]), st.booleans())
+def test_lazy_discount_and_window_agree_with_counting_anew(
+    history: list[tuple[int, int, list[float]]], memory: tuple[float, int | None], reload: bool
+) -> None:
+    discount, window = memory
+    belief = BetaBelief(SIZE, discount=discount, window=window)
+    step, seen = 0, []
+    for advance, position, values in history:
+        step += advance
+        seen.append((step, position, values))
+        feed(belief, position, values, step)
+        if reload:
+            saved, belief = belief.state_dict(), BetaBelief(SIZE, discount=discount, window=window)
+            belief.load_state_dict(saved)
+        passes, evidence, total = by_hand(seen, step, discount, window)
+        assert belief.mean(step=step) == pytest.approx((passes + 1) / (evidence + 2))
+        snapshot = belief.pass_rates(IDS, step=step)
+        assert snapshot.evidence == pytest.approx(evidence)
+        known = evidence > 0
+        assert snapshot.reward_mean[known] == pytest.approx((total / np.maximum(evidence, 1e-300))[known], abs=1e-9)
+        assert np.isnan(snapshot.reward_mean[~known]).all()
+    snapshot = belief.pass_rates(IDS, step=step)
+    assert snapshot.num_rollouts.sum() == sum(len(values) for *_, values in history)
+    assert (snapshot.response_tokens == 10 * snapshot.num_rollouts).all()
+
+
+def test_four_rollouts_three_pass() -> None:
+    belief = BetaBelief(1)
+    feed(belief, 0, [1, 1, 0, 1], 0)
+    snapshot = belief.pass_rates(IDS[:1])
+    assert snapshot.mean == pytest.approx([4 / 6])
+    assert snapshot.std == pytest.approx([np.sqrt(4 * 2 / (36 * 7))])
+    assert snapshot.reward_mean == pytest.approx([0.75])
+    assert snapshot.reward_std == pytest.approx([np.sqrt(0.1875)])
+
+
+def test_a_window_forgets_rewards_below_zero_exactly() -> None:
+    """Rewards of -1 and +1 (as in DAPO): forgetting must not clip sums at 0."""
+    belief = BetaBelief(1, window=2)
+    for step, values in enumerate([[1.0, 1.0], [-1.0, -1.0], [-1.0]]):
+        feed(belief, 0, values, step)
+    assert belief.pass_rates(IDS[:1], step=2).reward_mean.tolist() == [-1.0]
+    assert np.isnan(belief.pass_rates(IDS[:1], step=9).reward_mean).all()
+
+
+def test_evidence_is_exact_under_an_odd_prior() -> None:
+    belief = BetaBelief(1, prior=(0.1, 0.3))
+    for _ in range(4):
+        feed(belief, 0, [0.3], 0)
+    assert belief.evidence().tolist() == [4.0]
+
+
+def test_faded_evidence_still_has_a_finite_mean() -> None:
+    belief = BetaBelief(1, discount=0.5)
+    feed(belief, 0, [1.0, 0.0], 0)
+    snapshot = belief.pass_rates(IDS[:1], step=200)
+    assert snapshot.mean == pytest.approx([0.5])
+    assert snapshot.reward_mean == pytest.approx([0.5])
+
+
+def test_reset_forgets_the_evidence_and_keeps_the_cost() -> None:
+    for options in ({}, {"window": 3}, {"discount": 0.9}):
+        belief = BetaBelief(SIZE, **options)
+        for position in (0, 1):
+            feed(belief, position, [1.0, 1.0], 0)
+        belief.reset(np.array([0]))
+        assert belief.mean(step=1)[0] == 0.5
+        assert belief.mean(step=1)[1] > 0.5
+        assert belief.num_rollouts().tolist() == [2, 2, 0, 0, 0]
+        feed(belief, 0, [0.0], 2)
+        assert belief.mean(step=9).max() <= 0.75
+        assert belief.mean(step=9).min() >= 1 / 3
+
+
+def test_growth_starts_at_the_prior() -> None:
+    belief = BetaBelief(1, prior=(1, 3))
+    feed(belief, 0, [1.0], 0)
+    belief.grow(3)
+    belief.grow(2)
+    assert len(belief) == 3
+    assert belief.mean().tolist() == [0.4, 0.25, 0.25]
+    assert belief.last_seen().tolist() == [0, -1, -1]
+
+
+def test_what_counts_as_a_pass() -> None:
+    assert BetaBelief(1).passes(np.array([-1, 0, 0.3, 1, 7.0])).tolist() == [0, 0, 0.3, 1, 1]
+    assert BetaBelief(1, pass_above=0.5).passes(np.array([-1, 0.5, 0.6])).tolist() == [0, 0, 1]
+
+
+def test_samples_come_from_the_posterior() -> None:
+    belief = BetaBelief(2)
+    feed(belief, 0, [1.0] * 30, 0)
+    draws = np.array([belief.sample(np.random.default_rng(seed)) for seed in range(400)])
+    assert draws.mean(axis=0) == pytest.approx(belief.mean(), abs=0.06)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"discount": 0.0},
+        {"discount": 1.1},
+        {"discount": np.nan},
+        {"window": 0},
+        {"prior": (0, 0)},
+        {"prior": (-1, 2)},
+        {"prior": (np.nan, 1)},
+        {"prior": (np.inf, 1)},
+        {"discount": 0.5, "window": 2},
+    ],
+)
+def test_options_out_of_range(options: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        BetaBelief(3, **options)

@@ -1,0 +1,28 @@
+"""Context length over time."""
+
+import pytest
+
+from didact.context import FixedContext, StagedContext, as_context
+
+
+def test_stages_follow_each_other_and_the_last_stays() -> None:
+    schedule = StagedContext([(2, 8192), (3, 16384)])
+    assert [schedule.context_length(step, {}) for step in range(7)] == [8192] * 2 + [16384] * 5
+
+
+def test_a_number_or_nothing_is_a_fixed_length() -> None:
+    assert as_context(512).context_length(9, {}) == 512
+    assert as_context(None).context_length(9, {}) is None
+    schedule = StagedContext([(1, 1)])
+    assert as_context(schedule) is schedule
+
+
+@pytest.mark.parametrize("stages", [[], [(0, 5)], [(5, 0)]])
+def test_bad_stages(stages: list[tuple[int, int]]) -> None:
+    with pytest.raises(ValueError, match="at least"):
+        StagedContext(stages)
+
+
+def test_bad_length() -> None:
+    with pytest.raises(ValueError, match="at least 1 token, got 0"):
+        FixedContext(0)

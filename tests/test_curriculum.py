@@ -1,0 +1,224 @@
+"""StagedCurriculum with a selection of ten lines, and what the books say in cases worked out by hand."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from didact import Curriculum, GroupOutcome, PassRates, StagedCurriculum
+from didact.allocation import largest_remainder
+from didact.context import StagedContext
+from didact.curriculum import Draft
+from didact.methods.uniform import Uniform
+from didact.selection import draw
+from didact.testing import CurriculumContract, SelectionContract, outcomes_of, pool_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frontier:
+    """Weight a prompt by closeness of its pass rate to `target`, plus our uncertainty about it."""
+
+    target: float = 0.5
+    width: float = 0.2
+
+    def choose(self, pass_rates: PassRates, num_prompts: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        closeness = np.exp(-0.5 * ((pass_rates.mean - self.target) / self.width) ** 2)
+        return draw(closeness + pass_rates.std, num_prompts, rng)
+
+
+class PlainFrontier:
+    """Like Frontier, but a class without a repr of its own."""
+
+    choose = Frontier.choose
+    target, width = 0.5, 0.2
+
+
+class Nobody:
+    def choose(self, pass_rates: PassRates, num_prompts: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        return np.zeros(0, dtype=np.int64)
+
+
+class TestFrontierSelection(SelectionContract):
+    build = staticmethod(Frontier)
+
+
+class TestFrontier(CurriculumContract):
+    keeps_budget = True
+
+    @staticmethod
+    def build(pool, **options):
+        return StagedCurriculum(pool, selection=Frontier(), discount=0.9, **options)
+
+
+class TestSelectionWithoutARepr(CurriculumContract):
+    keeps_budget = True
+
+    @staticmethod
+    def build(pool, **options):
+        return StagedCurriculum(pool, selection=PlainFrontier(), **options)
+
+
+class ScreenThenContinue(Curriculum):
+    """Two rollouts each; groups that came back mixed get the rest of the budget (a screen in the manner of SPEED)."""
+
+    name = "screen"
+
+    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
+        if round == 0:
+            positions = rng.permutation(len(self.pool))[: self._batch_size()]
+            return Draft(positions, np.full(len(positions), 2), "screen")
+        mixed = [group for group in self._open.values() if group.step == step and len(set(group.rewards)) > 1]
+        if round > 1 or not mixed:
+            return None
+        rest = largest_remainder(np.ones(len(mixed)), self.rollouts_per_step // 2, 0, self.rollouts_per_step)
+        positions = np.array([group.position for group in mixed])
+        return Draft(positions, rest, "continue", [group.group_id for group in mixed])
+
+
+class TestScreenThenContinue(CurriculumContract):
+    build = staticmethod(ScreenThenContinue)
+
+
+def test_a_group_that_is_continued_is_one_group() -> None:
+    curriculum = ScreenThenContinue(pool_of(1), prompts_per_step=1, rollouts_per_step=8)
+    curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0, 0.0]))
+    more = curriculum.plan(0)
+    assert [(group.group_id, group.num_rollouts, group.reason) for group in more] == [(0, 4, "continue")]
+    curriculum.observe(outcomes_of(more, lambda num: [1.0, None, 0.0, 1.0]))
+    assert [(group.group_id, group.rollouts) for group in curriculum.admitted(0)] == [(0, (0, 1, 2, 4, 5))]
+    assert curriculum.metrics()["groups"] == 1
+
+
+def staged(selection: object, size: int = 10, **options) -> StagedCurriculum:
+    return StagedCurriculum(pool_of(size), selection=selection, prompts_per_step=2, rollouts_per_step=8, **options)  # type: ignore[arg-type]
+
+
+def test_a_selection_that_chooses_nobody_ends_the_step() -> None:
+    assert not staged(Nobody()).plan(0)
+
+
+def test_a_selection_that_repeats_itself_is_told_so() -> None:
+    class Twice:
+        def choose(self, pass_rates: PassRates, num_prompts: int, rng: np.random.Generator) -> NDArray[np.int64]:
+            return np.array([3, 3])
+
+    with pytest.raises(ValueError, match="same prompt twice"):
+        staged(Twice()).plan(0)
+
+
+def test_a_state_says_which_option_differs() -> None:
+    state = staged(Frontier()).state_dict()
+    with pytest.raises(ValueError, match=r"selection=.*target=0\.5.*target=0\.3"):
+        staged(Frontier(target=0.3)).load_state_dict(state)
+    with pytest.raises(ValueError, match=r"discount=1\.0, this curriculum has discount=0\.9"):
+        staged(Frontier(), discount=0.9).load_state_dict(state)
+
+
+def test_the_context_length_reaches_the_plan() -> None:
+    curriculum = staged(Frontier(), context=StagedContext([(1, 512), (1, 1024)]))
+    assert {group.context_length for group in curriculum.plan(0)} == {512}
+    assert {group.context_length for group in curriculum.plan(1)} == {1024}
+    assert {group.context_length for group in staged(Frontier()).plan(0)} == {None}
+
+
+def uniform(**options) -> Uniform:
+    return Uniform(pool_of(4), prompts_per_step=2, rollouts_per_step=8, **options)
+
+
+def test_the_books_of_one_step() -> None:
+    curriculum = uniform()
+    first, second = curriculum.plan(0)
+    curriculum.observe(
+        [
+            GroupOutcome(first.group_id, first.prompt_id, [1, 0, 1, 1], num_tokens=[5, 6, 7, 8], policy_version=0),
+            GroupOutcome(
+                second.group_id, second.prompt_id, [0, None, 0, 0], num_tokens=[1, 1, 1, 1], truncated=[0, 0, 0, 1]
+            ),
+        ]
+    )
+    admitted = curriculum.admitted(0)
+    assert [group.rollouts for group in admitted] == [(0, 1, 2, 3), (0, 2, 3)]
+    metrics = curriculum.metrics()
+    expected = {
+        "rollouts": 8,
+        "rollouts_planned": 8,
+        "rollouts_trained": 7,
+        "rollouts_discarded": 1,
+        "rollouts_errored": 1,
+        "rollouts_truncated": 1,
+        "response_tokens": 30,
+        "groups": 2,
+        "groups_with_signal": 1,
+        "groups_all_fail": 1,
+        "share_with_signal": 0.5,
+        "pass_rate": 3 / 7,  # of what was scored, truncated or not
+        "effective_prompts": 2,
+        "prompts_seen": 2,
+        "lag": 0,
+        "calibration_error": 0,  # predicted 1/2, half of them passed
+    }
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+    means = dict(zip(curriculum.pool.ids, curriculum.pass_rates().mean, strict=True))
+    assert means[first.prompt_id] == pytest.approx(4 / 6)
+    assert means[second.prompt_id] == pytest.approx(1 / 4)  # two failures count
+
+
+def test_truncated_rollouts_count_as_they_are_when_asked_to() -> None:
+    for rule, mean in (("exclude", 0.5), ("observe", 1 / 6)):
+        curriculum = uniform(truncated=rule)
+        group = curriculum.plan(0).groups[0]
+        curriculum.observe([GroupOutcome(group.group_id, group.prompt_id, [0] * 4, truncated=[True] * 4)])
+        assert curriculum.pass_rates().mean.min() == pytest.approx(mean)
+
+
+def test_lag_is_measured_in_policy_versions() -> None:
+    curriculum = uniform()
+    held = outcomes_of(curriculum.plan(0), lambda num: [1.0] * num)
+    curriculum.plan(3)
+    curriculum.observe(held)
+    metrics = curriculum.metrics()
+    assert metrics["lag"] == 3
+    assert metrics["outcomes_late"] == 2
+    assert {group.group_id for group in curriculum.admitted(3)} == {0, 1}, "late groups train when they are asked for"
+
+
+def test_prompt_tokens_are_counted_for_each_rollout() -> None:
+    curriculum = Uniform(pool_of(2, prompt_tokens=[10, 100]), prompts_per_step=2, rollouts_per_step=6)
+    curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0] * num))
+    assert curriculum.metrics()["prompt_tokens"] == 3 * 10 + 3 * 100
+
+
+def test_a_group_trains_once_and_stragglers_still_inform_the_belief() -> None:
+    curriculum = uniform()
+    group = curriculum.plan(0).groups[0]
+    curriculum.observe([GroupOutcome(group.group_id, group.prompt_id, [1.0, 0.0])])
+    assert [each.rollouts for each in curriculum.admitted(0)] == [(0, 1)]
+    curriculum.observe([GroupOutcome(group.group_id, group.prompt_id, [1.0, 1.0])])
+    assert [each.rollouts for each in curriculum.admitted(0)] == [(0, 1)]
+    assert curriculum.pass_rates().mean.max() == pytest.approx(4 / 6)
+    metrics = curriculum.metrics()
+    assert (metrics["rollouts_trained"], metrics["rollouts_discarded"], metrics["rollouts_missing"]) == (2, 2, 0)
+
+
+def test_a_trainer_that_never_asks_what_to_train_on_does_not_grow_the_books() -> None:
+    curriculum = uniform()
+    for step in range(50):
+        curriculum.observe(outcomes_of(curriculum.plan(step), lambda num: [1.0] * num))
+    assert len(curriculum.state_dict()["open"]["group_id"]) <= 6
+    assert curriculum.metrics()["rollouts"] == 400
+
+
+def test_errors_name_what_was_given() -> None:
+    curriculum = uniform()
+    group, other = curriculum.plan(0)
+    for outcome, words in [
+        (GroupOutcome(99, group.prompt_id, [1.0]), "unknown group id 99: plans so far gave out 0 to 1"),
+        (GroupOutcome(group.group_id, "nobody", [1.0]), "its outcome says 'nobody'"),
+        (GroupOutcome(group.group_id, other.prompt_id, [1.0]), f"is of prompt '{group.prompt_id}'"),
+        (GroupOutcome(group.group_id, group.prompt_id, [1.0] * 5), "5 rewards, 4 were planned"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            curriculum.observe([outcome])
+    with pytest.raises(TypeError, match="got dict"):
+        curriculum.observe([{}])  # type: ignore[list-item]

@@ -1,0 +1,96 @@
+"""PromptPool: unique ids, read-only columns, growth that happens whole or not at all."""
+
+import numpy as np
+import pytest
+
+from didact.prompts import PromptPool
+
+
+def test_ids_have_positions() -> None:
+    pool = PromptPool(iter(["b", "a", "c"]))
+    assert len(pool) == 3
+    assert pool.ids.tolist() == ["b", "a", "c"]
+    assert pool.positions(["c", "b"]).tolist() == [2, 0]
+    assert pool.positions([]).tolist() == []
+    assert "a" in pool
+    assert "z" not in pool
+    assert 7 not in pool
+
+
+@pytest.mark.parametrize(
+    ("ids", "error", "words"),
+    [
+        ([], ValueError, "at least one"),
+        (["a", "b", "a"], ValueError, "duplicate prompt id 'a'"),
+        (["a", ""], ValueError, "empty string"),
+        (["a", 7], TypeError, "convert them with str"),
+        (["a", None], TypeError, "NoneType"),
+        ("abc", TypeError, "single string"),
+    ],
+)
+def test_bad_ids(ids: list, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        PromptPool(ids)
+
+
+def test_unknown_id() -> None:
+    with pytest.raises(ValueError, match="unknown prompt id 'z'"):
+        PromptPool(["a"]).positions(["a", "z"])
+
+
+@pytest.mark.parametrize("column", ["source", "difficulty", "prompt_tokens", "features"])
+def test_columns_have_one_row_for_each_prompt(column: str) -> None:
+    with pytest.raises(ValueError, match=f"column '{column}' has 3 rows for 2 prompts"):
+        PromptPool(["a", "b"], **{column: [1, 2, 3]})
+
+
+def test_columns_are_copies_and_read_only() -> None:
+    tokens = np.array([5, 6])
+    pool = PromptPool(["a", "b"], prompt_tokens=tokens, source=["x", "y"])
+    tokens[0] = 0
+    assert pool.prompt_tokens is not None
+    assert pool.prompt_tokens.tolist() == [5, 6]
+    for column in (pool.ids, pool.prompt_tokens, pool.source):
+        assert column is not None
+        with pytest.raises(ValueError, match="read-only"):
+            column[0] = column[1]
+    assert pool.difficulty is None
+
+
+def test_growth() -> None:
+    pool = PromptPool(["a", "b"], difficulty=[1, 2])
+    before = pool.fingerprint()
+    pool.extend(["c"], difficulty=[3])
+    assert pool.positions(["c", "a"]).tolist() == [2, 0]
+    assert pool.difficulty is not None
+    assert pool.difficulty.tolist() == [1, 2, 3]
+    assert pool.fingerprint(2) == before != pool.fingerprint()
+    pool.extend([], difficulty=[])
+    assert len(pool) == 3
+
+
+@pytest.mark.parametrize(
+    ("ids", "columns"),
+    [
+        (["a"], {"features": [[1, 2]]}),
+        (["c", "c"], {"features": [[1, 2]] * 2}),
+        (["c"], {}),
+        (["c"], {"features": [[1, 2]], "source": ["x"]}),
+        (["c"], {"features": [[1, 2], [3, 4]]}),
+        (["c"], {"features": [[1, 2, 3]]}),
+    ],
+)
+def test_growth_that_fails_changes_nothing(ids: list[str], columns: dict) -> None:
+    pool = PromptPool(["a", "b"], features=[[0, 0], [1, 1]])
+    with pytest.raises(ValueError):
+        pool.extend(ids, **columns)
+    assert pool.ids.tolist() == ["a", "b"]
+    assert "c" not in pool
+    assert pool.features is not None
+    assert pool.features.shape == (2, 2)
+
+
+def test_fingerprint_depends_on_the_order() -> None:
+    assert PromptPool(["a", "b"]).fingerprint() == PromptPool(["a", "b"]).fingerprint()
+    assert PromptPool(["a", "b"]).fingerprint() != PromptPool(["b", "a"]).fingerprint()
+    assert PromptPool(["ab", "c"]).fingerprint() != PromptPool(["a", "bc"]).fingerprint()

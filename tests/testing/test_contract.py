@@ -1,0 +1,122 @@
+"""The contract suite can fail: each broken curriculum here is caught by the test that is there for it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from didact import Curriculum, PromptPool
+from didact.curriculum import Draft
+from didact.methods.uniform import Uniform
+from didact.seeding import generator
+from didact.testing import CurriculumContract, SimulatedPolicy, TaskContract, fixed_pass_rates, play, pool_of
+from didact.testing.contract import same_state
+
+
+class Overspends(Uniform):
+    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
+        draft = super()._draft(step, round, rng)
+        return draft and Draft(draft.positions, draft.num_rollouts + 1)
+
+
+class Forgets(Uniform):
+    """Does not save where its pass through the pool stands."""
+
+    def _load_own_state(self, state: Any) -> None:
+        pass
+
+
+class Unseeded(Uniform):
+    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
+        draft = super()._draft(step, round, rng)
+        return draft and Draft(np.random.default_rng().permutation(draft.positions), draft.num_rollouts)
+
+
+class HashSeeded(Uniform):
+    """Two processes disagree about `hash` of a string."""
+
+    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
+        draft = super()._draft(step, round, rng)
+        return draft and Draft(generator(hash("seed") % 999, step).permutation(draft.positions), draft.num_rollouts)
+
+
+class NeverEnds(Uniform):
+    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
+        return super()._draft(step, 0, rng)
+
+
+class LosesRollouts(Uniform):
+    def _settle(self, groups: Any, admitted: set[int]) -> None:
+        super()._settle(groups, admitted)
+        self._totals["rollouts_trained"] -= 1
+
+
+class HashSeededContract(CurriculumContract):
+    build = staticmethod(HashSeeded)
+
+
+class TestArithmeticTask(TaskContract):
+    """The lightest task there is, to see that the suite for tasks runs."""
+
+    @staticmethod
+    def build() -> Any:
+        from didact.tasks import task
+
+        return task("arithmetic")
+
+
+def contract(builder: Callable[..., Curriculum]) -> CurriculumContract:
+    return type("Contract", (CurriculumContract,), {"build": staticmethod(builder), "keeps_budget": True})()
+
+
+@pytest.mark.parametrize(
+    ("broken", "test"),
+    [
+        (Overspends, CurriculumContract.test_plans_keep_to_the_budget),
+        (Forgets, CurriculumContract.test_saving_and_loading_between_any_two_calls_changes_nothing),
+        (Unseeded, CurriculumContract.test_same_seed_and_history_give_the_same_run),
+        (NeverEnds, CurriculumContract.test_metrics_are_flat_and_finite),
+        (LosesRollouts, CurriculumContract.test_every_rollout_is_counted),
+    ],
+)
+def test_a_broken_curriculum_is_caught(broken: type[Uniform], test: Callable[[CurriculumContract], None]) -> None:
+    test(contract(Uniform))
+    with pytest.raises(AssertionError):
+        test(contract(broken))
+
+
+def test_a_curriculum_that_depends_on_the_process_is_caught() -> None:
+    with pytest.raises(AssertionError):
+        HashSeededContract().test_another_process_gives_the_same_run()
+
+
+def test_the_policy_is_what_it_says() -> None:
+    policy = SimulatedPolicy({"prompt-0": 0.0, "prompt-1": 1.0}, default=0.25)
+    curriculum = Uniform(pool_of(3), prompts_per_step=3, rollouts_per_step=3 * 2000)
+    rates = {outcome.prompt_id: np.mean(outcome.rewards) for outcome in policy.roll_out(curriculum.plan(0))}
+    assert rates["prompt-0"] == 0
+    assert rates["prompt-1"] == 1
+    assert rates["prompt-2"] == pytest.approx(0.25, abs=0.04)  # four standard deviations
+
+
+def test_the_policy_learns_what_it_trains_on() -> None:
+    policy = SimulatedPolicy({"prompt-0": 0.0}, default=0.2, learning_rate=0.5)
+    play(Uniform(PromptPool(["prompt-0", "prompt-1"]), prompts_per_step=2, rollouts_per_step=8), policy, range(10))
+    assert policy.pass_rate("prompt-0") == 0.0
+    assert policy.pass_rate("prompt-1") > 0.9
+
+
+def test_fixed_pass_rates_leave_their_input_alone() -> None:
+    mean = np.array([0.2, 0.8])
+    snapshot = fixed_pass_rates(mean, evidence=[0, 8])
+    mean[0] = 1.0
+    assert snapshot.mean.tolist() == [0.2, 0.8]
+    assert np.isnan(snapshot.reward_mean[0])
+
+
+def test_same_state() -> None:
+    state = {"a": np.array([1.0, np.nan]), "b": [1, "x", {"c": float("nan")}]}
+    assert same_state(state, {"a": np.array([1.0, np.nan]), "b": [1, "x", {"c": float("nan")}]})
+    assert not same_state(state, {**state, "b": [1, "x", {"c": 0.0}]})
+    assert not same_state({"a": 1}, {"a": 1.0})

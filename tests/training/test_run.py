@@ -1,0 +1,139 @@
+"""Training runs as a user starts them: in a process of their own, killed at random, resumed, compared byte for byte."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from didact.training.config import config_from
+from didact.training.run import latest_checkpoint, resume_run, start_run
+from didact.training.small_model import SmallModelConfig, build_model, build_tokenizer
+from didact.tasks.arithmetic import vocabulary
+
+pytestmark = pytest.mark.slow
+
+SMALL = {
+    "steps": 12,
+    "num_prompts": 64,
+    "num_eval_prompts": 16,
+    "eval_every": 5,
+    "save_every": 2,
+    "prompts_per_step": 4,
+    "rollouts_per_step": 32,
+    "max_completion_length": 8,
+    "threads": 1,
+    "device": "cpu",
+    "method_options": {"steps_per_iteration": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    path = tmp_path_factory.mktemp("model")
+    tokenizer = build_tokenizer(vocabulary())
+    shape = SmallModelConfig(hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64)
+    build_model(shape, tokenizer, seed=0).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return {**SMALL, "model": str(path)}
+
+
+def results(run: Path) -> dict[str, bytes]:
+    """Everything that an uninterrupted run and a resumed one must share, bit for bit."""
+    names = ("journal.jsonl", "metrics.jsonl", "model/model.safetensors")
+    return {name: (run / name).read_bytes() for name in names}
+
+
+def test_a_run_leaves_what_it_promises(settings, tmp_path):
+    run = tmp_path / "run"
+    result = start_run(config_from(settings), run)
+    assert result.finished
+    assert [each["step"] for each in result.evaluations] == [0, 5, 10, 12]
+    assert json.loads((run / "config.json").read_text())["steps"] == 12
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 12
+    assert latest_checkpoint(run).name == "checkpoint-12"
+    from transformers import AutoModelForCausalLM
+
+    assert AutoModelForCausalLM.from_pretrained(run / "model").num_parameters() > 0
+
+
+def test_runs_refuse_what_they_cannot_do(settings, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "something").write_text("of somebody's")
+    with pytest.raises(FileExistsError, match="not empty"):
+        start_run(config_from(settings), run)
+    with pytest.raises(FileNotFoundError, match="no run"):
+        resume_run(tmp_path / "nowhere")
+    with pytest.raises(TypeError, match="did you mean 'temperature'"):
+        start_run(config_from({**settings, "method_options": {"temprature": 1}}), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(ValueError, match="GRPOConfig"):
+        start_run(config_from({**settings, "trl": {"no_such_field": 1}}), tmp_path / "third")
+
+
+def test_two_processes_on_one_run_folder(settings, tmp_path):
+    from filelock import FileLock
+
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"), pytest.raises(ValueError, match="another process"):
+        start_run(config_from(settings), tmp_path / "run")
+
+
+def test_ctrl_c_leaves_a_run_that_can_be_resumed(settings, tmp_path):
+    straight, cut = tmp_path / "straight", tmp_path / "cut"
+    start_run(config_from(settings), straight)
+    process = command(settings, cut, tmp_path, resume=False)
+    wait_for_journal(cut, process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) in (0, 130)  # 0 only if the run was over by then
+    assert latest_checkpoint(cut) is not None
+    resume_run(cut)
+    assert results(cut) == results(straight)
+
+
+def test_killed_at_five_random_moments_and_resumed_it_ends_the_same(settings, tmp_path):
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    start_run(config_from(settings), straight)
+    rng = random.Random(int(os.environ.get("DIDACT_KILL_SEED", "0")))
+    kills = 0
+    while kills < 5 and not (killed / "model").exists():
+        process = command(settings, killed, tmp_path, resume=killed.exists())
+        wait_for_journal(killed, process)
+        time.sleep(rng.uniform(0, 0.8))
+        process.kill()
+        code = process.wait()
+        assert code in (-signal.SIGKILL, 0), f"the command failed by itself with exit code {code}"
+        kills += code == -signal.SIGKILL
+    assert kills >= 2
+    resume_run(killed)
+    assert results(killed) == results(straight)
+    resumes = [json.loads(line) for line in (killed / "resumes.jsonl").read_text().splitlines()]
+    assert len(resumes) >= kills
+    assert all(resume["dropped_rollouts"] >= 0 for resume in resumes)
+
+
+def command(settings: dict[str, object], run: Path, folder: Path, resume: bool) -> subprocess.Popen[bytes]:
+    config = folder / "config.toml"
+    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items() if not isinstance(value, dict)]
+    lines += ["[method_options]", "steps_per_iteration = 3"]
+    config.write_text("\n".join(lines))
+    arguments = ["--resume", str(run)] if resume else ["--config", str(config), "--run", str(run)]
+    program = [sys.executable, "-c", "from didact.cli.main import main; main()", "train", "--no-report", *arguments]
+    return subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait_for_journal(run: Path, process: subprocess.Popen[bytes]) -> None:
+    """Until training writes: anything earlier would only kill imports."""
+    journal = run / "journal.jsonl"
+    before = journal.stat().st_size if journal.exists() else 0
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if journal.exists() and journal.stat().st_size not in (before, 0):
+            return
+        time.sleep(0.01)
