@@ -1,7 +1,8 @@
 """Didact: the curriculum engine for RL post-training of reasoning language models.
 
 From the outcomes of rollouts it keeps a belief about how often the current policy passes each prompt, and plans what
-comes next: which prompts, how many rollouts each, how long a context, and which groups to train on. It trains nothing itself.
+comes next: which prompts, how many rollouts each, how long a context, and which groups to train on. It trains nothing
+itself.
 """
 
 from didact.curriculum import Curriculum, StagedCurriculum

@@ -8,9 +8,9 @@ With rewards r_j of a group of n rollouts, mean m and sample standard deviation 
     reinforce_pp           r whitened over all tokens of the batch, no group baseline       arXiv:2501.03262
     reinforce_pp_baseline  r - m, then whitened over all tokens
 
-RLOO with the prompt-mean loss (each prompt counts once, CurES arXiv:2510.01037 eq. 16) is the one combination in which the
-allocation changes the variance of the update and nothing else. `grpo` multiplies a hard prompt's weight by 2.6 between
-4 and 32 rollouts; token- and sequence-mean losses multiply it by the number of rollouts.
+RLOO with the prompt-mean loss (each prompt counts once, CurES arXiv:2510.01037 eq. 16) is the one combination in which
+the allocation changes the variance of the update and nothing else. `grpo` multiplies a hard prompt's weight by 2.6
+between 4 and 32 rollouts; token- and sequence-mean losses multiply it by the number of rollouts.
 """
 
 from collections.abc import Sequence
@@ -41,8 +41,8 @@ def group_advantages(
         kind: see the module's docstring.
         lengths: response tokens, shape (n,); only the reinforce_pp kinds use them (None: every rollout counts once).
         epsilon: added to the standard deviation by `grpo` (verl 1e-6, TRL 1e-4).
-        singleton: the advantage of a rollout alone in its group, which has nothing to be compared with: its reward (as in
-            verl's GRPO and looped RLOO) or zero (no signal).
+        singleton: the advantage of a rollout alone in its group, which has nothing to be compared with: its reward (as
+            in verl's GRPO and looped RLOO) or zero (no signal).
 
     Raises:
         ValueError: shapes that do not match, or an unknown kind.
@@ -77,8 +77,8 @@ def loss_weights(
 ) -> Floats:
     """The weight of every rollout's mean token loss, shape (n,), adding up to 1.
 
-    `token`: in proportion to its tokens (a prompt weighs n_i times its mean length). `sequence`: every rollout alike (a prompt
-    weighs n_i). `prompt`: 1 / n_i within a prompt and every prompt alike, whatever the allocation.
+    `token`: in proportion to its tokens (a prompt weighs n_i times its mean length). `sequence`: every rollout alike
+    (a prompt weighs n_i). `prompt`: 1 / n_i within a prompt and every prompt alike, whatever the allocation.
 
     Raises:
         ValueError: shapes that do not match, an unknown mode, or `token` without lengths.

@@ -5,9 +5,9 @@
             curriculum.observe(roll_out(plan))        # one GroupOutcome per planned group
         train_on(curriculum.admitted(step))
 
-`Curriculum` keeps the books that every method needs: which groups are open, what came back (late, in parts, twice, or not at
-all), what it cost, and the belief. A method adds `_draft`: the next round of a step. `StagedCurriculum` builds one out of
-stages: selection, allocation, context length, admission.
+`Curriculum` keeps the books that every method needs: which groups are open, what came back (late, in parts, twice, or
+not at all), what it cost, and the belief. A method adds `_draft`: the next round of a step. `StagedCurriculum` builds
+one out of stages: selection, allocation, context length, admission.
 """
 
 import math
@@ -120,8 +120,8 @@ class Curriculum(ABC):
             raise ValueError(f"seed must be a whole number, got {seed!r}")
         if rollouts_per_step < 2 * min(prompts_per_step, len(pool)):
             raise ValueError(
-                f"rollouts_per_step={rollouts_per_step} is less than 2 rollouts for each of {prompts_per_step} prompts: "
-                "a group of one has no advantage; raise rollouts_per_step or lower prompts_per_step"
+                f"rollouts_per_step={rollouts_per_step} is less than 2 rollouts for each of {prompts_per_step} "
+                "prompts: a group of one has no advantage; raise rollouts_per_step or lower prompts_per_step"
             )
         if truncated not in ("exclude", "observe"):
             raise ValueError(f"truncated must be 'exclude' or 'observe', got {truncated!r}")
@@ -214,9 +214,9 @@ class Curriculum(ABC):
     def admitted(self, step: int) -> list[AdmittedGroup]:
         """The groups that train at `step`: those that came back by now and pass the admission rule.
 
-        Asking again at the same step gives the same list, longer if more came back since. A group that came back after its
-        step is considered at the step at which it is asked for. A group trains once; what arrives for it later still
-        informs the belief.
+        Asking again at the same step gives the same list, longer if more came back since. A group that came back after
+        its step is considered at the step at which it is asked for. A group trains once; what arrives for it later
+        still informs the belief.
         """
         if step != self._step:
             raise ValueError(f"admitted({step}) was asked at step {self._step}: ask for the step of the latest plan")
@@ -334,7 +334,9 @@ class Curriculum(ABC):
     def _admit(self, groups: Sequence[OpenGroup]) -> list[OpenGroup]:
         """Which of the groups that came back train now; the others are discarded (and stay counted)."""
         return [
-            group for group in groups if self.admission.admits(np.array([group.rewards[index] for index in group.usable]))
+            group
+            for group in groups
+            if self.admission.admits(np.array([group.rewards[index] for index in group.usable]))
         ]
 
     def _batch_size(self, min_rollouts: int = 2) -> int:
@@ -356,7 +358,9 @@ class Curriculum(ABC):
 
     def _advance(self, step: int) -> None:
         if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < max(self._step, 0):
-            raise ValueError(f"plan({step!r}): steps are whole numbers that do not go back; the current is {self._step}")
+            raise ValueError(
+                f"plan({step!r}): steps are whole numbers that do not go back; the current is {self._step}"
+            )
         if step > self._step:
             self._step, self._round, self._admitted, self._now = int(step), 0, [], {}
             # A trainer that never asks what to train on must not make the books grow.
@@ -385,9 +389,7 @@ class Curriculum(ABC):
                 group = self._open[draft.group_ids[index]]
                 group.planned += count
                 group.completed = -1
-            planned.append(
-                PlannedGroup(group.group_id, ids[index], count, context, draft.reason, predicted[index])
-            )
+            planned.append(PlannedGroup(group.group_id, ids[index], count, context, draft.reason, predicted[index]))
         self._totals["rollouts_planned"] += float(draft.num_rollouts.sum())
         return planned
 
@@ -527,8 +529,8 @@ class Curriculum(ABC):
         size = state["pool"]["size"]
         if size > len(self.pool) or self.pool.fingerprint(size) != state["pool"]["fingerprint"]:
             raise ValueError(
-                f"state of another pool: it knew {size} prompts, and the first {min(size, len(self.pool))} of this pool's "
-                f"{len(self.pool)} are not the same; load it with the prompts it was made with, in the same order"
+                f"state of another pool: it knew {size} prompts, and the first {min(size, len(self.pool))} of this "
+                f"pool's {len(self.pool)} are not the same; load it with its own prompts in their own order"
             )
 
 

@@ -1,8 +1,8 @@
 """The run's journal: every plan and outcome, one JSON object a line, appended and never changed.
 
-Belief, figures and report can be derived from it. Each line begins with a checksum of the rest, so that a line cut off by a
-crash is known as such and damage in the middle is refused. It holds nothing that differs between a run and its repetition
-(no clock times): a resumed run's journal equals that of an uninterrupted one, byte for byte.
+Belief, figures and report can be derived from it. Each line begins with a checksum of the rest, so that a line cut off
+by a crash is known as such and damage in the middle is refused. It holds nothing that differs between a run and its
+repetition (no clock times): a resumed run's journal equals that of an uninterrupted one, byte for byte.
 """
 
 import json
@@ -63,7 +63,9 @@ class Journal:
         """
         size = self._file.seek(0, os.SEEK_END)
         if offset > size:
-            raise ValueError(f"{self.path} has {size} bytes, the checkpoint was taken at {offset}: it is another journal")
+            raise ValueError(
+                f"{self.path} has {size} bytes, the checkpoint was taken at {offset}: it is another journal"
+            )
         self._file.truncate(offset)
         self._offset = offset
 
@@ -91,7 +93,8 @@ def read_journal(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 class RecordedCurriculum:
     """A curriculum that writes all it plans, hears and admits into a journal, and its metrics after each step.
 
-    Used in place of the curriculum it wraps. Its state remembers how long the journals were, and loading it cuts them back
+    Used in place of the curriculum it wraps. Its state remembers how long the journals were, and loading it cuts them
+    back
     to that: whatever a killed run wrote after its last checkpoint is written again by the resumed one.
     """
 
@@ -135,7 +138,7 @@ class RecordedCurriculum:
         before = self.curriculum.num_admitted
         groups = self.curriculum.admitted(step)
         new = groups[before:]
-        if new or self._metrics is not None and before == 0:
+        if new or (self._metrics is not None and before == 0):
             rollouts = [list(group.rollouts) for group in new]
             ids = [group.group_id for group in new]
             self.journal.append({"kind": "admitted", "step": step, "groups": ids, "rollouts": rollouts})

@@ -10,8 +10,8 @@ class PlannedGroup:
     """Roll `prompt_id` out `num_rollouts` times and report the outcome under `group_id`.
 
     A group id that an earlier plan named already *continues* that group: these are further rollouts of it.
-    `context_length` is the number of response tokens allowed (None: the trainer's own setting), `reason` a word for people
-    and reports, such as "train" or "pilot"; `pass_rate` is what was believed when the plan was made.
+    `context_length` is the number of response tokens allowed (None: the trainer's own setting), `reason` a word for
+    people and reports, such as "train" or "pilot"; `pass_rate` is what was believed when the plan was made.
     """
 
     group_id: int

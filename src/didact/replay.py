@@ -1,7 +1,7 @@
 """Replay of a journal: the same method must plan the same; another method is shown what it would have asked for.
 
-A replay sees outcomes only for prompts that the logged run rolled out, made by the policy that the logged run trained. It
-compares what methods ask for; it cannot say what they would have achieved.
+A replay sees outcomes only for prompts that the logged run rolled out, made by the policy that the logged run trained.
+It compares what methods ask for; it cannot say what they would have achieved.
 """
 
 import json
@@ -38,10 +38,12 @@ def replay(
     start = records[0]
     pool = _pool(Path(run))
     own = {name: value for name, value in start["options"].items() if value is not None}
-    if isinstance(own.get("context"), str) or "admission" in own and own["admission"] != _default_admission(start, pool):
+    if isinstance(own.get("context"), str) or (
+        "admission" in own and own["admission"] != _default_admission(start, pool)
+    ):
         raise ValueError("this run used a context schedule or admission rule of its own: it cannot be rebuilt by name")
     own.pop("admission", None)
-    if method is None or method == start["method"] and not options:
+    if method is None or (method == start["method"] and not options):
         return _verify(records, make(start["method"], pool, **{**own, "prior": tuple(own["prior"])}), start)
     common = {name: own[name] for name in ("prompts_per_step", "rollouts_per_step", "seed")}
     return _counterfactual(records, make(method, pool, **{**common, **(options or {})}), start)
@@ -100,7 +102,7 @@ def _counterfactual(records: list[dict[str, Any]], curriculum: Curriculum, start
 
 
 def _answer(group: PlannedGroup, logged: list[tuple[int, float, int]], step: int, seed: int) -> GroupOutcome:
-    """As many of the prompt's logged rollouts as were asked for, those nearest in time, in a seeded order among equals."""
+    """As many of the prompt's logged rollouts as were asked for: those nearest in time, equals in a seeded order."""
     order = generator(seed, "replay", group.group_id).permutation(len(logged))
     nearest = sorted(order, key=lambda index: abs(logged[index][0] - step))[: group.num_rollouts]
     rewards, tokens = [logged[index][1] for index in nearest], [logged[index][2] for index in nearest]
@@ -115,6 +117,6 @@ def _pool(run: Path) -> PromptPool:
     return PromptPool([row["prompt_id"] for row in rows])
 
 
-def _default_admission(start: Mapping[str, Any], pool: PromptPool) -> str | None:
+def _default_admission(start: Mapping[str, Any], pool: PromptPool) -> Any:
     size = {name: start["options"][name] for name in ("prompts_per_step", "rollouts_per_step")}
     return make(start["method"], pool, **size).options["admission"]

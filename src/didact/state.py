@@ -1,7 +1,7 @@
 """A curriculum's state as one file: arrays and JSON in an .npz archive. No pickle is written or read.
 
-The archive carries a checksum for each part, so a file cut off or altered at any byte is refused by name; it is written beside
-its place and moved there when whole, so a crash or a full disk leaves the old one.
+The archive carries a checksum for each part, so a file cut off or altered at any byte is refused by name; it is
+written beside its place and moved there when whole, so a crash or a full disk leaves the old one.
 """
 
 import json
@@ -28,7 +28,7 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     beside = path.with_name(path.name + ".tmp")
     try:
         with open(beside, "wb") as file:
-            np.savez(file, json=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
+            np.savez(file, **arrays, json=np.frombuffer(text.encode(), dtype=np.uint8))  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)

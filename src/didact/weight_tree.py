@@ -1,8 +1,8 @@
 """Weighted draws without replacement whose cost grows with the draw and not with the pool.
 
 Leaves hold the weights; each inner node holds the sum of its 32 children. A draw walks down from the top: O(log N) for
-a prompt, against O(N) for a pass over the pool. Changing k weights costs O(k log N). A node is always summed anew from its
-children, never adjusted, so no rounding error builds up and the same weights give the same tree, bit for bit, in
+a prompt, against O(N) for a pass over the pool. Changing k weights costs O(k log N). A node is always summed anew from
+its children, never adjusted, so no rounding error builds up and the same weights give the same tree, bit for bit, in
 whatever order they were set.
 """
 

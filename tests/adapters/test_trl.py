@@ -111,7 +111,9 @@ def test_the_plan_is_made_after_the_latest_outcome(model_path, rows, tmp_path):
     calls = []
     plan, observe = trainer.curriculum.plan, trainer.curriculum.observe
     trainer.curriculum.plan = lambda step: calls.append(("plan", step)) or plan(step)
-    trainer.curriculum.observe = lambda outcomes: calls.append(("observe", trainer.curriculum.step)) or observe(outcomes)
+    trainer.curriculum.observe = lambda outcomes: (
+        calls.append(("observe", trainer.curriculum.step)) or observe(outcomes)
+    )
     trainer.train()
     assert calls == [call for step in range(3) for call in [("plan", step), ("observe", step), ("plan", step)]]
     assert history(trainer, "curriculum/lag") == [0, 0, 0]
@@ -227,7 +229,9 @@ def test_the_verifier_may_be_one_of_several_reward_functions(model_path, rows, t
 def test_lora(model_path, rows, tmp_path):
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
-    trainer = build(CurriculumGRPOTrainer, model_path, rows, tmp_path, curriculum="cures", peft_config=config, beta=0.02)
+    trainer = build(
+        CurriculumGRPOTrainer, model_path, rows, tmp_path, curriculum="cures", peft_config=config, beta=0.02
+    )
     trainer.train()
     assert trainer.state.global_step == 3
     assert np.isfinite(history(trainer, "loss")).all()
@@ -245,7 +249,9 @@ def test_gradient_norms_reach_the_curriculum(model_path, rows, tmp_path):
 
 
 def test_logs_carry_the_curriculum_and_the_completions_table_its_advantages(model_path, rows, tmp_path):
-    trainer = build(CurriculumGRPOTrainer, model_path, rows, tmp_path, curriculum="cures", log_completions=True, max_steps=2)
+    trainer = build(
+        CurriculumGRPOTrainer, model_path, rows, tmp_path, curriculum="cures", log_completions=True, max_steps=2
+    )
     trainer.train()
     names = {key for entry in trainer.state.log_history for key in entry if key.startswith("curriculum/")}
     assert {f"curriculum/{name}" for name in trainer.curriculum.metrics()} == names
@@ -254,7 +260,9 @@ def test_logs_carry_the_curriculum_and_the_completions_table_its_advantages(mode
 def test_what_cannot_be_expressed_is_refused(model_path, rows, tmp_path):
     def refused(error, match, **more):
         with pytest.raises(error, match=match):
-            build(CurriculumGRPOTrainer, model_path, more.pop("rows", rows), tmp_path, **{"curriculum": "uniform", **more})
+            build(
+                CurriculumGRPOTrainer, model_path, more.pop("rows", rows), tmp_path, **{"curriculum": "uniform", **more}
+            )
 
     pool = PromptPool(["somewhere else"])
     foreign = make("uniform", pool, prompts_per_step=1, rollouts_per_step=8)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from didact.tasks.arithmetic import vocabulary
 from didact.training.config import config_from
 from didact.training.run import latest_checkpoint, resume_run, start_run
 from didact.training.small_model import SmallModelConfig, build_model, build_tokenizer
-from didact.tasks.arithmetic import vocabulary
 
 pytestmark = pytest.mark.slow
 

@@ -3,13 +3,13 @@
     from didact.adapters.trl import CurriculumGRPOTrainer
     trainer = CurriculumGRPOTrainer(..., train_dataset=dataset, curriculum="cures")     # all else as with GRPOTrainer
 
-`CurriculumMixin` goes in front of any subclass of `GRPOTrainer`. TRL's loader reads one batch ahead, so it is fed placeholders;
-the plan is made when completions are generated, from everything observed until then. Groups may have any sizes, a step may
-take several rounds, the context length may change, and the curriculum's state lies in TRL's own checkpoints. With the
-method `uniform`, advantages and loss are those of stock TRL.
+`CurriculumMixin` goes in front of any subclass of `GRPOTrainer`. TRL's loader reads one batch ahead, so it is fed
+placeholders; the plan is made when completions are generated, from everything observed until then. Groups may have any
+sizes, a step may take several rounds, the context length may change, and the curriculum's state lies in TRL's own
+checkpoints. With the method `uniform`, advantages and loss are those of stock TRL.
 
-Five methods of the trainer are extended, none is copied, and `SEAMS` is checked against the installed TRL when a trainer is
-built. Refused by name: streaming data sets, images, several processes, saving inside a generation window.
+Five methods of the trainer are extended, none is copied, and `SEAMS` is checked against the installed TRL when a
+trainer is built. Refused by name: streaming data sets, images, several processes, saving inside a generation window.
 """
 
 import inspect
@@ -46,19 +46,25 @@ SEAMS = {
 STATE_FILE = "curriculum.npz"
 
 
-class CurriculumMixin:
+_Host: Any = object  # the trainer behind the mixin; for the type checker, anything
+
+
+class CurriculumMixin(_Host):
     """Put in front of a GRPO trainer: `class Trainer(CurriculumMixin, GRPOTrainer)`.
 
     Args (besides those of the trainer):
         curriculum: a method's name, or a curriculum made for this data set's prompt ids.
-        curriculum_options: options for a method given by name. `prompts_per_step` and `rollouts_per_step` default to what
-            TRL's configuration says: generation_batch_size rollouts, num_generations for each prompt.
+        curriculum_options: options for a method given by name. `prompts_per_step` and `rollouts_per_step` default to
+            what TRL's configuration says: generation_batch_size rollouts, num_generations for each prompt.
         prompt_id: the column with unique prompt ids; where the data set has none, row numbers are the ids.
-        verifier: name of the reward function whose value is the pass rate's evidence; None takes the weighted sum of all.
+        verifier: name of the reward function whose value is the pass rate's evidence; None takes the weighted sum of
+            all.
 
     Raises:
         ValueError, TypeError: what cannot be expressed, said before training starts.
     """
+
+    num_generations: int
 
     def __init__(
         self,
@@ -78,26 +84,29 @@ class CurriculumMixin:
         _refuse(self, data)
         ids = data[prompt_id] if prompt_id in data.column_names else [str(row) for row in range(len(data))]
         if isinstance(curriculum, str):
-            usual = {"prompts_per_step": size // self.num_generations, "rollouts_per_step": size, "seed": self.args.seed}
-            curriculum = make(curriculum, PromptPool(ids), **{**usual, **(curriculum_options or {})})
+            usual = {"prompts_per_step": size // self.num_generations, "rollouts_per_step": size}
+            options = {**usual, "seed": self.args.seed, **(curriculum_options or {})}
+            curriculum = make(curriculum, PromptPool(ids), **options)
         elif curriculum_options:
             raise TypeError("curriculum_options go with a method's name; this curriculum is already built")
         self._row_of = {name: row for row, name in enumerate(ids)}
         unknown = [name for name in curriculum.pool.ids if name not in self._row_of]
         if unknown:
-            raise ValueError(f"{len(unknown)} prompts of the curriculum, for example {unknown[0]!r}, are not in the data set")
+            raise ValueError(
+                f"{len(unknown)} prompts of the curriculum, for example {unknown[0]!r}, are not in the data set"
+            )
         if verifier is not None and verifier not in self.reward_func_names:
             raise ValueError(f"verifier {verifier!r} is none of the reward functions {self.reward_func_names}")
         self._verifier = None if verifier is None else self.reward_func_names.index(verifier)
         longest, room = getattr(curriculum.context, "longest", None), getattr(self.args, "vllm_max_model_length", None)
         if self.use_vllm and longest and room and longest > room:
             raise ValueError(f"the curriculum's context of {longest} tokens exceeds vllm_max_model_length={room}")
-        self.curriculum = curriculum
+        self.curriculum: Any = curriculum
 
     # The five seams ---------------------------------------------------------------------------------------------
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
-        """Placeholders: real rows are bound when completions are generated, so reading ahead cannot make a plan stale."""
+        """Placeholders: rows are bound when completions are generated, so reading ahead cannot make a plan stale."""
         return [0] * len(super()._get_train_sampler(dataset))
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
@@ -108,7 +117,7 @@ class CurriculumMixin:
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:
             self._set_context(self._own_context)
-            return super()._generate_and_score_completions(inputs)
+            return dict(super()._generate_and_score_completions(inputs))
         for _ in range(10):  # a method may skip a step, as CurES as released does
             step, batch = self.curriculum.step + 1, _Batch()
             while plan := self.curriculum.plan(step):
@@ -168,7 +177,12 @@ class CurriculumMixin:
             start = part.stop
             outcomes.append(
                 GroupOutcome(
-                    group.group_id, group.prompt_id, evidence[part], lengths[part], cut[part], policy_version=plan.step
+                    group.group_id,
+                    group.prompt_id,
+                    evidence[part].tolist(),
+                    lengths[part],
+                    cut[part],
+                    policy_version=plan.step,
                 )
             )
             batch.rows.setdefault(group.group_id, []).extend(range(batch.size + part.start, batch.size + part.stop))
@@ -189,7 +203,8 @@ class CurriculumMixin:
             advantages[rows] = self._advantages(rewards[rows], ids, np.array(batch.lengths)[rows])
         self._log_step(batch, rewards, advantages)
         spare = -len(rows) % self.args.steps_per_generation if rows else self.args.steps_per_generation
-        kept, rows = len(rows), rows + [0] * spare  # TRL drops a remainder of rows: fill up with rows that weigh nothing
+        kept = len(rows)
+        rows += [0] * spare  # TRL drops a remainder of rows: fill up with rows that weigh nothing
         scale = len(rows) / max(kept, 1) if self.loss_type in ("grpo", "sapo", "luspo", "dr_grpo") else 1.0
         if self.loss_type == "dr_grpo":
             scale *= self.max_completion_length / self._own_context  # its divisor follows the context length
@@ -202,7 +217,7 @@ class CurriculumMixin:
         return output
 
     def _advantages(self, rewards: np.ndarray, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Of rows in groups of any size: the curriculum's estimator if groups are uneven, else TRL's own configuration."""
+        """By the curriculum's own estimator where it makes uneven groups, else by TRL's configuration."""
         total, kind = self._weighted_sum(rewards), self.curriculum.advantage
         if self.curriculum.uneven or kind not in ("rloo", "grpo"):
             advantages = group_advantages(total, ids, kind, lengths, singleton="zero")
@@ -283,7 +298,8 @@ class _Batch:
         """One column of all calls, padded to one width: prompts on the left, the rest on the right."""
         parts = [output[name] for output in self.outputs]
         if parts[0].dim() == 2:
-            width, value = max(part.shape[1] for part in parts), pad if name.endswith("_ids") else float(name == "tool_mask")
+            width = max(part.shape[1] for part in parts)
+            value = pad if name.endswith("_ids") else float(name == "tool_mask")
             for index, part in enumerate(parts):
                 room = width - part.shape[1]
                 sides = (room, 0) if name.startswith("prompt_") else (0, room)
@@ -304,7 +320,9 @@ def _refuse(trainer: Any, data: Any) -> None:
     if images := {"image", "images"} & set(data.column_names):
         raise ValueError(f"data set column {images.pop()!r}: prompts with images cannot be regrouped")
     args, window = trainer.args, trainer.args.steps_per_generation * trainer.num_iterations
-    if args.save_strategy == "steps" and (args.save_steps < 1 or args.save_steps * args.gradient_accumulation_steps % window):
+    if args.save_strategy == "steps" and (
+        args.save_steps < 1 or args.save_steps * args.gradient_accumulation_steps % window
+    ):
         raise ValueError(
             f"save_steps={args.save_steps} would save inside a generation window, from which no run can be resumed "
             f"exactly; make it a multiple of {window // np.gcd(window, args.gradient_accumulation_steps)}"

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
 
 _COUNTS = ("passes", "evidence", "reward_sum", "reward_squares")
-_COLUMNS = {name: np.float64 for name in _COUNTS} | {
+_COLUMNS = dict.fromkeys(_COUNTS, np.float64) | {
     "num_rollouts": np.int32,
     "response_tokens": np.int64,
     "last_seen": np.int32,

@@ -20,8 +20,8 @@ Examples:
 def replay_command(run: Path, method: str | None, options: tuple[str, ...], as_json: bool) -> None:
     """Replay a run's outcomes through a method, without a model.
 
-    With the run's own method this checks the journal: every plan must come out as it was recorded. With another, its plans
-    are answered from the rollouts that were logged for the same prompts. Prompts that were never rolled out stay
+    With the run's own method this checks the journal: every plan must come out as it was recorded. With another, its
+    plans are answered from the rollouts that were logged for the same prompts. Prompts that were never rolled out stay
     unanswered, and the policy does not react: this says what a method would ask for, not what it would achieve.
     """
     from didact.cli.train import _pairs

@@ -36,14 +36,22 @@ def _setting_flags(command: Any) -> Any:
         flag = field.name.replace("_", "-")
         names = f"--{flag}/--no-{flag}" if base is bool else f"--{flag}"
         default = "" if field.default is None else f"  [default: {field.default}]"
-        command = click.option(names, field.name, type=None if base is bool else base, default=None, help=default)(command)
+        command = click.option(names, field.name, type=None if base is bool else base, default=None, help=default)(
+            command
+        )
     return command
 
 
 @click.command("train", epilog=EPILOG)
-@click.option("--config", "config_path", type=click.Path(path_type=Path), help="TOML file of settings; flags go before it.")
-@click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder.  [default: runs/TASK-METHOD-NUMBER]")
-@click.option("--resume", type=click.Path(path_type=Path), help="Go on with an interrupted run (with --steps: further).")
+@click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), help="TOML file of settings; flags go before it."
+)
+@click.option(
+    "--run", "folder", type=click.Path(path_type=Path), help="Run folder.  [default: runs/TASK-METHOD-NUMBER]"
+)
+@click.option(
+    "--resume", type=click.Path(path_type=Path), help="Go on with an interrupted run (with --steps: further)."
+)
 @click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the method; repeatable.")
 @click.option("--trl", "trl", multiple=True, metavar="KEY=VALUE", help="Field of TRL's GRPOConfig; repeatable.")
 @click.option("--report/--no-report", default=True, help="Write RUN/report.html at the end.")
@@ -61,15 +69,18 @@ def train_command(
 ) -> int:
     """Train a model with a curriculum.
 
-    Without arguments: builds a small model here, warm-starts it on column arithmetic with a deliberately unreliable teacher,
-    trains it with CurES, evaluates it on held-out prompts and writes a report. No GPU, weights or network needed.
+    Without arguments: builds a small model here, warm-starts it on column arithmetic with a deliberately unreliable
+    teacher, trains it with CurES, evaluates it on held-out prompts and writes a report. No GPU, weights or network
+    needed.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     if resume is not None:
         others = {"--config": config_path, "--run": folder, "-o": options, "--trl": trl, **given}
         refused = [name for name, value in others.items() if value and name != "steps"]
         if refused:
-            raise click.UsageError(f"--resume takes a run as it was; only --steps may go with it, not {', '.join(refused)}")
+            raise click.UsageError(
+                f"--resume takes a run as it was; only --steps may go with it, not {', '.join(refused)}"
+            )
     settings = read_toml(config_path) if config_path else {}
     settings.update(given)
     for table, pairs in (("method_options", options), ("trl", trl)):
@@ -98,8 +109,8 @@ def _say_how_it_ended(result: Any, page: str | None, seconds: float) -> None:
     if result.finished:
         first, last = result.evaluations[0], result.evaluations[-1]
         click.echo(
-            f"held-out accuracy {first['pass_rate']:.3f} -> {last['pass_rate']:.3f} after {last['rollouts']:,} rollouts "
-            f"and {last['tokens']:,} response tokens, in {seconds:.0f} s"
+            f"held-out accuracy {first['pass_rate']:.3f} -> {last['pass_rate']:.3f} after {last['rollouts']:,} "
+            f"rollouts and {last['tokens']:,} response tokens, in {seconds:.0f} s"
         )
         click.echo(f"model   {result.folder}/model")
     else:

@@ -11,9 +11,9 @@ In iterations: a disjoint subset of the pool, a pilot of `pilot_rollouts` for ea
 next subset begins. Pilot rollouts are counted like all others, and train only if asked to.
 
 Where this departs from the paper: batches are drawn without replacement (as in the released code; `with_replacement`
-gives the paper's draw, a prompt drawn k times having k shares of the allocation); the posterior mean, never exactly 0 or 1,
-is used in sigma as in rho; integers come from largest remainders with at least `min_rollouts`, where the paper says
-nothing. The paper prints no temperature; 0.1 prefers p = 1/2 to p = 1/6 by a factor of 3.6.
+gives the paper's draw, a prompt drawn k times having k shares of the allocation); the posterior mean, never exactly 0
+or 1, is used in sigma as in rho; integers come from largest remainders with at least `min_rollouts`, where the paper
+says nothing. The paper prints no temperature; 0.1 prefers p = 1/2 to p = 1/6 by a factor of 3.6.
 
 `as_released=True` does what the published repository (ZexuSun/CurES) does instead, which differs much: see `_Released`.
 """
@@ -107,7 +107,8 @@ class CurES(Curriculum):
         with_replacement: draw batches with replacement.
         gradient_norms: weight the allocation by gradients; the trainer must then report them for pilot groups, see
             `observe_gradients`.
-        advantage: "rloo" (default), "grpo" or "reinforce_pp", the estimator the trainer should use, with prompt-mean loss.
+        advantage: "rloo" (default), "grpo" or "reinforce_pp", the estimator the trainer should use, with prompt-mean
+            loss.
         as_released: see the module's docstring.
 
     Further options: those of `Curriculum`.
@@ -298,10 +299,11 @@ class CurES(Curriculum):
 class _Released:
     """What the released code does (ZexuSun/CurES, commit of October 2025), with its constants.
 
-    * The temperature is (a + 1) / 0.01 for a prompt with a passes in the pilot, so that sampling is uniform to within 0.3%.
-    * Sample sizes come once, from the raw pilot rate a / N': each of 8 shards of the subset spreads the budget of a whole
-      batch over its prompts in proportion to sqrt(p(1-p)), rounds half to even, and drops what gets 0 (all prompts at 0/4 and
-      4/4). Each unit then stands for 4 rollouts. So a step takes several times `rollouts_per_step`.
+    * The temperature is (a + 1) / 0.01 for a prompt with a passes in the pilot, so that sampling is uniform to within
+      0.3%.
+    * Sample sizes come once, from the raw pilot rate a / N': each of 8 shards of the subset spreads the budget of a
+      whole batch over its prompts in proportion to sqrt(p(1-p)), rounds half to even, and drops what gets 0 (all
+      prompts at 0/4 and 4/4). Each unit then stands for 4 rollouts. So a step takes several times `rollouts_per_step`.
     * A batch is topped up to a multiple of 8 by adding 1 from the largest on, and is skipped when it is empty.
     * Nothing is updated between pilots; pilot rollouts never train; GRPO advantages, token-mean loss.
     """
@@ -314,7 +316,7 @@ class _Released:
         self._accepted: dict[int, int] = {}
 
     def observe(self, curriculum: Curriculum, fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
-        for group, outcome in fresh:
+        for group, _ in fresh:
             if group.reason == "pilot":
                 self._accepted[group.position] = sum(reward > 0.5 for reward in group.rewards)  # all parts so far
 
@@ -341,7 +343,9 @@ class _Released:
         rate = accepted / pilot_rollouts
         sigma = np.sqrt(rate * (1 - rate))
         shards = np.array_split(sigma, min(cls.NUM_GPUS, len(sigma)))
-        sizes = [np.round(shard * budget / shard.sum()) if shard.sum() > 0 else np.zeros(len(shard)) for shard in shards]
+        sizes = [
+            np.round(shard * budget / shard.sum()) if shard.sum() > 0 else np.zeros(len(shard)) for shard in shards
+        ]
         return np.concatenate(sizes).astype(np.int64)
 
     def state_dict(self) -> dict[str, Any]:

@@ -4,8 +4,8 @@
     train on the first prompts_per_step of them.
 
 Prompts come in shuffled passes; nothing is remembered about them. A discarded group has cost as much as a kept one and
-stays counted. Unlike the published code, which raises after ten rounds, a step that cannot be filled trains on what it has
-(metric `rounds` shows it): a thin pool must not end a run.
+stays counted. Unlike the published code, which raises after ten rounds, a step that cannot be filled trains on what it
+has (metric `rounds` shows it): a thin pool must not end a run.
 """
 
 from collections.abc import Mapping, Sequence

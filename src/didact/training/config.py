@@ -13,12 +13,15 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Settings of a training run. Every field is a key of the TOML file; the tables are `[method_options]` and `[trl]`."""
+    """Settings of a training run. Every field is a key of the TOML file; the tables are `[method_options]` and
+    `[trl]`."""
 
     method: str = "cures"  # see `didact methods`
     method_options: dict[str, Any] = field(default_factory=dict)
     task: str = "arithmetic"  # says how responses are verified: arithmetic, gsm8k, math, reasoning_gym:NAME
-    prompts: str | None = None  # training prompts: a parquet, jsonl, json or csv file, or a hub name; None: the task's own
+    prompts: str | None = (
+        None  # training prompts: a parquet, jsonl, json or csv file, or a hub name; None: the task's own
+    )
     eval_prompts: str | None = None  # held-out prompts, likewise; None: the task's own test split
     model: str | None = None  # a folder or hub name; None: the small model, warm-started here (task arithmetic only)
     chat: bool | None = None  # wrap prompts in the chat template; None: if the model has one
@@ -40,7 +43,14 @@ class TrainConfig:
     trl: dict[str, Any] = field(default_factory=dict)  # any further field of TRL's GRPOConfig
 
     def __post_init__(self) -> None:
-        for name in ("steps", "prompts_per_step", "rollouts_per_step", "max_completion_length", "eval_every", "save_every"):
+        for name in (
+            "steps",
+            "prompts_per_step",
+            "rollouts_per_step",
+            "max_completion_length",
+            "eval_every",
+            "save_every",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("num_prompts", "num_eval_prompts", "micro_batch_size"):
@@ -53,7 +63,9 @@ class TrainConfig:
         if not self.verifier_timeout > 0:
             raise ValueError(f"verifier_timeout must be positive, got {self.verifier_timeout}")
         if self.model is None and self.task != "arithmetic":
-            raise ValueError(f"task {self.task!r} needs a model: the small model that is built here only knows arithmetic")
+            raise ValueError(
+                f"task {self.task!r} needs a model: the small model that is built here only knows arithmetic"
+            )
         if self.micro_batch_size is not None and self.rollouts_per_step % self.micro_batch_size:
             raise ValueError(
                 f"micro_batch_size={self.micro_batch_size} does not divide rollouts_per_step={self.rollouts_per_step}"

@@ -1,9 +1,9 @@
 """A training run in its folder: TRL with a curriculum, a journal, held-out evaluation, and exact resumption.
 
-    RUN/config.json     resolved settings              RUN/checkpoints/    TRL's checkpoints, with the curriculum's state
-    RUN/prompts.jsonl   the pool, with text            RUN/model/          the final model
-    RUN/journal.jsonl   plans, outcomes, evaluations   RUN/timing.jsonl    clock times (not part of what repeats exactly)
-    RUN/metrics.jsonl   the curriculum's figures       RUN/resumes.jsonl   what each resumption had to do again
+RUN/config.json     resolved settings              RUN/checkpoints/    TRL's checkpoints, with the curriculum's state
+RUN/prompts.jsonl   the pool, with text            RUN/model/          the final model
+RUN/journal.jsonl   plans, outcomes, evaluations   RUN/timing.jsonl    clock times (not part of what repeats exactly)
+RUN/metrics.jsonl   the curriculum's figures       RUN/resumes.jsonl   what each resumption had to do again
 """
 
 import json
@@ -209,7 +209,9 @@ def _build_trainer(
     ]
 
     def verified(completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
-        responses = [completion if isinstance(completion, str) else completion[0]["content"] for completion in completions]
+        responses = [
+            completion if isinstance(completion, str) else completion[0]["content"] for completion in completions
+        ]
         return [None if score.errored else score.value for score in verifier.score(responses, answer)]
 
     trainer = CurriculumGRPOTrainer(
@@ -267,7 +269,9 @@ class _Evaluator:
         self._journal.append(record)
         self.seconds += time.monotonic() - began
         share = record["pass_rate"]
-        self._display.note(f"step {step}: held-out accuracy {share:.3f} [{low:.3f}, {high:.3f}] on {len(passed)} prompts")
+        self._display.note(
+            f"step {step}: held-out accuracy {share:.3f} [{low:.3f}, {high:.3f}] on {len(passed)} prompts"
+        )
 
     def _pass(self, examples: Sequence[Example]) -> list[int]:
         trainer, config = self._trainer, self._config
@@ -322,7 +326,11 @@ class _Recorder(TrainerCallback):
                 self._evaluator.run(state.global_step)
             self._display.step(state.global_step, self._config.steps, self._curriculum.metrics())
             now = time.monotonic()
-            line = {"step": state.global_step, "seconds": now - self._began, "evaluation_seconds": self._evaluator.seconds}
+            line = {
+                "step": state.global_step,
+                "seconds": now - self._began,
+                "evaluation_seconds": self._evaluator.seconds,
+            }
             with open(self._timing, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             self._began, self._evaluator.seconds = now, 0.0
@@ -391,7 +399,9 @@ def _examples(config: TrainConfig, display: Display) -> tuple[list[Example], lis
     held_out = _load(config, config.eval_prompts, "test", config.num_eval_prompts, display)
     overlap = {example.prompt for example in train} & {example.prompt for example in held_out}
     if overlap:
-        raise ValueError(f"{len(overlap)} held-out prompts are also training prompts, for example {overlap.pop()[:80]!r}")
+        raise ValueError(
+            f"{len(overlap)} held-out prompts are also training prompts, for example {overlap.pop()[:80]!r}"
+        )
     return train, held_out
 
 
@@ -423,8 +433,8 @@ def _check_method(config: TrainConfig) -> None:
 
 
 def _forget_after(folder: Path, checkpoint: Path | None) -> int:
-    """Note what a resumption makes again; without a checkpoint, start the journals anew. The journals themselves are cut
-    back when the curriculum's state is loaded."""
+    """Note what a resumption makes again; without a checkpoint, start the journals anew. The journals themselves are
+    cut back when the curriculum's state is loaded."""
     path = folder / "journal.jsonl"
     records = read_journal(path) if path.exists() else []
     rollouts = sum(len(rewards) for record in records if record["kind"] == "outcomes" for rewards in record["rewards"])
@@ -475,5 +485,3 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _on_cpu(config: TrainConfig) -> bool:
     return config.device == "cpu" or not torch.cuda.is_available()
-
-
