@@ -6,7 +6,6 @@ written beside its place and moved there when whole, so a crash or a full disk l
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,12 +44,13 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no curriculum state at {path}")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        state = _unpack(json.loads(arrays.pop("json").tobytes()), arrays)
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{path} is cut off, damaged or no curriculum state ({type(error).__name__})") from error
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            state = _unpack(json.loads(arrays.pop("json").tobytes()), arrays)
+        except Exception as error:  # zipfile, zlib, numpy and json raise a dozen kinds for a damaged file
+            raise ValueError(f"{path} is cut off, damaged or no curriculum state ({type(error).__name__})") from error
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds no curriculum state")
     return state

@@ -24,7 +24,7 @@ from datasets import IterableDataset
 from packaging.specifiers import SpecifierSet
 from trl import GRPOTrainer
 
-from didact.advantage import group_advantages
+from didact.advantage import AdvantageKind, group_advantages
 from didact.curriculum import Curriculum
 from didact.journal import RecordedCurriculum
 from didact.methods import make
@@ -226,8 +226,8 @@ class CurriculumMixin(_Host):
             total = self._weighted_sum(np.where(np.isnan(rewards), np.nan, np.stack(each, axis=1)))
             advantages = np.nan_to_num((total - np.nanmean(total)) / (_std(total) + 1e-4))
         else:
-            kind = "grpo" if self.scale_rewards == "group" else "dr_grpo"
-            advantages = group_advantages(total, ids, kind, epsilon=1e-4, singleton="zero")
+            stock: AdvantageKind = "grpo" if self.scale_rewards == "group" else "dr_grpo"
+            advantages = group_advantages(total, ids, stock, epsilon=1e-4, singleton="zero")
             advantages /= _std(total) + 1e-4 if self.scale_rewards == "batch" else 1.0
         if self.curriculum.loss_weighting == "prompt":
             # TRL's losses sum over rows or tokens; mean(n) / n_i makes that a mean over prompts. Equal groups: 1.

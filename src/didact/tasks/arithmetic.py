@@ -31,7 +31,7 @@ LETTERS: Final = "abcdefgh"
 MULTIPLIERS: Final = (2, 3, 4)  # few: a product meets as many carries as its multiplier, each to be learnt by itself
 LEVELS: Final = tuple(range(1, len(LETTERS) + 1))
 MIX: Final = ("add", "sub", "mul", "sub", "sub")  # one part known, four parts to learn: see didact.training.warm_start
-MIX_LEVELS: Final = (2, 3, 4, 5, 6)
+MIX_LEVELS: Final = (2, 3, 4, 5)
 _MAX_DRAWS: Final = 200  # redraws of one example before the space of prompts counts as used up
 
 Slip = Callable[[str], int]

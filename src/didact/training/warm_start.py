@@ -52,9 +52,9 @@ class WarmStartConfig:
     teacher_seed: int = 0  # which facts are weak, and how
     weak_share: Mapping[str, float] = field(default_factory=lambda: {"add": 0.0, "sub": 0.65, "mul": 0.65})
     reliability: tuple[float, float] = (0.03, 0.3)
-    max_level: int = 6
+    max_level: int = 5
     level_decay: float = 0.9  # a level is drawn with weight level_decay ** level
-    num_steps: int = 950
+    num_steps: int = 1150
     batch_size: int = 64
     learning_rate: float = 3e-3
     model: SmallModelConfig = field(default_factory=SmallModelConfig)

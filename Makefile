@@ -1,0 +1,33 @@
+# Set-up, the main job and the tests, each one command on a fresh machine with Python 3.11 or newer.
+# torch comes first and pinned: with it in place nothing else pulls another build of it.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: train test test-fast check bench
+
+train: $(VENV)/ready  ## build, warm-start and train a small model with CurES, evaluate it, write its report
+	$(BIN)/didact train $(ARGS)
+
+test: $(VENV)/ready  ## all tests, the fast ones first
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-fast: $(VENV)/ready
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+check: $(VENV)/ready  ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/ready  ## scheduler overhead at 10^6 and 10^7 prompts
+	$(BIN)/python benchmarks/overhead.py $(ARGS)
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
