@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from didact.allocation import largest_remainder
-from didact.curriculum import EqualGroups
+from didact.staged import EqualGroups
 from didact.testing import AllocationContract
 
 shares_of_any_size = st.lists(st.floats(0, 1e308, allow_nan=False), min_size=1, max_size=40)

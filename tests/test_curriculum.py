@@ -68,7 +68,7 @@ class ScreenThenContinue(Curriculum):
         if round == 0:
             positions = rng.permutation(len(self.pool))[: self._batch_size()]
             return Draft(positions, np.full(len(positions), 2), "screen")
-        mixed = [group for group in self._open.values() if group.step == step and len(set(group.rewards)) > 1]
+        mixed = [group for group in self._ledger if group.step == step and len(set(group.rewards)) > 1]
         if round > 1 or not mixed:
             return None
         rest = largest_remainder(np.ones(len(mixed)), self.rollouts_per_step // 2, 0, self.rollouts_per_step)
@@ -205,7 +205,7 @@ def test_a_trainer_that_never_asks_what_to_train_on_does_not_grow_the_books() ->
     curriculum = uniform()
     for step in range(50):
         curriculum.observe(outcomes_of(curriculum.plan(step), lambda num: [1.0] * num))
-    assert len(curriculum.state_dict()["open"]["group_id"]) <= 6
+    assert len(curriculum.state_dict()["ledger"]["group_id"]) <= 6
     assert curriculum.metrics()["rollouts"] == 400
 
 

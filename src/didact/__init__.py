@@ -5,12 +5,13 @@ comes next: which prompts, how many rollouts each, how long a context, and which
 itself.
 """
 
-from didact.curriculum import Curriculum, StagedCurriculum
+from didact.curriculum import Curriculum
 from didact.methods import METHODS, make
 from didact.outcomes import GroupOutcome
 from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan, PlannedGroup
 from didact.prompts import PromptPool
+from didact.staged import StagedCurriculum
 
 __version__ = "0.1.0"
 

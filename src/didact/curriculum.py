@@ -7,23 +7,23 @@
 
 `Curriculum` keeps the books that every method needs: which groups are open, what came back (late, in parts, twice, or
 not at all), what it cost, and the belief. A method adds `_draft`: the next round of a step. `StagedCurriculum` builds
-one out of stages: selection, allocation, context length, admission.
+one out of stages.
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from didact.admission import Admission, AdmitAll, has_signal
 from didact.advantage import AdvantageKind, WeightMode
-from didact.allocation import largest_remainder
 from didact.belief import BetaBelief
 from didact.context import ContextSchedule, as_context
+from didact.ledger import Ledger, OpenGroup
 from didact.outcomes import GroupOutcome
 from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan, PlannedGroup
@@ -45,27 +45,6 @@ class Draft:
     num_rollouts: NDArray[np.int64]
     reason: str = "train"
     group_ids: Sequence[int] | None = None
-
-
-@dataclass(slots=True)
-class OpenGroup:
-    """A group the trainer has been asked for and that is not settled, or not complete."""
-
-    group_id: int
-    position: int
-    step: int
-    reason: str
-    predicted: float
-    planned: int
-    rewards: list[float] = field(default_factory=list)  # nan where errored; in the order observed
-    parts: list[int] = field(default_factory=list)
-    completed: int = -1  # the step at which the last planned rollout came back
-    settled: bool = False  # admitted or discarded; kept while rollouts of it are still to come
-
-    @property
-    def usable(self) -> list[int]:
-        """Positions of the rollouts that have a reward."""
-        return [index for index, reward in enumerate(self.rewards) if not math.isnan(reward)]
 
 
 class Curriculum(ABC):
@@ -137,8 +116,8 @@ class Curriculum(ABC):
             "prompts_per_step": self.prompts_per_step,
             "rollouts_per_step": self.rollouts_per_step,
             "seed": self.seed,
-            "context": context if context is None or isinstance(context, int) else _describe(context),
-            "admission": None if admission is None else _describe(admission),
+            "context": context if context is None or isinstance(context, int) else describe(context),
+            "admission": None if admission is None else describe(admission),
             "prior": [float(count) for count in prior],
             "discount": discount,
             "window": window,
@@ -148,8 +127,7 @@ class Curriculum(ABC):
         }
         self._step = -1
         self._round = 0
-        self._next_group = 0
-        self._open: dict[int, OpenGroup] = {}
+        self._ledger = Ledger()
         self._admitted: list[AdmittedGroup] = []
         self._totals: dict[str, float] = dict.fromkeys(_TOTALS, 0.0)
         self._now: dict[str, float] = {}
@@ -188,7 +166,8 @@ class Curriculum(ABC):
         Raises:
             ValueError: an unknown group or prompt id, or more rewards than were planned. TypeError: not a GroupOutcome.
         """
-        fresh = self._screen(list(outcomes))
+        fresh, repeated = self._ledger.screen(list(outcomes), self.pool)
+        self._totals["outcomes_duplicate"] += repeated
         if not fresh:
             return
         believed: list[list[float]] = []
@@ -220,7 +199,7 @@ class Curriculum(ABC):
         """
         if step != self._step:
             raise ValueError(f"admitted({step}) was asked at step {self._step}: ask for the step of the latest plan")
-        fresh = [group for group in self._open.values() if not group.settled and group.usable]
+        fresh = self._ledger.waiting()
         chosen = self._admit(fresh)
         self._settle(fresh, {group.group_id for group in chosen})
         self._admitted += [
@@ -236,14 +215,14 @@ class Curriculum(ABC):
     def metrics(self) -> dict[str, float]:
         """Counters of the whole run and figures of the current step, flat; see docs/metrics.md for each name."""
         totals, now = self._totals, self._now
-        planned = sum(len(group.rewards) - group.planned for group in self._open.values() if group.step < self._step)
+        missing = sum(group.planned - len(group.rewards) for group in self._ledger if group.step < self._step)
         weight, predicted, passed = self._calibration
         seen = weight > 0
         error = np.abs(predicted[seen] - passed[seen]).sum() / weight.sum() if seen.any() else 0.0
         groups, done = now.get("groups", 0.0), now.get("scored", 0.0)
         return {
             **{name: float(totals[name]) for name in _TOTALS if not name.startswith("_")},
-            "rollouts_missing": float(-planned),
+            "rollouts_missing": float(missing),
             "share_with_signal": now.get("with_signal", 0.0) / groups if groups else 0.0,
             "share_with_signal_so_far": totals["groups_with_signal"] / max(totals["groups"], 1.0),
             "pass_rate": now.get("passes", 0.0) / done if done else 0.0,
@@ -258,9 +237,6 @@ class Curriculum(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, as numbers, strings, lists, dicts and numpy arrays: saving and loading changes nothing."""
-        groups = list(self._open.values())
-        rewards = [group.rewards for group in groups]
-        parts = [group.parts for group in groups]
         return {
             "schema": SCHEMA,
             "method": self.name,
@@ -268,21 +244,7 @@ class Curriculum(ABC):
             "pool": {"size": len(self.pool), "fingerprint": self.pool.fingerprint()},
             "step": self._step,
             "round": self._round,
-            "next_group": self._next_group,
-            "open": {
-                "group_id": np.array([group.group_id for group in groups], dtype=np.int64),
-                "position": np.array([group.position for group in groups], dtype=np.int64),
-                "step": np.array([group.step for group in groups], dtype=np.int64),
-                "reason": [group.reason for group in groups],
-                "predicted": np.array([group.predicted for group in groups], dtype=np.float64),
-                "planned": np.array([group.planned for group in groups], dtype=np.int64),
-                "completed": np.array([group.completed for group in groups], dtype=np.int64),
-                "settled": np.array([group.settled for group in groups], dtype=bool),
-                "num_rewards": np.array([len(row) for row in rewards], dtype=np.int64),
-                "rewards": np.array([reward for row in rewards for reward in row], dtype=np.float64),
-                "num_parts": np.array([len(row) for row in parts], dtype=np.int64),
-                "parts": np.array([part for row in parts for part in row], dtype=np.int64),
-            },
+            "ledger": self._ledger.state_dict(),
             "admitted": [[group.group_id, group.prompt_id, list(group.rollouts)] for group in self._admitted],
             "totals": dict(self._totals),
             "now": dict(self._now),
@@ -298,24 +260,8 @@ class Curriculum(ABC):
             ValueError: a state of another schema, method, pool or options, or one with missing or unknown keys.
         """
         self._check_state(state)
-        rows = state["open"]
-        rewards = _split(rows["rewards"], rows["num_rewards"])
-        parts = _split(rows["parts"], rows["num_parts"])
-        self._open = {}
-        for index, group_id in enumerate(rows["group_id"]):
-            self._open[int(group_id)] = OpenGroup(
-                group_id=int(group_id),
-                position=int(rows["position"][index]),
-                step=int(rows["step"][index]),
-                reason=rows["reason"][index],
-                predicted=float(rows["predicted"][index]),
-                planned=int(rows["planned"][index]),
-                rewards=[float(reward) for reward in rewards[index]],
-                parts=[int(part) for part in parts[index]],
-                completed=int(rows["completed"][index]),
-                settled=bool(rows["settled"][index]),
-            )
-        self._step, self._round, self._next_group = state["step"], state["round"], state["next_group"]
+        self._step, self._round = state["step"], state["round"]
+        self._ledger.load_state_dict(state["ledger"])
         self._admitted = [AdmittedGroup(group, prompt, tuple(rows)) for group, prompt, rows in state["admitted"]]
         self._totals, self._now = dict(state["totals"]), dict(state["now"])
         self._calibration = np.array(state["calibration"], dtype=np.float64)
@@ -364,7 +310,7 @@ class Curriculum(ABC):
         if step > self._step:
             self._step, self._round, self._admitted, self._now = int(step), 0, [], {}
             # A trainer that never asks what to train on must not make the books grow.
-            unclaimed = [group for group in self._open.values() if 0 <= group.completed < step - 1]
+            unclaimed = [group for group in self._ledger if 0 <= group.completed < step - 1]
             self._settle([group for group in unclaimed if not group.settled], set())
         self.belief.grow(len(self.pool))
 
@@ -382,62 +328,12 @@ class Curriculum(ABC):
         planned = []
         for index, (position, count) in enumerate(zip(positions.tolist(), draft.num_rollouts.tolist(), strict=True)):
             if draft.group_ids is None:
-                group = OpenGroup(self._next_group, position, self._step, draft.reason, predicted[index], count)
-                self._open[self._next_group] = group
-                self._next_group += 1
+                group = self._ledger.open(position, self._step, draft.reason, predicted[index], count)
             else:
-                group = self._open[draft.group_ids[index]]
-                group.planned += count
-                group.completed = -1
+                group = self._ledger.extend(draft.group_ids[index], count)
             planned.append(PlannedGroup(group.group_id, ids[index], count, context, draft.reason, predicted[index]))
         self._totals["rollouts_planned"] += float(draft.num_rollouts.sum())
         return planned
-
-    def _screen(self, outcomes: Sequence[GroupOutcome]) -> list[tuple[OpenGroup, GroupOutcome]]:
-        """The outcomes that tell something new, with their groups. Nothing is changed unless all are well-formed."""
-        fresh: list[tuple[OpenGroup, GroupOutcome]] = []
-        pending: dict[int, int] = {}
-        labels: set[tuple[int, int]] = set()
-        duplicates = 0
-        for outcome in outcomes:
-            if not isinstance(outcome, GroupOutcome):
-                raise TypeError(f"observe takes GroupOutcome objects, got {type(outcome).__name__}")
-            group = self._find_group(outcome)
-            if group is None:
-                duplicates += 1
-                continue
-            known = len(group.rewards) + pending.get(group.group_id, 0)
-            size = len(outcome.rewards)
-            label = None if outcome.part is None else (group.group_id, outcome.part)
-            repeated = label is not None and (label in labels or outcome.part in group.parts)
-            if repeated or (known > 0 and known + size > group.planned):
-                duplicates += 1
-                continue
-            if size > group.planned:
-                raise ValueError(f"group {group.group_id} came back with {size} rewards, {group.planned} were planned")
-            if label is not None:
-                labels.add(label)
-            pending[group.group_id] = pending.get(group.group_id, 0) + size
-            fresh.append((group, outcome))
-        self._totals["outcomes_duplicate"] += duplicates
-        return fresh
-
-    def _find_group(self, outcome: GroupOutcome) -> OpenGroup | None:
-        """The open group of an outcome; None if the group is closed, so that the outcome is a repetition."""
-        group_id, prompt_id = outcome.group_id, outcome.prompt_id
-        if isinstance(group_id, bool) or not isinstance(group_id, int | np.integer):
-            raise ValueError(f"unknown group id {group_id!r}: group ids are the whole numbers a plan gave out")
-        if not 0 <= group_id < self._next_group:
-            raise ValueError(f"unknown group id {group_id}: plans so far gave out 0 to {self._next_group - 1}")
-        group = self._open.get(int(group_id))
-        if group is None:
-            if prompt_id not in self.pool:
-                raise ValueError(f"unknown prompt id {prompt_id!r} in the outcome of group {group_id}")
-            return None
-        if self.pool.ids[group.position] != prompt_id:
-            expected = self.pool.ids[group.position]
-            raise ValueError(f"group {group_id} is of prompt {expected!r}, its outcome says {prompt_id!r}")
-        return group
 
     def _record(self, group: OpenGroup, outcome: GroupOutcome) -> list[float]:
         """Write an outcome into its group and the counters; return the rewards that the belief may use."""
@@ -445,15 +341,8 @@ class Curriculum(ABC):
         size = len(outcome.rewards)
         errored = outcome.errored or (False,) * size
         truncated = outcome.truncated or (False,) * size
-        group.rewards.extend(
-            math.nan if error else reward for error, reward in zip(errored, outcome.rewards, strict=True)
-        )
-        if outcome.part is not None:
-            group.parts.append(outcome.part)
-        if len(group.rewards) >= group.planned:
-            group.completed = self._step
-            if group.settled:
-                del self._open[group.group_id]
+        group.record(outcome, self._step)
+        self._ledger.close(group)
         totals["outcomes"] += 1
         totals["outcomes_partial"] += size < group.planned and len(group.rewards) < group.planned
         totals["outcomes_late"] += group.step < self._step
@@ -510,8 +399,7 @@ class Curriculum(ABC):
             elif len(rewards):
                 passed = self.belief.passes(rewards).mean() >= 0.5
                 totals["groups_all_pass" if passed else "groups_all_fail"] += 1
-            if len(group.rewards) >= group.planned:
-                del self._open[group.group_id]
+            self._ledger.close(group)
 
     def _check_state(self, state: Mapping[str, Any]) -> None:
         known = set(Curriculum.state_dict(self))
@@ -558,60 +446,6 @@ _TOTALS = (
 )
 
 
-class Selection(Protocol):
-    """Which prompts: distinct positions, from a snapshot of the belief."""
-
-    def choose(self, pass_rates: PassRates, num_prompts: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """At most `num_prompts` distinct positions."""
-
-
-class Allocation(Protocol):
-    """How many rollouts for each chosen prompt."""
-
-    def split(self, pass_rates: PassRates, num_rollouts: int) -> NDArray[np.int64]:
-        """One whole number per row of `pass_rates`, adding up to `num_rollouts`."""
-
-
-@dataclass(frozen=True)
-class EqualGroups:
-    """The same number of rollouts for every prompt, up to the one left over."""
-
-    def split(self, pass_rates: PassRates, num_rollouts: int) -> NDArray[np.int64]:
-        return largest_remainder(np.ones(len(pass_rates)), num_rollouts)
-
-
-class StagedCurriculum(Curriculum):
-    """One round a step: select, allocate, set the context length. A new method is often one Selection and this.
-
-    It passes over the whole pool at each step; a method for very large pools drafts from its own structure instead.
-    """
-
-    name = "staged"
-
-    def __init__(
-        self, pool: PromptPool, *, selection: Selection, allocation: Allocation | None = None, **common: Any
-    ) -> None:
-        self.selection = selection
-        self.allocation = allocation or EqualGroups()
-        stages = {"selection": _describe(selection), "allocation": _describe(self.allocation)}
-        options = {**stages, **common.pop("options", {})}
-        super().__init__(pool, options=options, **common)
-        self.uneven = not isinstance(self.allocation, EqualGroups) or self._divides_unevenly()
-
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        if round > 0:
-            return None
-        pass_rates = self.pass_rates()
-        positions = np.asarray(self.selection.choose(pass_rates, self._batch_size(), rng))
-        if len(positions) == 0:
-            return None
-        return Draft(positions, self.allocation.split(pass_rates.take(positions), self.rollouts_per_step))
-
-
-def _describe(stage: object) -> str:
+def describe(stage: object) -> str:
     """A stage's own repr; the default one holds an address, which no state of another process would match."""
     return type(stage).__qualname__ if type(stage).__repr__ is object.__repr__ else repr(stage)
-
-
-def _split(values: Any, sizes: Any) -> list[Any]:
-    return np.split(np.asarray(values), np.cumsum(np.asarray(sizes, dtype=np.int64))[:-1]) if len(sizes) else []

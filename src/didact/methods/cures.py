@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.allocation import largest_remainder
-from didact.curriculum import Curriculum, Draft, OpenGroup
+from didact.curriculum import Curriculum, Draft
+from didact.ledger import OpenGroup
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
 from didact.selection import ShuffledPasses, draw

@@ -15,7 +15,8 @@ import numpy as np
 
 from didact.admission import AdmitWithSignal
 from didact.allocation import largest_remainder
-from didact.curriculum import Curriculum, Draft, OpenGroup
+from didact.curriculum import Curriculum, Draft
+from didact.ledger import OpenGroup
 from didact.prompts import PromptPool
 from didact.selection import ShuffledPasses
 
@@ -60,7 +61,7 @@ class DAPO(Curriculum):
         return Draft(positions, per_group[: len(positions)])
 
     def _kept(self) -> list[OpenGroup]:
-        return super()._admit([group for group in self._open.values() if not group.settled and group.usable])
+        return super()._admit(self._ledger.waiting())
 
     def _admit(self, groups: Sequence[OpenGroup]) -> list[OpenGroup]:
         return super()._admit(groups)[: self.prompts_per_step - len(self._admitted)]

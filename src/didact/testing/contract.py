@@ -27,10 +27,11 @@ import numpy as np
 import pytest
 
 from didact.admission import Admission
-from didact.curriculum import Allocation, Curriculum, Selection
+from didact.curriculum import Curriculum
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
 from didact.prompts import PromptPool
+from didact.staged import Allocation, Selection
 from didact.testing.fakes import SimulatedPolicy, Trace, fixed_pass_rates, outcomes_of, play, pool_of
 
 _STEPS = 8

@@ -1,0 +1,157 @@
+"""The ledger: every group the trainer was asked for, until it is settled and complete.
+
+Outcomes come late, out of order, in parts, twice, or not at all. A group id is a whole number given out once, so an id
+below the next one that is no longer in the ledger is a closed group, and its outcome a repetition.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from didact.outcomes import GroupOutcome
+from didact.prompts import PromptPool
+
+_COLUMNS = {"group_id": int, "position": int, "step": int, "predicted": float, "planned": int}
+_COLUMNS |= {"completed": int, "settled": bool}
+
+
+@dataclass(slots=True)
+class OpenGroup:
+    """A group that is not settled, or not complete."""
+
+    group_id: int
+    position: int
+    step: int
+    reason: str
+    predicted: float  # pass rate believed when it was planned
+    planned: int
+    rewards: list[float] = field(default_factory=list)  # nan where errored; in the order observed
+    parts: list[int] = field(default_factory=list)
+    completed: int = -1  # the step at which the last planned rollout came back
+    settled: bool = False  # admitted or discarded; kept while rollouts of it are still to come
+
+    @property
+    def usable(self) -> list[int]:
+        """Positions of the rollouts that have a reward."""
+        return [index for index, reward in enumerate(self.rewards) if not math.isnan(reward)]
+
+    def record(self, outcome: GroupOutcome, step: int) -> None:
+        """Write an outcome down."""
+        errored = outcome.errored or (False,) * len(outcome.rewards)
+        self.rewards += [math.nan if bad else reward for bad, reward in zip(errored, outcome.rewards, strict=True)]
+        if outcome.part is not None:
+            self.parts.append(outcome.part)
+        if len(self.rewards) >= self.planned:
+            self.completed = step
+
+
+class Ledger:
+    """Open groups by id."""
+
+    def __init__(self) -> None:
+        self._groups: dict[int, OpenGroup] = {}
+        self._next_id = 0
+
+    def __iter__(self) -> Iterator[OpenGroup]:
+        return iter(self._groups.values())
+
+    def open(self, position: int, step: int, reason: str, predicted: float, planned: int) -> OpenGroup:
+        """A new group under a new id."""
+        group = self._groups[self._next_id] = OpenGroup(self._next_id, position, step, reason, predicted, planned)
+        self._next_id += 1
+        return group
+
+    def extend(self, group_id: int, num_rollouts: int) -> OpenGroup:
+        """Plan further rollouts of an open group."""
+        group = self._groups[group_id]
+        group.planned += num_rollouts
+        group.completed = -1
+        return group
+
+    def close(self, group: OpenGroup) -> None:
+        """Strike out a group that is settled and complete; keep it otherwise."""
+        if group.settled and len(group.rewards) >= group.planned:
+            del self._groups[group.group_id]
+
+    def waiting(self) -> list[OpenGroup]:
+        """Groups that have something to train on and are not settled, oldest first."""
+        return [group for group in self if not group.settled and group.usable]
+
+    def screen(
+        self, outcomes: Sequence[GroupOutcome], pool: PromptPool
+    ) -> tuple[list[tuple[OpenGroup, GroupOutcome]], int]:
+        """The outcomes that tell something new, with their groups, and how many repeat others. Changes nothing.
+
+        Raises:
+            ValueError: an unknown group or prompt id, or more rewards than planned. TypeError: not a GroupOutcome.
+        """
+        fresh: list[tuple[OpenGroup, GroupOutcome]] = []
+        pending: dict[int, int] = {}
+        labels: set[tuple[int, int]] = set()
+        for outcome in outcomes:
+            if not isinstance(outcome, GroupOutcome):
+                raise TypeError(f"observe takes GroupOutcome objects, got {type(outcome).__name__}")
+            group = self._find(outcome, pool)
+            if group is None:
+                continue
+            known = len(group.rewards) + pending.get(group.group_id, 0)
+            size = len(outcome.rewards)
+            label = None if outcome.part is None else (group.group_id, outcome.part)
+            if label is not None and (label in labels or outcome.part in group.parts):
+                continue
+            if known > 0 and known + size > group.planned:
+                continue
+            if size > group.planned:
+                raise ValueError(f"group {group.group_id} came back with {size} rewards, {group.planned} were planned")
+            if label is not None:
+                labels.add(label)
+            pending[group.group_id] = pending.get(group.group_id, 0) + size
+            fresh.append((group, outcome))
+        return fresh, len(outcomes) - len(fresh)
+
+    def state_dict(self) -> dict[str, Any]:
+        groups = list(self)
+        return {
+            "next_id": self._next_id,
+            **{
+                name: np.array([getattr(group, name) for group in groups], dtype=kind)
+                for name, kind in _COLUMNS.items()
+            },
+            "reason": [group.reason for group in groups],
+            "num_rewards": np.array([len(group.rewards) for group in groups], dtype=np.int64),
+            "rewards": np.array([reward for group in groups for reward in group.rewards], dtype=np.float64),
+            "num_parts": np.array([len(group.parts) for group in groups], dtype=np.int64),
+            "parts": np.array([part for group in groups for part in group.parts], dtype=np.int64),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._next_id = int(state["next_id"])
+        rewards = _split(state["rewards"], state["num_rewards"])
+        parts = _split(state["parts"], state["num_parts"])
+        self._groups = {}
+        for index, reason in enumerate(state["reason"]):
+            plain: dict[str, Any] = {name: kind(state[name][index]) for name, kind in _COLUMNS.items()}
+            group = OpenGroup(reason=reason, rewards=rewards[index].tolist(), parts=parts[index].tolist(), **plain)
+            self._groups[group.group_id] = group
+
+    def _find(self, outcome: GroupOutcome, pool: PromptPool) -> OpenGroup | None:
+        """The open group of an outcome; None if the group is closed."""
+        group_id, prompt_id = outcome.group_id, outcome.prompt_id
+        if isinstance(group_id, bool) or not isinstance(group_id, int | np.integer):
+            raise ValueError(f"unknown group id {group_id!r}: group ids are the whole numbers a plan gave out")
+        if not 0 <= group_id < self._next_id:
+            raise ValueError(f"unknown group id {group_id}: plans so far gave out 0 to {self._next_id - 1}")
+        group = self._groups.get(int(group_id))
+        if group is None and prompt_id not in pool:
+            raise ValueError(f"unknown prompt id {prompt_id!r} in the outcome of group {group_id}")
+        if group is not None and pool.ids[group.position] != prompt_id:
+            expected = pool.ids[group.position]
+            raise ValueError(f"group {group_id} is of prompt {expected!r}, its outcome says {prompt_id!r}")
+        return group
+
+
+def _split(values: Any, sizes: Any) -> list[Any]:
+    return np.split(np.asarray(values), np.cumsum(np.asarray(sizes, dtype=np.int64))[:-1]) if len(sizes) else []
