@@ -25,12 +25,14 @@ class TrainConfig:
     eval_prompts: str | None = None  # held-out prompts, likewise; None: the task's own test split
     model: str | None = None  # a folder or hub name; None: the small model, warm-started here (task arithmetic only)
     chat: bool | None = None  # wrap prompts in the chat template; None: if the model has one
-    steps: int = 200
-    prompts_per_step: int = 16
-    rollouts_per_step: int = 128
+    steps: int = 300
+    prompts_per_step: int = 8
+    rollouts_per_step: int = 64
     micro_batch_size: int | None = None  # rollouts in one forward pass; None: all of a step
-    max_completion_length: int = 32  # tokens
-    learning_rate: float = 2e-4
+    max_completion_length: int | None = None  # tokens; None: 19 for arithmetic (its longest solution), else 512
+    learning_rate: float | None = None  # None: 6e-4 for the small model, 1e-6 for any other
+    lr_schedule: str | None = None  # of transformers; None: linear for the small model, else constant_with_warmup
+    warmup_steps: int = 20
     loss_type: str = "grpo"
     num_prompts: int | None = 2048  # size of the pool; None: all there are
     num_eval_prompts: int | None = 512
@@ -43,6 +45,15 @@ class TrainConfig:
     trl: dict[str, Any] = field(default_factory=dict)  # any further field of TRL's GRPOConfig
 
     def __post_init__(self) -> None:
+        small = self.model is None
+        resolved = {
+            "max_completion_length": 19 if self.task == "arithmetic" else 512,
+            "learning_rate": 6e-4 if small else 1e-6,
+            "lr_schedule": "linear" if small else "constant_with_warmup",
+        }
+        for name, value in resolved.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
         for name in (
             "steps",
             "prompts_per_step",
@@ -56,7 +67,7 @@ class TrainConfig:
         for name in ("num_prompts", "num_eval_prompts", "micro_batch_size"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
+        if not self.learning_rate or not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         if self.threads < 1:
             raise ValueError(f"threads must be at least 1, got {self.threads}")

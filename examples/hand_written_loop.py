@@ -1,0 +1,93 @@
+"""The loop written by hand: any sampler, any verifier, and a curriculum that is asked and told.
+
+    python examples/hand_written_loop.py                       # cures
+    python examples/hand_written_loop.py --method dapo --steps 100
+
+The "model" is a table of skills, small enough to read: a prompt asks for one skill, and passes as often as the skill
+succeeds. Replace `sample`, `verify` and `train_on` by your own; `roll_out` and the loop stay as they are.
+"""
+
+import argparse
+import random
+
+from didact import Curriculum, GroupOutcome, Plan, PromptPool, make
+from didact.advantage import group_advantages, loss_weights
+
+PROMPTS = {f"{a}*{b}": str(a * b) for a in range(2, 20) for b in range(2, 20)}  # prompt -> gold answer
+
+
+class Pupil:
+    """Gets a product right with a probability of its own, which rises when a rollout of it is reinforced."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.skill = {prompt: min(1.0, 12 / int(answer) ** 1.1) for prompt, answer in PROMPTS.items()}
+
+    def sample(self, prompt: str) -> str:
+        answer = int(PROMPTS[prompt])
+        return str(answer if self.random.random() < self.skill[prompt] else answer + self.random.randint(1, 9))
+
+    def train_on(self, prompt: str, advantage: float) -> None:
+        self.skill[prompt] = min(1.0, self.skill[prompt] + 10 * max(advantage, 0.0))
+
+
+def verify(response: str, answer: str) -> float:
+    return float(response == answer)
+
+
+def roll_out(plan: Plan, pupil: Pupil) -> tuple[list[GroupOutcome], dict[int, list[float]]]:
+    """One outcome per planned group, and the rewards by group id, for training."""
+    outcomes, rewards = [], {}
+    for group in plan:
+        responses = [pupil.sample(group.prompt_id) for _ in range(group.num_rollouts)]
+        rewards[group.group_id] = [verify(response, PROMPTS[group.prompt_id]) for response in responses]
+        outcomes.append(
+            GroupOutcome(
+                group.group_id,
+                group.prompt_id,
+                rewards[group.group_id],
+                num_tokens=[len(response) for response in responses],
+                policy_version=plan.step,
+            )
+        )
+    return outcomes, rewards
+
+
+def run(curriculum: Curriculum, pupil: Pupil, num_steps: int) -> None:
+    for step in range(num_steps):
+        rewards: dict[int, list[float]] = {}
+        while plan := curriculum.plan(step):
+            outcomes, scored = roll_out(plan, pupil)
+            for group_id, more in scored.items():  # a later plan may continue a group
+                rewards.setdefault(group_id, []).extend(more)
+            curriculum.observe(outcomes)
+        admitted = curriculum.admitted(step)
+        kept = [(group, rewards[group.group_id][index]) for group in admitted for index in group.rollouts]
+        if not kept:  # nothing came back, or nothing had signal
+            continue
+        ids = [group.group_id for group, _ in kept]
+        advantages = group_advantages([reward for _, reward in kept], ids, "rloo")
+        weights = loss_weights(ids, mode="prompt")  # every prompt counts once, however many rollouts it got
+        for (group, _), advantage in zip(kept, advantages * weights, strict=True):
+            pupil.train_on(group.prompt_id, advantage)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--method", default="cures")
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    pupil = Pupil(given.seed)
+    curriculum = make(given.method, PromptPool(PROMPTS), prompts_per_step=16, rollouts_per_step=128, seed=given.seed)
+    before = sum(pupil.skill.values()) / len(PROMPTS)
+    run(curriculum, pupil, given.steps)
+    metrics = curriculum.metrics()
+    print(
+        f"{given.method}: mean skill {before:.2f} -> {sum(pupil.skill.values()) / len(PROMPTS):.2f} after "
+        f"{metrics['rollouts']:,.0f} rollouts, {metrics['share_with_signal_so_far']:.0%} of groups with signal"
+    )
+
+
+if __name__ == "__main__":
+    main()
