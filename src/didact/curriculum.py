@@ -179,6 +179,10 @@ class Curriculum(ABC):
             positions.append(group.position)
             sizes.append(len(outcome.rewards))
             tokens.append(sum(outcome.num_tokens or ()))
+            if outcome.prompt_tokens is not None:
+                self._totals["prompt_tokens"] += outcome.prompt_tokens * len(outcome.rewards)
+            elif self.pool.prompt_tokens is not None:
+                self._totals["prompt_tokens"] += int(self.pool.prompt_tokens[group.position]) * len(outcome.rewards)
         where, counts = np.array(positions, dtype=np.int64), np.array(sizes, dtype=np.int64)
         self._spend(where, counts, np.array(tokens, dtype=np.int64))
         graded = np.array([reward for reward in scored if not math.isnan(reward)])
@@ -369,8 +373,6 @@ class Curriculum(ABC):
         totals["_rollout_squares"] += float(((before + added) ** 2 - before**2).sum())
         totals["rollouts"] += float(rollouts.sum())
         totals["response_tokens"] += float(tokens.sum())
-        if self.pool.prompt_tokens is not None:
-            totals["prompt_tokens"] += float((self.pool.prompt_tokens[positions].astype(np.int64) * rollouts).sum())
         totals["prompts_seen"] += float((before == 0).sum())
         self.belief.count(positions, rollouts, tokens, step=self._step)
 

@@ -172,7 +172,17 @@ class RecordedCurriculum:
 
 def outcomes_of(record: Mapping[str, Any]) -> list[GroupOutcome]:
     """The outcomes in a record of kind "outcomes"."""
-    columns = ("groups", "prompts", "rewards", "num_tokens", "truncated", "errored", "policy_version", "parts")
+    columns = (
+        "groups",
+        "prompts",
+        "rewards",
+        "num_tokens",
+        "truncated",
+        "errored",
+        "policy_version",
+        "parts",
+        "prompt_tokens",
+    )
     rows = (record.get(name) or [None] * len(record["groups"]) for name in columns)
     return [GroupOutcome(*row) for row in zip(*rows, strict=True)]
 
@@ -192,6 +202,7 @@ def _columns(outcomes: list[GroupOutcome]) -> dict[str, Any]:
         "errored": column("errored"),
         "policy_version": column("policy_version"),
         "parts": column("part"),
+        "prompt_tokens": column("prompt_tokens"),
     }
 
 

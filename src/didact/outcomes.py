@@ -20,6 +20,7 @@ class GroupOutcome:
         truncated: per rollout, whether it was cut off by the context length.
         errored: per rollout, whether it was aborted or its verifier failed; its reward is ignored.
         policy_version: the step of the policy that made the rollouts.
+        prompt_tokens: tokens of the prompt as it was rolled out; None takes the pool's.
         part: a label for this delivery when a group comes in several; the same (group, part) counts once.
 
     Raises:
@@ -34,6 +35,7 @@ class GroupOutcome:
     errored: Sequence[bool] | None = None
     policy_version: int | None = None
     part: int | None = None
+    prompt_tokens: int | None = None
 
     def __post_init__(self) -> None:
         rewards = tuple(self._reward(reward) for reward in self.rewards)

@@ -30,6 +30,8 @@ def history(trainer, key):
         {"loss_type": "dr_grpo", "num_iterations": 2},
         {"loss_type": "cispo", "beta": 0.05},
         {"loss_type": "dapo", "steps_per_generation": 4, "max_steps": 4},
+        {"loss_type": "sapo"},
+        {"loss_type": "luspo", "importance_sampling_level": "sequence"},
         {"multi_objective_aggregation": "normalize_then_sum"},
     ],
     ids=lambda settings: "-".join(map(str, settings.values())) or "defaults",
@@ -158,7 +160,9 @@ def test_the_context_length_changes_during_training_and_not_in_evaluation(model_
     assert history(trainer, "curriculum/context_length") == [3, 6, 6]
     assert history(trainer, "completions/max_length") == [3, 6, 6]
     assert history(trainer, "eval_completions/max_length") == [8, 8, 8]
-    assert trainer.curriculum.metrics()["rollouts"] == 3 * 32  # evaluation is no evidence
+    metrics = trainer.curriculum.metrics()
+    assert metrics["rollouts"] == 3 * 32  # evaluation is no evidence
+    assert metrics["response_tokens"] + metrics["prompt_tokens"] == history(trainer, "num_tokens")[-1]
 
 
 @pytest.mark.parametrize("method", ["uniform", "cures", "dapo"])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from didact import GroupOutcome, PromptPool, make
 from didact.allocation import largest_remainder
 from didact.methods.cures import CurES, _Released, align, allocation_scale, gradient_moments, sampling_distribution
 from didact.plan import Plan
@@ -397,3 +398,18 @@ def test_options_out_of_range(options: dict, named: str) -> None:
 def test_play_matches_the_loop_of_the_readme() -> None:
     _curriculum, trace = play(CurES(pool_of(40), **SIZES), SimulatedPolicy(), range(2))
     assert [entry[0] for entry in trace].count("admitted") == 2
+
+
+def test_rewards_between_0_and_1_are_weighed_by_their_spread():
+    """Always 0.5 has no spread, though its pass rate is one half; 0 or 1 at random has the largest."""
+    curriculum = make(
+        "cures", PromptPool(["still", "mixed"]), prompts_per_step=2, rollouts_per_step=16, pilot_rollouts=8
+    )
+    plan = curriculum.plan(0)
+    rewards = {"still": [0.5] * 8, "mixed": [0.0, 1.0] * 4}
+    curriculum.observe([GroupOutcome(group.group_id, group.prompt_id, rewards[group.prompt_id]) for group in plan])
+    planned = {group.prompt_id: group.num_rollouts for group in curriculum.plan(0)}
+    assert curriculum.pass_rates().mean.tolist() == [0.5, 0.5]
+    assert planned["mixed"] > planned["still"]
+    # The prior counts as one reward of 1 and one of 0: variance (8 * 0.25 + 1) / 10 - 0.25 = 0.05, and 0.25.
+    assert curriculum.belief.spread() == pytest.approx([0.05**0.5, 0.5])

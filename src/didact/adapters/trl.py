@@ -153,12 +153,15 @@ class CurriculumMixin(_Host):
         examples = [self.train_dataset[self._row_of[group.prompt_id]] for group in plan]
         rows = [dict(example) for example, group in zip(examples, plan, strict=True) for _ in range(group.num_rollouts)]
         size, self._scored = self.args.generation_batch_size, []
+        asked: list[int] = []  # prompt tokens of each row
         # With groups of one TRL neither reshapes rewards into equal groups nor, in vLLM server mode, samples every
         # num_generations-th prompt that many times; the advantages are computed below.
         num_generations, self.num_generations = self.num_generations, 1
         try:
             for start in range(0, len(rows), size):
-                batch.outputs.append(super()._generate_and_score_completions(rows[start : start + size]))
+                output = super()._generate_and_score_completions(rows[start : start + size])
+                asked += output["prompt_mask"].sum(1).tolist()
+                batch.outputs.append(output)
         finally:
             self.num_generations = num_generations
         rewards = np.concatenate([reward.double().cpu().numpy() for reward, _ in self._scored])
@@ -183,6 +186,8 @@ class CurriculumMixin(_Host):
                     lengths[part],
                     cut[part],
                     policy_version=plan.step,
+                    part=plan.round,
+                    prompt_tokens=asked[part.start],
                 )
             )
             batch.rows.setdefault(group.group_id, []).extend(range(batch.size + part.start, batch.size + part.stop))

@@ -127,6 +127,21 @@ class BetaBelief:
         alpha, beta = self._posterior(positions, step)
         return alpha / (alpha + beta)
 
+    def spread(self, positions: Positions | slice = slice(None), *, step: int = 0) -> Floats:
+        """Believed standard deviation of one rollout's reward, the prior counting as so many rewards of 1 and 0.
+
+        For rewards that are 0 or 1 this is sqrt(p(1-p)) with p the posterior mean.
+        """
+        if self.pass_above is not None:
+            mean = self.mean(positions, step=step)
+            return np.sqrt(mean * (1 - mean))
+        self._forget(step)
+        scale = self._scale(positions, step)
+        total = self._columns["evidence"][positions] * scale + sum(self.prior)
+        mean = (self._columns["reward_sum"][positions] * scale + self.prior[0]) / total
+        square = (self._columns["reward_squares"][positions] * scale + self.prior[0]) / total
+        return np.sqrt(np.maximum(square - mean**2, 0.0))
+
     def evidence(self, positions: Positions | slice = slice(None), *, step: int = 0) -> Floats:
         """Remembered rollouts per prompt."""
         self._forget(step)

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from didact.cli import BAD_INPUT
 from didact.training.config import TrainConfig, config_from, read_toml
 
 EPILOG = """\b
@@ -31,20 +32,20 @@ def _setting_flags(command: Any) -> Any:
     for field in reversed(dataclasses.fields(TrainConfig)):
         if field.name in _TABLES:
             continue
-        kind = hints[field.name]
-        base = bool if "bool" in kind else int if "int" in kind else float if "float" in kind else str
+        hint = hints[field.name]
+        base = bool if "bool" in hint else int if "int" in hint else float if "float" in hint else str
         flag = field.name.replace("_", "-")
         names = f"--{flag}/--no-{flag}" if base is bool else f"--{flag}"
         default = "" if field.default is None else f"  [default: {field.default}]"
-        command = click.option(names, field.name, type=None if base is bool else base, default=None, help=default)(
-            command
-        )
+        help_text = field.metadata["help"] + default
+        kind = None if base is bool else base
+        command = click.option(names, field.name, type=kind, default=None, help=help_text)(command)
     return command
 
 
 @click.command("train", epilog=EPILOG)
 @click.option(
-    "--config", "config_path", type=click.Path(path_type=Path), help="TOML file of settings; flags go before it."
+    "--config", "config_path", type=click.Path(path_type=Path), help="TOML file of settings; flags win over it."
 )
 @click.option(
     "--run", "folder", type=click.Path(path_type=Path), help="Run folder.  [default: runs/TASK-METHOD-NUMBER]"
@@ -76,7 +77,7 @@ def train_command(
     given = {name: value for name, value in flags.items() if value is not None}
     if resume is not None:
         others = {"--config": config_path, "--run": folder, "-o": options, "--trl": trl, **given}
-        refused = [name for name, value in others.items() if value and name != "steps"]
+        refused = [name for name, value in others.items() if value not in (None, ()) and name != "steps"]
         if refused:
             raise click.UsageError(
                 f"--resume takes a run as it was; only --steps may go with it, not {', '.join(refused)}"
@@ -84,7 +85,8 @@ def train_command(
     settings = read_toml(config_path) if config_path else {}
     settings.update(given)
     for table, pairs in (("method_options", options), ("trl", trl)):
-        settings[table] = {**settings.get(table, {}), **_pairs(pairs)}
+        if pairs and isinstance(settings.setdefault(table, {}), dict):
+            settings[table] |= _pairs(pairs)
     config = config_from(settings)
     folder = resume or folder or _next_folder(config)
     display = _Terminal(Console(stderr=True))
@@ -92,12 +94,17 @@ def train_command(
     _quieten()
     from didact.training.run import resume_run, start_run
 
-    with display:
-        if resume is not None:
-            result = resume_run(folder, display, steps=given.get("steps"))
-        else:
-            result = start_run(config, folder, display)
-    page = _write_report(folder) if report else None
+    try:
+        with display:
+            if resume is not None:
+                result = resume_run(folder, display, steps=given.get("steps"))
+            else:
+                result = start_run(config, folder, display)
+        page = _write_report(folder) if report else None
+    except BaseException as error:
+        if not isinstance(error, BAD_INPUT) and (folder / "config.json").is_file():
+            error.add_note(f"go on with: didact train --resume {folder}")
+        raise
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(result), "seconds": time.monotonic() - began, "report": page}))
     else:
@@ -149,11 +156,14 @@ def _next_folder(config: TrainConfig) -> Path:
 
 def _quieten() -> None:
     """Keep other libraries' progress bars and notices from breaking ours. Only the command line does this."""
+    import logging
     import os
     import warnings
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.simplefilter("ignore")
+    for name in ("huggingface_hub", "trl"):  # they report each retry, and each response without a reward
+        logging.getLogger(name).setLevel(logging.ERROR)
     import datasets
     import transformers
 

@@ -13,7 +13,8 @@ next subset begins. Pilot rollouts are counted like all others, and train only i
 Where this departs from the paper: batches are drawn without replacement (as in the released code; `with_replacement`
 gives the paper's draw, a prompt drawn k times having k shares of the allocation); the posterior mean, never exactly 0
 or 1, is used in sigma as in rho; integers come from largest remainders with at least `min_rollouts`, where the paper
-says nothing. The paper prints no temperature; 0.1 prefers p = 1/2 to p = 1/6 by a factor of 3.6.
+says nothing. The paper prints no temperature; 0.1 prefers p = 1/2 to p = 1/6 by a factor of 3.6. For rewards
+other than 0 and 1 the standard deviation of the reward stands in for sqrt(p(1-p)), which it equals for those.
 
 `as_released=True` does what the published repository (ZexuSun/CurES) does instead, which differs much: see `_Released`.
 """
@@ -43,11 +44,16 @@ def sampling_distribution(pass_rate: ArrayLike, temperature: float = 0.1) -> Flo
     Raises:
         ValueError: a pass rate outside [0, 1], or a temperature that is not positive.
     """
-    weights = _weights(pass_rate, temperature)
+    p = np.asarray(pass_rate, dtype=np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("pass rates must be in [0, 1]")
+    weights = _weights(np.sqrt(p * (1 - p)), temperature)
     return np.asarray(weights / weights.sum())
 
 
-def allocation_scale(pass_rate: ArrayLike, gradient_moments: ArrayLike | None = None) -> Floats:
+def allocation_scale(
+    pass_rate: ArrayLike, gradient_moments: ArrayLike | None = None, *, spread: ArrayLike | None = None
+) -> Floats:
     """sigma of eq. 21, shape (n,): the spread of advantage times gradient for one rollout of each prompt.
 
         sigma^2 = p q^2 E[|g|^2 | r=1] + p^2 q E[|g|^2 | r=0] - p^2 q^2 |E[g|r=1] - E[g|r=0]|^2
@@ -56,9 +62,10 @@ def allocation_scale(pass_rate: ArrayLike, gradient_moments: ArrayLike | None = 
         pass_rate: p, shape (n,).
         gradient_moments: the three expectations in this order, shape (n, 3), see `gradient_moments`. Without them, or
             where they are nan, gradients count as equally long and sigma = sqrt(p q).
+        spread: standard deviation of the reward, shape (n,), in place of sqrt(p q) where rewards are not 0 or 1.
     """
     p = np.asarray(pass_rate, dtype=np.float64)
-    plain = np.sqrt(p * (1 - p))
+    plain = np.sqrt(p * (1 - p)) if spread is None else np.asarray(spread, dtype=np.float64)
     if gradient_moments is None:
         return plain
     moments = np.asarray(gradient_moments, dtype=np.float64)
@@ -249,14 +256,15 @@ class CurES(Curriculum):
         moments = None
         if self.wants_gradients:
             moments = np.array([self._moments.get(int(position), [np.nan] * 3) for position in positions])
-        sigma = allocation_scale(self.belief.mean(positions, step=step), moments)
+        spread = self.belief.spread(positions, step=step)
+        sigma = allocation_scale(self.belief.mean(positions, step=step), moments, spread=spread)
         low, high = self.options["min_rollouts"], self.options["max_rollouts"]
         if high is not None:
             high = max(high, -(-self.rollouts_per_step // len(positions)))  # a small pool still uses its budget
         return Draft(positions, largest_remainder(times * sigma, self.rollouts_per_step, low, high))
 
     def _weigh(self, positions: Positions, step: int) -> None:
-        self._tree.set(positions, _weights(self.belief.mean(positions, step=step), self.options["temperature"]))
+        self._tree.set(positions, _weights(self.belief.spread(positions, step=step), self.options["temperature"]))
 
     def _observed(self, positions: Positions, fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
         if self._released:
@@ -366,13 +374,10 @@ def align(sizes: NDArray[np.int64], multiple: int) -> NDArray[np.int64]:
     return sizes
 
 
-def _weights(pass_rate: ArrayLike, temperature: float) -> Floats:
+def _weights(spread: Floats, temperature: float) -> Floats:
     _check_temperature(temperature)
-    p = np.asarray(pass_rate, dtype=np.float64)
-    if not ((p >= 0) & (p <= 1)).all():
-        raise ValueError("pass rates must be in [0, 1]")
-    # Relative to the largest possible value, and never 0: tiny temperatures neither overflow nor lose prompts.
-    return np.maximum(np.exp((np.sqrt(p * (1 - p)) - 0.5) / temperature), 1e-290)
+    # Relative to the largest value of 0/1 rewards, and never 0: tiny temperatures neither overflow nor lose prompts.
+    return np.clip(np.exp(np.minimum((spread - 0.5) / temperature, 600.0)), 1e-290, None)
 
 
 def _check_temperature(temperature: float) -> None:

@@ -2,88 +2,129 @@
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from didact.tasks import TASKS
+from didact.tasks.task import nearest
+
+LOSS_TYPES: Final = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
+_AT_LEAST_ONE: Final = (
+    *("steps", "prompts_per_step", "rollouts_per_step", "micro_batch_size", "max_completion_length"),
+    *("num_prompts", "num_eval_prompts", "eval_every", "save_every", "threads"),
+)
+_SAME_NAME: Final = ("learning_rate", "warmup_steps", "loss_type", "max_completion_length", "seed")
+_RESERVED: Final = {  # fields of GRPOConfig that journal, evaluation and resumption rely on, and where they come from
+    "output_dir": "the run folder",
+    "max_steps": "the setting 'steps'",
+    "save_strategy": "the setting 'save_every'",
+    "save_steps": "the setting 'save_every'",
+    "per_device_train_batch_size": "the setting 'micro_batch_size'",
+    "gradient_accumulation_steps": "the setting 'micro_batch_size'",
+    "lr_scheduler_type": "the setting 'lr_schedule'",
+    **{name: f"the setting {name!r}" for name in _SAME_NAME},
+    "logging_steps": "the journal, which keeps every step",
+}
+
+
+def _setting(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Settings of a training run. Every field is a key of the TOML file; the tables are `[method_options]` and
-    `[trl]`."""
+    """Settings of a training run. Every field is a key of the TOML file, with tables `[method_options]` and `[trl]`."""
 
-    method: str = "cures"  # see `didact methods`
+    method: str = _setting("cures", "How the curriculum is made, see `didact methods`.")
     method_options: dict[str, Any] = field(default_factory=dict)
-    task: str = "arithmetic"  # says how responses are verified: arithmetic, gsm8k, math, reasoning_gym:NAME
-    prompts: str | None = (
-        None  # training prompts: a parquet, jsonl, json or csv file, or a hub name; None: the task's own
-    )
-    eval_prompts: str | None = None  # held-out prompts, likewise; None: the task's own test split
-    model: str | None = None  # a folder or hub name; None: the small model, warm-started here (task arithmetic only)
-    chat: bool | None = None  # wrap prompts in the chat template; None: if the model has one
-    steps: int = 300
-    prompts_per_step: int = 8
-    rollouts_per_step: int = 64
-    micro_batch_size: int | None = None  # rollouts in one forward pass; None: all of a step
-    max_completion_length: int | None = None  # tokens; None: 19 for arithmetic (its longest solution), else 512
-    learning_rate: float | None = None  # None: 6e-4 for the small model, 1e-6 for any other
-    lr_schedule: str | None = None  # of transformers; None: linear for the small model, else constant_with_warmup
-    warmup_steps: int = 20
-    loss_type: str = "grpo"
-    num_prompts: int | None = 2048  # size of the pool; None: all there are
-    num_eval_prompts: int | None = 512
-    eval_every: int = 50  # steps; also before the first and after the last
-    save_every: int = 25
-    seed: int = 0
-    threads: int = 2  # of torch, on CPU
-    device: str | None = None  # "cpu" or "cuda"; None: cuda if there is one
-    verifier_timeout: float = 5.0  # seconds a verifier may take for one response
+    task: str = _setting("arithmetic", "How responses are verified: arithmetic, gsm8k, math, reasoning_gym:NAME, "
+                         "or module:function of your own.")  # fmt: skip
+    prompts: str | None = _setting(None, "Training prompts: parquet, jsonl, json, csv, or a hub name.  "
+                                   "[default: the task's own]")  # fmt: skip
+    eval_prompts: str | None = _setting(None, "Held-out prompts.  [default: the task's own test split]")
+    model: str | None = _setting(None, "A folder or a hub name.  [default: a small model for arithmetic, made here]")
+    chat: bool | None = _setting(None, "Wrap prompts in the chat template.  [default: if the model has one]")
+    steps: int = _setting(300, "Optimiser steps.")
+    prompts_per_step: int = _setting(8, "Groups that train in a step.")
+    rollouts_per_step: int = _setting(64, "Rollouts that train in a step.")
+    micro_batch_size: int | None = _setting(None, "Rollouts in one forward pass.  [default: all of a step]")
+    max_completion_length: int | None = _setting(None, "Tokens of a response.  [default: 19 for arithmetic, else 512]")
+    learning_rate: float | None = _setting(None, "[default: 6e-4 for the small model, else 1e-6]")
+    lr_schedule: str | None = _setting(None, "Of transformers.  [default: linear for the small model, else "
+                                       "constant_with_warmup]")  # fmt: skip
+    warmup_steps: int = _setting(20, "Steps until the full learning rate.")
+    loss_type: str = _setting("grpo", "TRL's loss.")
+    num_prompts: int | None = _setting(2048, "At most so many prompts in the pool.")
+    num_eval_prompts: int | None = _setting(512, "At most so many held-out prompts.")
+    eval_every: int = _setting(50, "Steps between evaluations; also before the first step and after the last.")
+    save_every: int = _setting(25, "Steps between checkpoints.")
+    seed: int = _setting(0, "Of prompts, plans and rollouts.")
+    warm_start_seed: int = _setting(0, "Of the small model and its unreliable teacher.")
+    threads: int = _setting(2, "Of torch, on CPU.")
+    device: str | None = _setting(None, "cpu or cuda.  [default: cuda if there is one]")
+    verifier_timeout: float = _setting(5.0, "Seconds a verifier may take for one response.")
     trl: dict[str, Any] = field(default_factory=dict)  # any further field of TRL's GRPOConfig
 
     def __post_init__(self) -> None:
         small = self.model is None
         resolved = {
-            "max_completion_length": 19 if self.task == "arithmetic" else 512,
+            "max_completion_length": 19 if self.task == "arithmetic" else 512,  # 19: arithmetic's longest solution
             "learning_rate": 6e-4 if small else 1e-6,
             "lr_schedule": "linear" if small else "constant_with_warmup",
         }
         for name, value in resolved.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        for name in (
-            "steps",
-            "prompts_per_step",
-            "rollouts_per_step",
-            "max_completion_length",
-            "eval_every",
-            "save_every",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("num_prompts", "num_eval_prompts", "micro_batch_size"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.learning_rate or not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        if self.threads < 1:
-            raise ValueError(f"threads must be at least 1, got {self.threads}")
-        if not self.verifier_timeout > 0:
-            raise ValueError(f"verifier_timeout must be positive, got {self.verifier_timeout}")
+        for name in _AT_LEAST_ONE:
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        for name in ("learning_rate", "verifier_timeout"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a positive number, got {getattr(self, name)}")
+        if self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps must be at least 0, got {self.warmup_steps}")
+        for name, known in {"loss_type": LOSS_TYPES, "device": ("cpu", "cuda", None)}.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; {_nearest(getattr(self, name), known)}")
+        for name in self.trl:
+            if name in _RESERVED:
+                raise ValueError(f"[trl] cannot set {name!r}: it follows from {_RESERVED[name]}")
+        self._check_task()
+        for name in ("prompts_per_step", "micro_batch_size"):
+            if (value := getattr(self, name)) is not None and self.rollouts_per_step % value:
+                raise ValueError(f"{name}={value} does not divide rollouts_per_step={self.rollouts_per_step}")
+
+    def _check_task(self) -> None:
+        name = self.task.partition(":")[0]
+        if name not in TASKS and ":" not in self.task:
+            raise ValueError(f"there is no task {self.task!r}; {_nearest(name, TASKS)}")
+        if self.own_verifier and (self.prompts is None or self.eval_prompts is None):
+            raise ValueError(
+                f"there is no task {self.task!r}; {_nearest(name, TASKS)} (a function of your own, module:function, "
+                "needs prompts and eval_prompts)"
+            )
         if self.model is None and self.task != "arithmetic":
             raise ValueError(
                 f"task {self.task!r} needs a model: the small model that is built here only knows arithmetic"
             )
-        if self.micro_batch_size is not None and self.rollouts_per_step % self.micro_batch_size:
-            raise ValueError(
-                f"micro_batch_size={self.micro_batch_size} does not divide rollouts_per_step={self.rollouts_per_step}"
-            )
+
+    @property
+    def own_verifier(self) -> bool:
+        """Whether the task is a function of the user's, written module:function."""
+        return ":" in self.task and self.task.partition(":")[0] not in TASKS
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+
+def _nearest(name: str, known: Iterable[str | None]) -> str:
+    return nearest(name, [each for each in known if each])
 
 
 def config_from(values: Mapping[str, Any]) -> TrainConfig:
@@ -93,6 +134,8 @@ def config_from(values: Mapping[str, Any]) -> TrainConfig:
         ValueError: an unknown key (the nearest is named), a value of the wrong type or out of range.
     """
     hints = typing.get_type_hints(TrainConfig)
+    if not isinstance(values, Mapping):
+        raise ValueError(f"settings are a table of names and values, got {values!r:.80}")
     checked = {}
     for name, value in values.items():
         if name not in hints:

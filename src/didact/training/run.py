@@ -7,19 +7,23 @@ RUN/metrics.jsonl   the curriculum's figures       RUN/resumes.jsonl   what each
 """
 
 import json
+import math
 import os
 import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from datasets import Dataset
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig
 
@@ -31,7 +35,7 @@ from didact.report.intervals import wilson
 from didact.state import load_state
 from didact.tasks import Example, Split, task
 from didact.tasks.files import drawn, load_examples
-from didact.tasks.verifier import Verifier
+from didact.tasks.verifier import Score, Verifier
 from didact.training.config import TrainConfig, config_from
 
 
@@ -84,8 +88,13 @@ def start_run(config: TrainConfig, folder: str | os.PathLike[str], display: Disp
     _check_method(config)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        _write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-        return _train(config, folder, display or Silent(), resume=False)
+        try:
+            _write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+            return _train(config, folder, display or Silent(), resume=False)
+        except Exception:
+            if not _rollouts_in(folder):  # nothing is lost, and the corrected command finds the folder free
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def resume_run(folder: str | os.PathLike[str], display: Display | None = None, steps: int | None = None) -> RunResult:
@@ -102,36 +111,54 @@ def resume_run(folder: str | os.PathLike[str], display: Display | None = None, s
         raise FileNotFoundError(f"{folder} is no run: it has no config.json")
     try:
         config = config_from(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ValueError(f"{folder / 'config.json'} is damaged: {error}") from error
     with _locked(folder):
         if steps is not None and steps != config.steps:
+            done = _step_of(latest_checkpoint(folder))
+            if steps < done:
+                raise ValueError(f"steps={steps}, but {folder} has trained for {done}; give at least as many")
             config = config_from({**config.to_dict(), "steps": steps})
             _write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
         return _train(config, folder, display or Silent(), resume=True)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole: the curriculum's state is written last, and carries checksums."""
-    found = sorted((folder / "checkpoints").glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1]))
-    for checkpoint in found:
-        try:
-            load_state(checkpoint / STATE_FILE)
-        except (FileNotFoundError, ValueError):
-            continue
-        return checkpoint
-    return None
+    """The newest checkpoint that is whole and from which a run can go on exactly."""
+    found = [path for path in (folder / "checkpoints").glob("checkpoint-*") if path.name[11:].isdecimal()]
+    return next((path for path in sorted(found, key=_step_of, reverse=True) if _is_whole(path)), None)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """The curriculum's state is written last and carries checksums; of the weights a power cut may leave a part."""
+    try:
+        state = load_state(checkpoint / STATE_FILE)
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        for path in checkpoint.glob("*.safetensors"):
+            safe_open(path, framework="pt")
+        for path in checkpoint.glob("*.pt"):
+            ZipFile(path).close()
+    except (OSError, ValueError, SafetensorError, BadZipFile):
+        return False
+    return not state["window"]  # TRL would generate the rest of the window anew
+
+
+def _step_of(checkpoint: Path | None) -> int:
+    return int(checkpoint.name.split("-")[1]) if checkpoint else 0
 
 
 def _train(config: TrainConfig, folder: Path, display: Display, resume: bool) -> RunResult:
-    if not torch.cuda.is_available() or config.device == "cpu":
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device='cuda', but torch finds no GPU; leave device out or give 'cpu'")
+    if _on_cpu(config):
         torch.set_num_threads(config.threads)
     checkpoint = latest_checkpoint(folder) if resume else None
+    complete = _step_of(checkpoint) >= config.steps
     dropped = _forget_after(folder, checkpoint) if resume else 0
     if resume:
         where = f"from {checkpoint.name}" if checkpoint else "from the beginning: there is no whole checkpoint yet"
         display.note(f"resuming {where}; {dropped:,} rollouts made since then are made again")
-    model_path = config.model or _small_model(config, display)
+    model_path = str(checkpoint) if complete else config.model or _small_model(config, display)
     train, held_out = _examples(config, display)
     _write_prompts(folder / "prompts.jsonl", train)
     journal, metrics = Journal(folder / "journal.jsonl"), Journal(folder / "metrics.jsonl")
@@ -142,14 +169,20 @@ def _train(config: TrainConfig, folder: Path, display: Display, resume: bool) ->
     )
     curriculum = RecordedCurriculum(_make(config, pool), journal, metrics)
     with Verifier(config.task, timeout=config.verifier_timeout) as verifier, _Interrupt(display) as interrupt:
-        trainer = _build_trainer(config, folder, model_path, train, curriculum, verifier)
-        evaluator = _Evaluator(trainer, held_out, verifier, config, journal, display)
+        scorer = _Scorer(verifier, display)
+        trainer = _build_trainer(config, folder, model_path, train, curriculum, scorer)
+        evaluator = _Evaluator(trainer, held_out, scorer, config, journal, display)
         trainer.add_callback(_Recorder(folder, journal, curriculum, evaluator, interrupt, config, display))
         if checkpoint is None and not read_journal(journal.path)[1:]:
             evaluator.run(0)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        steps = trainer.state.global_step
+        if complete and checkpoint:  # TRL would train one step more
+            curriculum.load_state_dict(load_state(checkpoint / STATE_FILE)["curriculum"])
+        else:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        steps = _step_of(checkpoint) if complete else trainer.state.global_step
         finished = steps >= config.steps
+        if not finished and not interrupt.asked:
+            raise RuntimeError(f"TRL stopped at step {steps} of {config.steps}")
         if finished:
             _save_model(trainer, folder / "model")
     evaluations = [record for record in read_journal(journal.path) if record["kind"] == "evaluation"]
@@ -165,12 +198,51 @@ def _build_trainer(
     model_path: str,
     train: Sequence[Example],
     curriculum: RecordedCurriculum,
-    verifier: Verifier,
+    scorer: "_Scorer",
 ) -> CurriculumGRPOTrainer:
-    model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32 if _on_cpu(config) else "auto")
-    tokenizer = AutoTokenizer.from_pretrained(model_path, padding_side="left")
+    model, tokenizer = _load_model(config, model_path)
+    chat = uses_chat(config, tokenizer)
+    rows = [
+        {"prompt": _prompt(example, config, chat), "answer": example.answer, "prompt_id": example.prompt_id}
+        for example in train
+    ]
+    rows *= -(-config.prompts_per_step // len(rows))  # TRL's loader needs a full batch; the curriculum plans by id
+
+    def verified(completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
+        responses = [
+            completion if isinstance(completion, str) else completion[0]["content"] for completion in completions
+        ]
+        return [None if score.errored else score.value for score in scorer.score(responses, answer)]
+
+    trainer = CurriculumGRPOTrainer(
+        model=model,
+        reward_funcs=[verified],
+        args=_arguments(config, folder),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        curriculum=curriculum,
+    )
+    for callback in ("PrinterCallback", "ProgressCallback"):
+        for installed in [each for each in trainer.callback_handler.callbacks if type(each).__name__ == callback]:
+            trainer.remove_callback(installed)
+    return trainer
+
+
+def _load_model(config: TrainConfig, model_path: str) -> tuple[Any, Any]:
+    try:
+        model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32 if _on_cpu(config) else "auto")
+        tokenizer = AutoTokenizer.from_pretrained(model_path, padding_side="left")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ValueError(
+            f"no model can be read from {model_path!r}: {error} (expected: a folder that save_pretrained wrote, or a "
+            "name on the hub)"
+        ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
+def _arguments(config: TrainConfig, folder: Path) -> GRPOConfig:
     micro = config.micro_batch_size or config.rollouts_per_step
     settings: dict[str, Any] = {
         "output_dir": str(folder / "checkpoints"),
@@ -198,34 +270,14 @@ def _build_trainer(
         **({"use_cpu": True, "bf16": False, "gradient_checkpointing": False} if _on_cpu(config) else {}),
         **config.trl,
     }
+    for name in config.trl:
+        if name not in (known := [each.name for each in fields(GRPOConfig)]):
+            close = "".join(f"; did you mean {each!r}?" for each in get_close_matches(name, known, 1))
+            raise ValueError(f"[trl]: TRL's GRPOConfig has no field {name!r}{close}")
     try:
-        arguments = GRPOConfig(**settings)
-    except TypeError as error:
-        raise ValueError(f"[trl]: {error}; its keys are the fields of TRL's GRPOConfig") from error
-    chat = uses_chat(config, tokenizer)
-    rows = [
-        {"prompt": _prompt(example, config, chat), "answer": example.answer, "prompt_id": example.prompt_id}
-        for example in train
-    ]
-
-    def verified(completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
-        responses = [
-            completion if isinstance(completion, str) else completion[0]["content"] for completion in completions
-        ]
-        return [None if score.errored else score.value for score in verifier.score(responses, answer)]
-
-    trainer = CurriculumGRPOTrainer(
-        model=model,
-        reward_funcs=[verified],
-        args=arguments,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
-        curriculum=curriculum,
-    )
-    for callback in ("PrinterCallback", "ProgressCallback"):
-        for installed in [each for each in trainer.callback_handler.callbacks if type(each).__name__ == callback]:
-            trainer.remove_callback(installed)
-    return trainer
+        return GRPOConfig(**settings)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"TRL's GRPOConfig refuses the settings: {error}") from error
 
 
 class _Evaluator:
@@ -235,12 +287,12 @@ class _Evaluator:
         self,
         trainer: CurriculumGRPOTrainer,
         examples: Sequence[Example],
-        verifier: Verifier,
+        scorer: "_Scorer",
         config: TrainConfig,
         journal: Journal,
         display: Display,
     ) -> None:
-        self._trainer, self._verifier, self._config = trainer, verifier, config
+        self._trainer, self._scorer, self._config = trainer, scorer, config
         self._journal, self._display = journal, display
         self._examples = sorted(examples, key=lambda example: len(example.prompt))  # less padding
         self.seconds = 0.0
@@ -296,8 +348,24 @@ class _Evaluator:
         finally:
             model.train(training)
         responses = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        scores = self._verifier.score(responses, [example.answer for example in examples])
+        scores = self._scorer.score(responses, [example.answer for example in examples])
         return [int(score.value is not None and score.value >= 0.5) for score in scores]
+
+
+class _Scorer:
+    """The verifier, which says so when it first fails: errors are no evidence, but they are not hidden either."""
+
+    def __init__(self, verifier: Verifier, display: Display) -> None:
+        self._verifier, self._display = verifier, display
+        self._told = False
+
+    def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[Score]:
+        scores = self._verifier.score(responses, answers)
+        errors = [score.detail for score in scores if score.errored]
+        if errors and not self._told:
+            self._told = True
+            self._display.note(f"the verifier failed on {len(errors)} of {len(scores)} responses: {errors[0]}")
+        return scores
 
 
 class _Recorder(TrainerCallback):
@@ -321,6 +389,7 @@ class _Recorder(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if logs and "loss" in logs:
             kept = {name: logs.get(name) for name in ("loss", "grad_norm", "learning_rate", "entropy", "reward")}
+            kept = {name: value if math.isfinite(value or 0) else None for name, value in kept.items()}
             self._journal.append({"kind": "update", "step": state.global_step, **kept})
             if state.global_step % self._config.eval_every == 0 or state.global_step == self._config.steps:
                 self._evaluator.run(state.global_step)
@@ -336,28 +405,28 @@ class _Recorder(TrainerCallback):
             self._began, self._evaluator.seconds = now, 0.0
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._interrupt.asked:
+        window = args.steps_per_generation * args.num_iterations
+        if self._interrupt.asked and state.global_step * args.gradient_accumulation_steps % window == 0:
             control.should_save = control.should_training_stop = True
 
 
 class _Interrupt:
-    """The first Ctrl-C asks for a checkpoint after this step; the second stops at once."""
+    """The first Ctrl-C or SIGTERM asks for a checkpoint after this step; the second stops at once."""
 
     def __init__(self, display: Display) -> None:
         self.asked = False
         self._display = display
-        self._before: Any = None
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "_Interrupt":
-        try:
-            self._before = signal.signal(signal.SIGINT, self._ask)
-        except ValueError:  # not in the main thread: then Ctrl-C does not come here anyway
-            self._before = None
+        with suppress(ValueError):  # not in the main thread: then signals do not come here anyway
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _ask(self, number: int, frame: Any) -> None:
         if self.asked:
@@ -380,7 +449,7 @@ def uses_chat(config: TrainConfig, tokenizer: Any) -> bool:
 
 
 def _prompt(example: Example, config: TrainConfig, chat: bool) -> Any:
-    instruction = task(config.task).instruction
+    instruction = "" if config.own_verifier else task(config.task).instruction
     text = f"{example.prompt}\n{instruction}" if instruction else example.prompt
     return [{"role": "user", "content": text}] if chat else text
 
@@ -391,7 +460,8 @@ def _small_model(config: TrainConfig, display: Display) -> str:
     def progress(done: int, total: int) -> None:
         display.stage("warm start", done, total)
 
-    return str(warm_started_model(WarmStartConfig(), progress=progress))
+    seed = config.warm_start_seed
+    return str(warm_started_model(WarmStartConfig(seed=seed, teacher_seed=seed), progress=progress))
 
 
 def _examples(config: TrainConfig, display: Display) -> tuple[list[Example], list[Example]]:
@@ -414,7 +484,9 @@ def _load(config: TrainConfig, path: str | None, split: Split, num: int | None, 
             f"{path}: of {report.rows:,} rows, {report.dropped_duplicates:,} repeat a prompt and "
             f"{report.dropped_missing:,} lack a prompt or an answer; they are left out"
         )
-    return drawn(examples, num, config.seed)
+    if num is not None and num > len(examples):
+        display.note(f"{path}: it has {len(examples):,} prompts, all of them are used")
+    return drawn(examples, None if num is None else min(num, len(examples)), config.seed)
 
 
 def _make(config: TrainConfig, pool: PromptPool) -> Any:
@@ -435,19 +507,21 @@ def _check_method(config: TrainConfig) -> None:
 def _forget_after(folder: Path, checkpoint: Path | None) -> int:
     """Note what a resumption makes again; without a checkpoint, start the journals anew. The journals themselves are
     cut back when the curriculum's state is loaded."""
-    path = folder / "journal.jsonl"
-    records = read_journal(path) if path.exists() else []
-    rollouts = sum(len(rewards) for record in records if record["kind"] == "outcomes" for rewards in record["rewards"])
-    kept = 0
+    rollouts, kept = _rollouts_in(folder), 0
     if checkpoint is None:
         for name in ("journal.jsonl", "metrics.jsonl"):
             (folder / name).unlink(missing_ok=True)
     else:
         kept = int(load_state(checkpoint / STATE_FILE)["curriculum"]["curriculum"]["totals"]["rollouts"])
-    step = int(checkpoint.name.split("-")[1]) if checkpoint else 0
     with open(folder / "resumes.jsonl", "a", encoding="utf-8") as file:
-        file.write(json.dumps({"step": step, "dropped_rollouts": rollouts - kept}) + "\n")
+        file.write(json.dumps({"step": _step_of(checkpoint), "dropped_rollouts": rollouts - kept}) + "\n")
     return rollouts - kept
+
+
+def _rollouts_in(folder: Path) -> int:
+    path = folder / "journal.jsonl"
+    records = read_journal(path) if path.exists() else []
+    return sum(len(rewards) for record in records if record["kind"] == "outcomes" for rewards in record["rewards"])
 
 
 def _write_prompts(path: Path, examples: Sequence[Example]) -> None:

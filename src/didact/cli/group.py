@@ -1,0 +1,45 @@
+"""The commands of `didact`, under one name."""
+
+import difflib
+
+import click
+
+from didact import __version__
+from didact.cli.inspect import inspect_command
+from didact.cli.methods import methods_command
+from didact.cli.replay import replay_command
+from didact.cli.report import report_command
+from didact.cli.train import train_command
+
+EPILOG = """\b
+Examples:
+  didact train                              train a small model with CurES, then open its report
+  didact train --method uniform --steps 100
+  didact report runs/arithmetic-cures-1
+  didact inspect runs/arithmetic-cures-1
+"""
+
+
+class _Group(click.Group):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in self.commands:
+            close = difflib.get_close_matches(name, self.commands, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"commands are {', '.join(sorted(self.commands))}"
+            raise click.UsageError(f"there is no command {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, message="didact %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """The curriculum engine for RL post-training of reasoning language models."""
+
+
+for _command in (train_command, report_command, inspect_command, replay_command, methods_command):
+    cli.add_command(_command)
