@@ -36,7 +36,7 @@ def replay(
     if not records or records[0].get("kind") != "start":
         raise ValueError(f"the journal of {run} has no beginning: there is nothing to replay")
     start = records[0]
-    pool = _pool(Path(run))
+    pool = _pool(Path(run), start)
     own = {name: value for name, value in start["options"].items() if value is not None}
     if isinstance(own.get("context"), str) or (
         "admission" in own and own["admission"] != _default_admission(start, pool)
@@ -109,12 +109,20 @@ def _answer(group: PlannedGroup, logged: list[tuple[int, float, int]], step: int
     return GroupOutcome(group.group_id, group.prompt_id, rewards, tokens)
 
 
-def _pool(run: Path) -> PromptPool:
+def _pool(run: Path, start: Mapping[str, Any]) -> PromptPool:
     path = run / "prompts.jsonl"
     if not path.is_file():
         raise FileNotFoundError(f"no prompts.jsonl in {run}: a replay needs the pool")
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
-    return PromptPool([row["prompt_id"] for row in rows])
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        pool = PromptPool([row["prompt_id"] for row in rows])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged or no list of prompts ({type(error).__name__}: {error})") from error
+    if {"size": len(pool), "fingerprint": pool.fingerprint()} != start["pool"]:
+        raise ValueError(
+            f"{path} is not the pool of the run's journal: {len(pool)} prompts, {start['pool']['size']} there"
+        )
+    return pool
 
 
 def _default_admission(start: Mapping[str, Any], pool: PromptPool) -> Any:

@@ -31,6 +31,7 @@ def history(trainer, key):
         {"loss_type": "cispo", "beta": 0.05},
         {"loss_type": "dapo", "steps_per_generation": 4, "max_steps": 4},
         {"loss_type": "sapo"},
+        {"loss_type": "vespo"},
         {"loss_type": "luspo", "importance_sampling_level": "sequence"},
         {"multi_objective_aggregation": "normalize_then_sum"},
     ],

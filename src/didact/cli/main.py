@@ -40,7 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _with_notes(message: str, error: BaseException) -> str:
-    return "; ".join([message, *getattr(error, "__notes__", [])])
+    # click turns Ctrl-C into an Abort, caused by it
+    notes = [note for each in (error, error.__cause__) for note in getattr(each, "__notes__", [])]
+    return "; ".join([message, *notes])
 
 
 def _fail(message: str, code: int, debug: bool) -> NoReturn:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import time
 import tomllib
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from didact.cli import BAD_INPUT
 from didact.training.config import TrainConfig, config_from, read_toml
@@ -103,6 +104,8 @@ def train_command(
         page = _write_report(folder) if report else None
     except BaseException as error:
         if not isinstance(error, BAD_INPUT) and (folder / "config.json").is_file():
+            if shutil.disk_usage(folder).free < 1 << 24:
+                error.add_note(f"the disk of {folder} is full")
             error.add_note(f"go on with: didact train --resume {folder}")
         raise
     if as_json:
@@ -180,13 +183,12 @@ class _Terminal:
         self._task: TaskID | None = None
         self._stage: str | None = None
         self._progress = Progress(
-            TextColumn("{task.description:<11}"),
-            BarColumn(bar_width=24),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=10),  # with the figures, 80 columns
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -209,11 +211,13 @@ class _Terminal:
 
     def step(self, step: int, total: int, metrics: dict[str, float]) -> None:
         figures = (
-            f"pass rate {metrics['pass_rate']:.2f}  signal {metrics['share_with_signal']:.0%}  "
-            f"rollouts {metrics['rollouts']:,.0f}  tokens {metrics['response_tokens']:,.0f}"
+            f"pass {metrics['pass_rate']:.2f}  signal {metrics['share_with_signal']:.0%}  "
+            f"{metrics['rollouts']:,.0f} rollouts"
         )
-        if metrics["context_length"]:
-            figures += f"  context {metrics['context_length']:.0f}"
+        if not self._console.is_terminal or self._console.width >= 110:
+            figures += f"  {metrics['response_tokens']:,.0f} tokens"
+            if metrics["context_length"]:
+                figures += f"  context {metrics['context_length']:.0f}"
         if self._stage != "training":
             self._begin("training", total)
         assert self._task is not None

@@ -7,7 +7,7 @@
 
 pytest collects the subclass and runs it through everything below. A class attribute says what a method does not promise
 (`within_budget = False`). Passing says that a method keeps its books, its seed and its budget; it says nothing about
-whether its plans are any good: that is what `didact compare` measures.
+whether its plans are any good: that takes training, with every rollout counted.
 """
 
 import importlib.util

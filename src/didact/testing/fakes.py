@@ -1,7 +1,7 @@
 """Fakes that behave: a policy with known pass rates, a belief that is what you say, and the loop that joins them.
 
 Nothing here is a mock: outcomes are real `GroupOutcome` objects, drawn from pass rates that are known exactly. It
-models no language model; `didact.simulate` has learners for that.
+models no language model.
 """
 
 import hashlib

@@ -125,8 +125,11 @@ def resume_run(folder: str | os.PathLike[str], display: Display | None = None, s
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that is whole and from which a run can go on exactly."""
-    found = [path for path in (folder / "checkpoints").glob("checkpoint-*") if path.name[11:].isdecimal()]
-    return next((path for path in sorted(found, key=_step_of, reverse=True) if _is_whole(path)), None)
+    return next(filter(_is_whole, sorted(_checkpoints(folder), key=_step_of, reverse=True)), None)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return [path for path in (folder / "checkpoints").glob("checkpoint-*") if path.name[11:].isdecimal()]
 
 
 def _is_whole(checkpoint: Path) -> bool:
@@ -230,6 +233,8 @@ def _build_trainer(
 
 def _load_model(config: TrainConfig, model_path: str) -> tuple[Any, Any]:
     try:
+        if Path(model_path).is_file():  # it would be looked for on the hub
+            raise ValueError("it is a file")
         model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32 if _on_cpu(config) else "auto")
         tokenizer = AutoTokenizer.from_pretrained(model_path, padding_side="left")
     except (OSError, ValueError, SafetensorError) as error:
@@ -389,7 +394,9 @@ class _Recorder(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if logs and "loss" in logs:
             kept = {name: logs.get(name) for name in ("loss", "grad_norm", "learning_rate", "entropy", "reward")}
-            kept = {name: value if math.isfinite(value or 0) else None for name, value in kept.items()}
+            if wild := [name for name, value in kept.items() if not math.isfinite(value or 0)]:
+                kept.update(dict.fromkeys(wild))
+                self._display.note(f"step {state.global_step}: {wild[0]} is not finite; try a lower learning_rate")
             self._journal.append({"kind": "update", "step": state.global_step, **kept})
             if state.global_step % self._config.eval_every == 0 or state.global_step == self._config.steps:
                 self._evaluator.run(state.global_step)
@@ -506,7 +513,11 @@ def _check_method(config: TrainConfig) -> None:
 
 def _forget_after(folder: Path, checkpoint: Path | None) -> int:
     """Note what a resumption makes again; without a checkpoint, start the journals anew. The journals themselves are
-    cut back when the curriculum's state is loaded."""
+    cut back when the curriculum's state is loaded. Later checkpoints are not whole: TRL, which keeps two, would count
+    them and drop good ones instead."""
+    for later in _checkpoints(folder):
+        if _step_of(later) > _step_of(checkpoint):
+            shutil.rmtree(later)
     rollouts, kept = _rollouts_in(folder), 0
     if checkpoint is None:
         for name in ("journal.jsonl", "metrics.jsonl"):

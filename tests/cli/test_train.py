@@ -1,0 +1,492 @@
+"""`didact train` as a user types it, mostly with input that is bad or a machine that fails."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("trl")
+
+DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
+SETTINGS = """
+steps = 4
+num_prompts = 64
+num_eval_prompts = 16
+eval_every = 2
+save_every = 2
+prompts_per_step = 4
+rollouts_per_step = 32
+max_completion_length = 8
+threads = 1
+device = "cpu"
+[method_options]
+steps_per_iteration = 3
+"""
+VERIFIERS = """
+import os, time
+def passes(response, answer): return float(len(response) % 3 == 0)
+def crashes(response, answer): raise RuntimeError("out of order")
+def dies(response, answer): os._exit(3)
+def hangs(response, answer): time.sleep(100)
+def babbles(response, answer): return "yes"
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of the arithmetic vocabulary."""
+    from didact.tasks.arithmetic import vocabulary
+    from didact.training.small_model import SmallModelConfig, build_model, build_tokenizer
+
+    path = tmp_path_factory.mktemp("model")
+    tokenizer = build_tokenizer(vocabulary())
+    shape = SmallModelConfig(hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64)
+    build_model(shape, tokenizer, seed=0).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model of bytes, with a chat template."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    words = {char: index for index, char in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    words |= {"<pad>": len(words), "<eos>": len(words) + 1}
+    raw = Tokenizer(models.BPE(vocab=words, merges=[]))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<eos>", pad_token="<pad>")
+    tokenizer.chat_template = (
+        "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    )
+    shape = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=4096,
+        pad_token_id=words["<pad>"],
+        eos_token_id=words["<eos>"],
+        bos_token_id=None,
+    )
+    path = tmp_path_factory.mktemp("text-model")
+    torch.manual_seed(0)
+    LlamaForCausalLM(shape).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder with a config file."""
+    monkeypatch.chdir(tmp_path)
+    Path("run.toml").write_text(SETTINGS)
+    return tmp_path
+
+
+@pytest.fixture
+def flags(here: Path, model: Path) -> list[str]:
+    return ["train", "--config", "run.toml", "--model", str(model), "--no-report", "--run", "run"]
+
+
+def results(run: str) -> list[bytes]:
+    """What an uninterrupted run and a resumed one must share, bit for bit."""
+    return [Path(run, name).read_bytes() for name in ("journal.jsonl", "metrics.jsonl", "model/model.safetensors")]
+
+
+def without(flags: list[str], name: str) -> list[str]:
+    at = flags.index(name)
+    return flags[:at] + flags[at + 2 :]
+
+
+# What is refused before anything is loaded ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "curse"], "did you mean 'cures'?"),
+        (["-o", "temprature=1"], "did you mean 'temperature'?"),
+        (["-o", "temperature"], "'temperature' is not KEY=VALUE"),
+        (["-o", "=1"], "'=1' is not KEY=VALUE"),
+        (["-o", "temperature=-1"], "temperature must be positive, got -1"),
+        (["--trl", "max_steps=1"], "it follows from the setting 'steps'"),
+        (["--steps", "0"], "steps must be at least 1, got 0"),
+        (["--task", "gsm9k"], "did you mean 'gsm8k'?"),
+        (["--task", "gsm8k"], "needs a model"),
+        (["--device", "tpu"], "did you mean 'cpu'?"),
+        (["--config", "none.toml"], "no config file none.toml"),
+        (["--resume", "nowhere"], "nowhere is no run: it has no config.json"),
+        (["--resume", "x", "--seed", "0"], "not seed"),
+        (["--resume", "x", "--no-chat"], "not chat"),
+        (["--resume", "x", "-o", "a=1", "--run", "y"], "not --run, -o"),
+        (["--rollouts-per-step", "8"], "a group of one has no advantage"),
+    ],
+)
+def test_bad_settings(here, refused, arguments, message):
+    assert message in refused("train", *arguments)
+    assert [entry.name for entry in here.iterdir()] == ["run.toml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stpes = 3", "unknown setting 'stpes'; did you mean 'steps'?"),
+        ("steps = true", "'steps' must be int, got True"),
+        ("steps =", "run.toml is not TOML"),
+        ("method_options = 3", "'method_options' must be dict, got 3"),
+        ("[method_option]\na = 1", "did you mean 'method_options'?"),
+    ],
+)
+def test_bad_toml(here, refused, text, message):
+    Path("run.toml").write_text(text)
+    assert message in refused("train", "--config", "run.toml")
+    assert message in refused("train", "--config", "run.toml", "-o", "temperature=1")
+
+
+# Real runs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_flags_win_over_the_file_and_json_is_one_object(didact, here, flags):
+    ended = didact(*flags, "--steps", "2", "-o", "temperature=0.5", "--trl", "scale_rewards=none", "--json")
+    assert ended.code == 0
+    answer = json.loads(ended.out)
+    assert (answer["finished"], answer["steps"], answer["report"]) == (True, 2, None)
+    config = json.loads(Path("run/config.json").read_text())
+    assert (config["steps"], config["eval_every"]) == (2, 2)
+    assert config["method_options"] == {"steps_per_iteration": 3, "temperature": 0.5}
+    assert config["trl"] == {"scale_rewards": "none"}
+    assert didact("train", *without(flags, "--run")[1:]).code == 0
+    assert Path("runs/arithmetic-cures-1/model").is_dir()
+
+
+@pytest.mark.slow
+def test_resuming_a_finished_run_and_going_further(didact, refused, here, flags):
+    assert didact(*flags).code == 0
+    before = results("run")
+    assert didact("train", "--resume", "run", "--no-report").code == 0
+    assert results("run") == before
+    shutil.rmtree("run/model")  # as if killed between the last checkpoint and the model
+    assert didact("train", "--resume", "run").code == 0
+    assert results("run") == before
+    assert Path("run/report.html").is_file()
+    assert "has trained for 4" in refused("train", "--resume", "run", "--steps", "3")
+    assert json.loads(Path("run/config.json").read_text())["steps"] == 4
+    assert didact("train", "--resume", "run", "--steps", "6").code == 0
+    assert didact(*without(flags, "--run"), "--run", "straight", "--steps", "6").code == 0
+    assert results("run") == results("straight")
+    assert "run is not empty: resume it with --resume run" in refused(*flags)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "."], "no model can be read from '.'"),
+        (["--model", "run.toml"], "no model can be read from 'run.toml'"),
+        (["--model", "./nowhere"], "no model can be read from './nowhere'"),
+        (["--lr-schedule", "linaer"], "linaer is not a valid SchedulerType"),
+        (["--trl", "betta=1"], "GRPOConfig has no field 'betta'; did you mean 'beta'?"),
+        (["--trl", "num_generations=5"], "must be divisible by num_generations (5)"),
+        (["--prompts", "none.jsonl"], "none.jsonl: no such file"),
+        (["--prompts", "run.toml"], "the name ends in '.toml'"),
+        (["--task", "reasoning_gym:chain_som"], "did you mean 'chain_sum'?"),
+        (["--task", "arithmetic:x"], "write 'arithmetic'"),
+        (["--run", "run.toml"], "run.toml"),
+    ],
+)
+def test_bad_input_leaves_the_folder_free(refused, here, flags, arguments, message):
+    assert message in refused(*flags, *arguments)
+    assert not Path("run").exists()
+
+
+@pytest.mark.slow
+def test_bad_prompt_files(refused, here, flags):
+    pytest.importorskip("pyarrow")
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({"prompt": [f"a {n} =" for n in range(99)], "answer": ["1"] * 99})
+    pyarrow.parquet.write_table(table, "whole.parquet")
+    data = Path("whole.parquet").read_bytes()
+    for end in (0, 1, 4, 8, 100, len(data) // 2, len(data) - 9, len(data) - 1):
+        Path("cut.parquet").write_bytes(data[:end])
+        assert "cut.parquet: " in refused(*flags, "--prompts", "cut.parquet")
+    Path("a.jsonl").write_text('{"prompt": "a", "answer": "1"}\n{"prompt": "b", "ans')
+    assert "a.jsonl: not a readable jsonl file, or cut off" in refused(*flags, "--prompts", "a.jsonl")
+    Path("a.csv").write_text("foo,bar\n1,2\n")
+    assert "there is no prompt column (prompt, problem, question); the columns are foo, bar" in refused(
+        *flags, "--prompts", "a.csv"
+    )
+    Path("a.csv").write_text("prompt,answer\n")
+    assert "the file holds no rows" in refused(*flags, "--eval-prompts", "a.csv")
+    Path("a.csv").write_text("prompt,answer\na 1 =,1\n")
+    assert "1 held-out prompts are also training prompts" in refused(
+        *flags, "--prompts", "a.csv", "--eval-prompts", "a.csv", "--num-prompts", "1", "--num-eval-prompts", "1"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_prompts", [1, 2])
+def test_a_pool_smaller_than_a_batch(didact, here, flags, num_prompts):
+    for method in (["--method", "cures"], ["--method", "uniform", "--config", "plain.toml"]):
+        Path("plain.toml").write_text(SETTINGS.split("[method_options]")[0])
+        ended = didact(*flags, "--num-prompts", num_prompts, *method)
+        assert ended.code == 0, ended.err
+        assert "after" in ended.out
+        shutil.rmtree("run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("verifier", "failure"),
+    [
+        ("passes", ""),
+        ("crashes", "RuntimeError: out of order"),
+        ("dies", "the verifier's process died (exit status 3)"),
+        ("hangs", "timed out after 0.05 s"),
+        ("babbles", "the verifier returned 'yes'; expected a number from 0 to 1"),
+    ],
+)
+def test_a_verifier_of_one_s_own(didact, here, flags, monkeypatch, verifier, failure):
+    Path("own_verifiers.py").write_text(VERIFIERS)
+    monkeypatch.syspath_prepend(str(here))
+    for name, letter in (("a", "a"), ("b", "b")):
+        Path(f"{name}.jsonl").write_text(
+            "\n".join(json.dumps({"prompt": f"{letter} {n} =", "answer": "1"}) for n in range(8))
+        )
+    files = ["--prompts", "a.jsonl", "--eval-prompts", "b.jsonl", "--num-eval-prompts", "2", "--num-prompts", "8"]
+    small = ["--steps", "1", "--rollouts-per-step", "8", "--verifier-timeout", "0.05" if verifier == "hangs" else "5"]
+    ended = didact(*flags, *files, *small, "--task", f"own_verifiers:{verifier}", "--json")
+    assert ended.code == 0, ended.err
+    metrics = json.loads(ended.out)["metrics"]
+    assert metrics["rollouts_errored"] == (metrics["rollouts"] if failure else 0)
+    assert ("the verifier failed on" in ended.err) == bool(failure)
+    assert failure in ended.err
+    assert "All reward functions" not in ended.err
+
+
+@pytest.mark.slow
+def test_training_that_diverges_ends_with_one_line(didact, here, flags, monkeypatch):
+    Path("own_verifiers.py").write_text(VERIFIERS)
+    monkeypatch.syspath_prepend(str(here))
+    for letter in "ab":
+        lines = [json.dumps({"prompt": f"{letter} {n} =", "answer": "1"}) for n in range(64)]
+        Path(f"{letter}.jsonl").write_text("\n".join(lines))
+    files = ["--prompts", "a.jsonl", "--eval-prompts", "b.jsonl", "--task", "own_verifiers:passes"]
+    ended = didact(*flags, *files, "--learning-rate", "1e30", "--lr-schedule", "constant", "--warmup-steps", "0")
+    assert ended.code == 1
+    assert "Traceback" not in ended.err
+    assert ended.last_line.startswith("didact: RuntimeError: probability tensor contains")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["", "no chat template", "no pad token", "--no-chat"])
+def test_models_on_gsm8k(didact, here, text_model, change):
+    if not (DATA / "gsm8k_train.parquet").is_file():
+        pytest.skip(f"no gsm8k_train.parquet in {DATA}")
+    shutil.copytree(text_model, "model")
+    if change == "no chat template":
+        Path("model/chat_template.jinja").unlink()
+    if change == "no pad token":
+        config = json.loads(Path("model/tokenizer_config.json").read_text())
+        del config["pad_token"]
+        Path("model/tokenizer_config.json").write_text(json.dumps(config))
+    files = ["--prompts", DATA / "gsm8k_train.parquet", "--eval-prompts", DATA / "gsm8k_test.parquet"]
+    small = ["--num-prompts", "32", "--num-eval-prompts", "8", "--steps", "2", "--prompts-per-step", "2",
+             "--rollouts-per-step", "8", "--max-completion-length", "8", "--device", "cpu", "--threads", "1",
+             "-o", "steps_per_iteration=1"]  # fmt: skip
+    more = [change] if change.startswith("--") else []
+    ended = didact("train", "--model", "model", "--task", "gsm8k", *files, *small, "--run", "run", *more)
+    assert ended.code == 0, ended.err
+    assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 2
+    if change == "no chat template":
+        ended = didact("train", "--model", "model", "--task", "gsm8k", *files, *small, "--chat", "--run", "other")
+        assert ended.code == 2
+        assert "chat=true, but model has no chat template" in ended.last_line
+
+
+@pytest.mark.slow
+def test_a_reasoning_gym_family(didact, here, text_model):
+    pytest.importorskip("reasoning_gym")
+    ended = didact(
+        *["train", "--model", text_model, "--task", "reasoning_gym:chain_sum", "--num-prompts", "16"],
+        *["--num-eval-prompts", "4", "--steps", "2", "--prompts-per-step", "2", "--rollouts-per-step", "8"],
+        *["--max-completion-length", "8", "--device", "cpu", "--threads", "1", "--method", "uniform", "--run", "run"],
+    )
+    assert ended.code == 0, ended.err
+
+
+@pytest.mark.slow
+def test_damaged_run_folders(didact, refused, here, flags):
+    assert didact(*flags).code == 0
+    whole = results("run")
+
+    def damaged(name: str, data: bytes | str) -> str:
+        path = Path("run", name)
+        kept = path.read_bytes()
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        line = didact("train", "--resume", "run", "--no-report")
+        path.write_bytes(kept)
+        assert line.code == 2, line
+        assert "Traceback" not in line.err
+        return line.last_line
+
+    config = Path("run/config.json").read_text()
+    for text in (config[:40], "", "[]", config.replace('"steps"', '"stpes"'), b"\xff\xfe", '{"steps": "x"}'):
+        assert "config.json is damaged: " in damaged("config.json", text)
+    journal = Path("run/journal.jsonl").read_bytes()
+    first, second, third, *rest = journal.splitlines(keepends=True)
+    line = damaged("journal.jsonl", b"".join([first, second, third.replace(b'"step":0', b'"step":1'), *rest]))
+    assert "journal.jsonl, line 3: damaged, the 2 records before it are whole" in line
+    assert "it is another journal" in damaged("journal.jsonl", first + second + third)
+    for changed, message in (
+        ({"num_prompts": 32}, "state of another pool"),
+        ({"method": "uniform", "method_options": {}}, "state of method 'cures', this curriculum is 'uniform'"),
+        ({"method_options": {"steps_per_iteration": 2}}, "state made with steps_per_iteration=3"),
+    ):
+        assert message in damaged("config.json", json.dumps({**json.loads(config), "steps": 6, **changed}))
+    assert results("run") == whole
+    assert didact("train", "--resume", "run", "--no-report").code == 0
+    assert results("run") == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["curriculum.npz", "model.safetensors", "optimizer.pt", "trainer_state.json"])
+def test_a_checkpoint_that_is_cut_off_is_passed_over(didact, here, flags, name):
+    assert didact(*flags).code == 0
+    whole = results("run")
+    data = Path("run/checkpoints/checkpoint-4", name).read_bytes()
+    for end in (0, len(data) // 2, len(data) - 2):
+        Path("run/checkpoints/checkpoint-4", name).write_bytes(data[:end])
+        ended = didact("train", "--resume", "run", "--no-report")
+        assert (ended.code, "resuming from checkpoint-2" in ended.err) == (0, True), ended.err
+        assert results("run") == whole
+
+
+@pytest.mark.slow
+def test_a_generation_window_is_never_cut(didact, here, flags):
+    """TRL reuses rollouts over num_iterations steps; a checkpoint in between is of no use."""
+    windows = [*flags, "--trl", "num_iterations=2"]
+    assert didact(*windows, "--steps", "5").code == 0
+    whole = results("run")
+    ended = didact("train", "--resume", "run", "--no-report")
+    assert (ended.code, "resuming from checkpoint-4" in ended.err) == (0, True), ended.err
+    assert results("run") == whole
+
+
+# Machines that fail: processes of their own ---------------------------------------------------------------------
+
+
+def start(*arguments: object, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+    program = [sys.executable, "-c", "from didact.cli.main import main; main()", *map(str, arguments)]
+    return subprocess.Popen(
+        program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=before, env={**os.environ}
+    )
+
+
+def wait_until_it_trains(process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    metrics = Path("run/metrics.jsonl")
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_stops_after_the_step(didact, here, flags, number):
+    process = start(*flags, "--steps", "500")
+    wait_until_it_trains(process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert out.startswith("interrupted at step ")
+    assert out.strip().endswith("go on with: didact train --resume run")
+    assert "stopping after this step" in err
+    done = int(out.split()[3].rstrip(";"))
+    assert didact("train", "--resume", "run", "--steps", done + 1, "--no-report").code == 0
+
+
+@pytest.mark.slow
+def test_two_signals_stop_at_once(didact, here, flags):
+    process = start(*flags, "--steps", "500")
+    wait_until_it_trains(process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    last = err.splitlines()[-1]  # the two may also arrive as one
+    assert last == "didact: interrupted; go on with: didact train --resume run" or "stopping after" in err
+
+
+@pytest.mark.slow
+def test_two_processes_on_one_run(refused, here, flags):
+    process = start(*flags, "--steps", "500")
+    wait_until_it_trains(process)
+    assert "another process is working on run" in refused("train", "--resume", "run")
+    assert "run is not empty" in refused(*flags)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room", [10_000, 60_000, 150_000])
+def test_files_that_cannot_grow(didact, here, flags, room):
+    """As on a full disk: one clear line, exit code 1, and the run goes on once there is room."""
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+
+    assert didact(*flags, "--steps", "8").code == 0
+    process = start(*without(flags, "--run"), "--run", "full", "--steps", "8", before=limit)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (1, "")
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("didact: ")
+    assert err.splitlines()[-1].endswith("go on with: didact train --resume full")
+    ended = didact("train", "--resume", "full", "--no-report")
+    assert ended.code == 0, ended.err
+    assert results("full") == results("run")
+
+
+@pytest.mark.slow
+def test_a_full_disk(didact, here, flags):
+    """A real one where mounting is allowed: the line says so, whatever the library that hit it says."""
+    Path("disk").mkdir()
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", "disk"], check=False).returncode
+    ):
+        pytest.skip("a small disk can only be mounted by root")
+    try:
+        ended = didact(*without(flags, "--run"), "--run", "disk/run")
+        assert ended.code == 1
+        assert ended.last_line.endswith("; the disk of disk/run is full; go on with: didact train --resume disk/run")
+        subprocess.run(["mount", "-o", "remount,size=20m", "disk"], check=True)
+        assert didact("train", "--resume", "disk/run", "--no-report").code == 0
+        assert didact(*flags).code == 0
+        assert results("disk/run") == results("run")
+        subprocess.run(["mount", "-o", "remount,ro", "disk"], check=True)
+        ended = didact(*without(flags, "--run"), "--run", "disk/other")
+        assert ended.code == 1
+        assert "Read-only file system" in ended.last_line
+    finally:
+        subprocess.run(["umount", "-l", "disk"], check=True)

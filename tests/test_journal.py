@@ -1,0 +1,177 @@
+"""A journal cut off or altered anywhere is read as a prefix of the truth or refused by name; never silently wrong."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from didact import Curriculum, GroupOutcome, PromptPool, make
+from didact.journal import Journal, RecordedCurriculum, outcomes_of, read_journal
+
+
+def curriculum(method: str = "uniform", ids: tuple[str, ...] = ("é", "b", "c", "d")) -> Curriculum:
+    return make(method, PromptPool(ids), prompts_per_step=2, rollouts_per_step=4, seed=3)
+
+
+def run_steps(recorded: RecordedCurriculum, steps: range) -> None:
+    for step in steps:
+        while plan := recorded.plan(step):
+            recorded.observe(
+                GroupOutcome(group.group_id, group.prompt_id, [step % 2, math.nan], [3, 4], [False, True])
+                for group in plan
+            )
+        recorded.admitted(step)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A journal of three steps: ten records."""
+    journal = Journal(tmp_path / "journal.jsonl")
+    run_steps(RecordedCurriculum(curriculum(), journal), range(3))
+    journal.close()
+    return journal.path
+
+
+def test_it_holds_what_happened(path):
+    records = read_journal(path)
+    assert [record["kind"] for record in records] == ["start", *["plan", "outcomes", "admitted"] * 3]
+    start, plan, outcomes, admitted = records[:4]
+    assert start["method"] == "uniform"
+    assert start["pool"]["size"] == 4
+    assert plan["rollouts"] == [2, 2]
+    (first, second) = outcomes_of(outcomes)
+    assert first.prompt_id == plan["prompts"][0]
+    assert second.group_id == plan["groups"][1]
+    assert first.rewards[0] == 0.0
+    assert math.isnan(first.rewards[1])
+    assert first.errored == (False, True)
+    assert first.truncated == (False, True)
+    assert first.num_tokens == (3, 4)
+    assert admitted["rollouts"] == [[0], [0]]
+    for line in path.read_text().splitlines():
+        json.loads(line)
+
+
+def test_cut_off_at_every_byte(path):
+    true, data = read_journal(path), path.read_bytes()
+    for end in range(len(data)):
+        path.write_bytes(data[:end])
+        whole = data[:end].count(b"\n")
+        assert read_journal(path) == true[:whole]
+        Journal(path).close()
+        assert path.read_bytes() == data[: data[:end].rfind(b"\n") + 1]
+
+
+def test_a_changed_byte_is_refused_with_the_line(path):
+    true, data = read_journal(path), path.read_bytes()
+    for index in range(len(data)):
+        changed = bytearray(data)
+        changed[index] ^= 1 + index % 255
+        path.write_bytes(changed)
+        line = data[:index].count(b"\n") + 1
+        if index == len(data) - 1:  # without its newline the last line counts as not yet written
+            assert read_journal(path) == true[:-1]
+            continue
+        with pytest.raises(ValueError, match=rf"journal.jsonl, line {line}: damaged"):
+            read_journal(path)
+
+
+@pytest.mark.parametrize("tail", [b"\0\0\0\0", b'{"crc":"12', b'{"crc"\0\0\0', b"{"])
+def test_what_a_crash_may_leave_is_dropped(path, tail):
+    data = path.read_bytes()
+    path.write_bytes(data + tail)
+    assert len(read_journal(path)) == 10
+    journal = Journal(path)
+    assert journal.offset == len(data)
+    journal.append({"kind": "next"})
+    journal.close()
+    assert read_journal(path)[-1] == {"kind": "next"}
+    path.write_bytes(tail)
+    assert read_journal(path) == []
+
+
+@pytest.mark.parametrize("foreign", [b"somebody's notes, one line", b"one\ntwo\n", b'{"a": 1}\n', b"\x80\xff\n", b"\n"])
+def test_another_file_is_refused_and_left_alone(tmp_path, foreign):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(foreign)
+    with pytest.raises(ValueError, match=r"notes.txt, line 1: damaged, or no journal of didact"):
+        Journal(path)
+    assert path.read_bytes() == foreign
+
+
+def test_no_journal(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no journal at"):
+        read_journal(tmp_path / "journal.jsonl")
+    with pytest.raises(FileNotFoundError, match="no journal at"):
+        read_journal(tmp_path)
+
+
+def test_a_resumed_journal_equals_an_uninterrupted_one(tmp_path):
+    def recorded(name: str) -> RecordedCurriculum:
+        journal, metrics = Journal(tmp_path / name), Journal(tmp_path / f"{name}-metrics")
+        return RecordedCurriculum(curriculum("cures"), journal, metrics)
+
+    straight, cut = recorded("straight"), recorded("cut")
+    run_steps(straight, range(6))
+    run_steps(cut, range(3))
+    state = cut.state_dict()
+    run_steps(cut, range(3, 5))  # lost in the crash: made again below
+    resumed = recorded("cut")
+    resumed.load_state_dict(state)
+    run_steps(resumed, range(3, 6))
+    for suffix in ("", "-metrics"):
+        assert (tmp_path / f"cut{suffix}").read_bytes() == (tmp_path / f"straight{suffix}").read_bytes()
+
+
+def test_states_that_do_not_belong_to_it(tmp_path):
+    recorded = RecordedCurriculum(curriculum(), Journal(tmp_path / "a"))
+    run_steps(recorded, range(3))
+    state = recorded.state_dict()
+    with pytest.raises(ValueError, match="it is another journal"):
+        RecordedCurriculum(curriculum(), Journal(tmp_path / "b")).load_state_dict(state)
+    with pytest.raises(ValueError, match="no state of a recorded curriculum"):
+        recorded.load_state_dict(state["curriculum"])
+    for other, message in {
+        curriculum("dapo"): "state of method 'uniform'",
+        curriculum(ids=("x", "b", "c", "d")): "state of another pool",
+        make("uniform", PromptPool(list("abcd")), prompts_per_step=2, rollouts_per_step=6): "rollouts_per_step=4",
+    }.items():
+        journal = Journal(tmp_path / "a")
+        before = journal.offset
+        with pytest.raises(ValueError, match=message):
+            RecordedCurriculum(other, journal).load_state_dict(state)
+        assert journal.offset == before
+
+
+FULL_DISK = """
+import resource, sys
+from didact.journal import Journal, read_journal
+journal = Journal(sys.argv[1])
+journal.append({"text": "x" * 50})
+resource.setrlimit(resource.RLIMIT_FSIZE, (journal.offset + 30, resource.RLIM_INFINITY))
+try:
+    journal.append({"text": "y" * 50})
+    sys.exit("nothing was raised")
+except OSError:
+    pass
+assert len(read_journal(sys.argv[1])) == 1
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+journal.append({"text": "z"})
+journal.close()
+assert [record["text"][0] for record in read_journal(sys.argv[1])] == ["x", "z"]
+"""
+
+
+def test_a_full_disk_leaves_whole_records_and_it_can_go_on(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path / "j")], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_numbers_that_json_has_no_word_for_are_refused(tmp_path):
+    journal = Journal(tmp_path / "j")
+    with pytest.raises(ValueError, match="JSON"):
+        journal.append({"loss": math.nan})
+    assert journal.offset == 0

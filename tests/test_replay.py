@@ -1,0 +1,115 @@
+"""Replay: the run's own method plans the same again, another is shown what it would have asked for."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from didact import GroupOutcome, PromptPool, make
+from didact.admission import AdmitAll
+from didact.context import StagedContext
+from didact.journal import Journal, RecordedCurriculum
+from didact.replay import replay
+
+IDS = [f"p{number}" for number in range(12)]
+
+
+def write_run(folder: Path, method: str = "cures", steps: int = 4, **options: object) -> Path:
+    """A run folder as training writes it; prompt k passes in k of 11 rollouts or so."""
+    folder.mkdir()
+    settings = {"prompts_per_step": 3, "rollouts_per_step": 12, "seed": 5, **options}
+    recorded = RecordedCurriculum(make(method, PromptPool(IDS), **settings), Journal(folder / "journal.jsonl"))
+    for step in range(steps):
+        while plan := recorded.plan(step):
+            recorded.observe(
+                GroupOutcome(
+                    group.group_id,
+                    group.prompt_id,
+                    [
+                        float((group.group_id + turn) % 11 < int(group.prompt_id[1:]))
+                        for turn in range(group.num_rollouts)
+                    ],
+                )
+                for group in plan
+            )
+        recorded.admitted(step)
+    recorded.journal.close()
+    (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt_id": each}) + "\n" for each in IDS))
+    return folder
+
+
+@pytest.mark.parametrize("method", ["uniform", "dapo", "cures"])
+def test_the_run_s_own_method_plans_the_same(tmp_path, method):
+    result = replay(write_run(tmp_path / "run", method))
+    assert result["method"] == method
+    assert result["plans"] >= 4
+    assert result["first_difference"] is None
+
+
+def test_a_run_with_options_of_its_own(tmp_path):
+    options = {"temperature": 0.3, "prior": (2.0, 1.0), "context": 64, "steps_per_iteration": 2}
+    assert replay(write_run(tmp_path / "run", **options))["first_difference"] is None
+
+
+def test_a_journal_that_is_not_what_the_method_planned_is_found_out(tmp_path):
+    run = write_run(tmp_path / "run", "uniform")
+    other = write_run(tmp_path / "other", "uniform", seed=6)
+    lines = (run / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    foreign = (other / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "journal.jsonl").write_bytes(b"".join(lines[:4] + foreign[4:]))  # whole lines of another run
+    assert replay(run) == {"method": "uniform", "plans": 1, "first_difference": 1}
+
+
+def test_another_method_is_answered_from_the_log(tmp_path):
+    run = write_run(tmp_path / "run", "uniform")
+    result = replay(run, "dapo")
+    assert (result["method"], result["logged_method"], result["steps"]) == ("dapo", "uniform", 4)
+    assert result["rollouts_asked"] >= 4 * 12
+    assert 0 < result["share_answered"] <= 1
+    assert 0 <= result["share_with_signal"] <= 1
+    same = replay(run, "uniform", {"seed": 5})
+    assert same["share_answered"] == 1.0
+    assert replay(run, "dapo") == result
+
+
+def test_an_unfinished_run_is_replayed_as_far_as_it_got(tmp_path):
+    run = write_run(tmp_path / "run")
+    data = (run / "journal.jsonl").read_bytes()
+    for end in range(len(data) // 2, len(data), 97):
+        (run / "journal.jsonl").write_bytes(data[:end])
+        assert replay(run)["first_difference"] is None
+        replay(run, "uniform")
+
+
+def test_bad_input(tmp_path):
+    run = write_run(tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match="no journal"):
+        replay(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="did you mean 'cures'"):
+        replay(run, "curse")
+    with pytest.raises(TypeError, match="did you mean 'temperature'"):
+        replay(run, "cures", {"temprature": 1.0})
+    (run / "prompts.jsonl").rename(run / "elsewhere")
+    with pytest.raises(FileNotFoundError, match=r"no prompts.jsonl"):
+        replay(run)
+    (run / "prompts.jsonl").write_text('{"prompt_id": "p0"}\n{"prom')
+    with pytest.raises(ValueError, match=r"prompts.jsonl"):
+        replay(run)
+    (run / "prompts.jsonl").write_text('{"prompt": "p0"}\n')
+    with pytest.raises(ValueError, match=r"prompts.jsonl"):
+        replay(run)
+    (run / "prompts.jsonl").write_text('{"prompt_id": "q0"}\n')
+    with pytest.raises(ValueError, match=r"not the pool"):
+        replay(run)
+    (run / "journal.jsonl").write_bytes(b"")
+    with pytest.raises(ValueError, match="no beginning"):
+        replay(run)
+
+
+@pytest.mark.parametrize(
+    "options", [{"context": StagedContext([(8, 2), (16, 2)])}, {"admission": AdmitAll()}], ids=["context", "admission"]
+)
+def test_stages_that_have_no_name_are_refused(tmp_path, options):
+    run = write_run(tmp_path / "run", "dapo", **options)
+    with pytest.raises(ValueError, match="cannot be rebuilt by name"):
+        replay(run)

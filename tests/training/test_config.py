@@ -1,0 +1,78 @@
+import json
+import math
+
+import pytest
+
+from didact.training.config import TrainConfig, config_from, read_toml
+
+
+def test_defaults_are_resolved():
+    config = TrainConfig()
+    assert (config.task, config.model, config.max_completion_length, config.lr_schedule) == (
+        "arithmetic",
+        None,
+        19,
+        "linear",
+    )
+    other = TrainConfig(model="a/model", task="gsm8k")
+    assert (other.max_completion_length, other.learning_rate, other.lr_schedule) == (512, 1e-6, "constant_with_warmup")
+
+
+def test_what_is_written_is_read_again():
+    config = config_from({"steps": 5, "learning_rate": 1, "chat": False, "model": "m", "method_options": {"a": [1]}})
+    assert config.learning_rate == 1.0
+    assert config_from(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"stpes": 3}, "unknown setting 'stpes'; did you mean 'steps'?"),
+        ({"qqq": 3}, "unknown setting 'qqq'; settings are chat, "),
+        ({"steps": "3"}, "'steps' must be int, got '3'"),
+        ({"steps": 1.5}, "'steps' must be int, got 1.5"),
+        ({"steps": True}, "'steps' must be int, got True"),
+        ({"chat": 1}, "'chat' must be bool or nothing, got 1"),
+        ({"learning_rate": "fast"}, "'learning_rate' must be float or nothing"),
+        ({"method_options": 3}, "'method_options' must be dict, got 3"),
+        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"threads": -1}, "threads must be at least 1, got -1"),
+        ({"num_prompts": 0}, "num_prompts must be at least 1, got 0"),
+        ({"warmup_steps": -1}, "warmup_steps must be at least 0"),
+        ({"learning_rate": math.nan}, "learning_rate must be a positive number, got nan"),
+        ({"learning_rate": math.inf}, "learning_rate must be a positive number"),
+        ({"verifier_timeout": 0.0}, "verifier_timeout must be a positive number"),
+        ({"device": "tpu"}, "unknown device 'tpu'; did you mean 'cpu'?"),
+        ({"loss_type": "dr_gpo"}, "unknown loss_type 'dr_gpo'; did you mean 'dr_grpo'?"),
+        ({"task": "gsm9k"}, "no task 'gsm9k'; did you mean 'gsm8k'?"),
+        ({"task": "gsm8k"}, "needs a model"),
+        ({"task": "reasonin_gym:chain_sum", "model": "m"}, "did you mean 'reasoning_gym'?"),
+        ({"task": "my.module:verify", "model": "m", "prompts": "a.jsonl"}, "needs prompts and eval_prompts"),
+        ({"prompts_per_step": 3}, "prompts_per_step=3 does not divide rollouts_per_step=64"),
+        ({"micro_batch_size": 5}, "micro_batch_size=5 does not divide rollouts_per_step=64"),
+        ({"trl": {"max_steps": 3}}, "[trl] cannot set 'max_steps': it follows from the setting 'steps'"),
+        ([], "settings are a table"),
+    ],
+)
+def test_bad_settings(values, message):
+    with pytest.raises(ValueError) as raised:
+        config_from(values)
+    assert message in str(raised.value)
+
+
+def test_a_verifier_of_one_s_own():
+    config = TrainConfig(task="my.module:verify", model="m", prompts="a.jsonl", eval_prompts="b.jsonl")
+    assert config.own_verifier
+    assert not TrainConfig(task="reasoning_gym:chain_sum", model="m").own_verifier
+
+
+def test_toml(tmp_path):
+    path = tmp_path / "run.toml"
+    with pytest.raises(FileNotFoundError, match="no config file"):
+        read_toml(path)
+    path.write_text('method = "uniform"\n[method_options]\nseed = 3\n')
+    assert read_toml(path) == {"method": "uniform", "method_options": {"seed": 3}}
+    for damaged in (b"steps = \n", b"steps = 3\nsteps = 4\n", b"\xff\xfe", b"[method_options\n"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"run.toml is not TOML"):
+            read_toml(path)
