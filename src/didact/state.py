@@ -4,6 +4,7 @@ The archive carries a checksum for each part, so a file cut off or altered at an
 written beside its place and moved there when whole, so a crash or a full disk leaves the old one.
 """
 
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -23,11 +24,13 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     """
     arrays: dict[str, np.ndarray] = {}
     text = json.dumps(_pack(state, arrays), allow_nan=True)
+    archive = io.BytesIO()  # a zip archive that a full disk interrupts complains when it is thrown away
+    np.savez(archive, **arrays, json=np.frombuffer(text.encode(), dtype=np.uint8))  # type: ignore[arg-type]
     path = Path(path)
     beside = path.with_name(path.name + ".tmp")
     try:
         with open(beside, "wb") as file:
-            np.savez(file, **arrays, json=np.frombuffer(text.encode(), dtype=np.uint8))  # type: ignore[arg-type]
+            file.write(archive.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)

@@ -107,7 +107,8 @@ class CurriculumMixin(_Host):
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         """Placeholders: rows are bound when completions are generated, so reading ahead cannot make a plan stale."""
-        return [0] * len(super()._get_train_sampler(dataset))
+        window = self.args.generation_batch_size * self.args.steps_per_generation * self.num_iterations
+        return [0] * max(len(super()._get_train_sampler(dataset)), window)  # a pool may be smaller than a batch
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)

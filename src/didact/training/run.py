@@ -209,7 +209,6 @@ def _build_trainer(
         {"prompt": _prompt(example, config, chat), "answer": example.answer, "prompt_id": example.prompt_id}
         for example in train
     ]
-    rows *= -(-config.prompts_per_step // len(rows))  # TRL's loader needs a full batch; the curriculum plans by id
 
     def verified(completions: list[Any], answer: list[str], **_: Any) -> list[float | None]:
         responses = [
