@@ -133,6 +133,13 @@ def test_several_rounds_are_counted_and_only_admitted_groups_train(model_path, r
     assert metrics["groups_trained"] <= metrics["groups_with_signal"]
 
 
+def test_a_pool_smaller_than_a_batch(model_path, rows, tmp_path):
+    trainer = build(CurriculumGRPOTrainer, model_path, rows[:2], tmp_path, curriculum="cures")
+    trainer.train()
+    assert trainer.state.global_step == 3
+    assert trainer.curriculum.metrics()["rollouts_trained"] == 3 * 32
+
+
 def test_the_pilot_does_not_train_unless_asked(model_path, rows, tmp_path):
     options = {"steps_per_iteration": 2, "pilot_rollouts": 4}
     trainer = build(CurriculumGRPOTrainer, model_path, rows, tmp_path, curriculum="cures", curriculum_options=options)

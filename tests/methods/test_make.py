@@ -37,7 +37,7 @@ def test_every_method_is_built_described_and_can_list_its_options(method: str) -
         ("uniform", {**SIZES, "rollouts_per_step": 0}, ValueError, "rollouts_per_step must be a whole number"),
         ("uniform", {**SIZES, "rollouts_per_step": 7}, ValueError, "less than 2 rollouts for each"),
         ("uniform", {**SIZES, "prompts_per_step": 2.5}, ValueError, "got 2.5"),
-        ("uniform", {**SIZES, "seed": "0"}, ValueError, "seed must be a whole number"),
+        ("uniform", {**SIZES, "seed": "0"}, ValueError, "must be int, got '0'"),
     ],
 )
 def test_errors_say_what_to_do(method: str, options: dict, error: type[Exception], words: str) -> None:
@@ -48,3 +48,17 @@ def test_errors_say_what_to_do(method: str, options: dict, error: type[Exception
 def test_a_list_of_ids_is_no_pool() -> None:
     with pytest.raises(TypeError, match="write PromptPool"):
         make("uniform", ["a", "b"], **SIZES)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("temperature", "abc", "float"),
+        ("reset", 1.5, "bool"),
+        ("subset_size", "all", "None or int"),
+        ("seed", None, "int"),
+    ],
+)
+def test_an_option_of_the_wrong_type_says_what_was_expected(name, value, wanted):
+    with pytest.raises(ValueError, match=f"option '{name}' of method 'cures' must be {wanted}, got {value!r}"):
+        make("cures", pool_of(8), **{"prompts_per_step": 2, "rollouts_per_step": 8, name: value})

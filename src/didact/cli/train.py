@@ -24,7 +24,7 @@ Examples:
                --eval-prompts gsm8k_test.parquet --max-completion-length 512
   didact train --resume runs/baseline
 """
-_TABLES = ("method_options", "trl")
+_TABLES = ("method_options", "task_options", "trl")
 
 
 def _setting_flags(command: Any) -> Any:
@@ -55,6 +55,9 @@ def _setting_flags(command: Any) -> Any:
     "--resume", type=click.Path(path_type=Path), help="Go on with an interrupted run (with --steps: further)."
 )
 @click.option("-o", "--option", "options", multiple=True, metavar="KEY=VALUE", help="Option of the method; repeatable.")
+@click.option(
+    "-t", "--task-option", "task_options", multiple=True, metavar="KEY=VALUE", help="Option of the task; repeatable."
+)
 @click.option("--trl", "trl", multiple=True, metavar="KEY=VALUE", help="Field of TRL's GRPOConfig; repeatable.")
 @click.option("--report/--no-report", default=True, help="Write RUN/report.html at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object; progress goes to stderr.")
@@ -64,6 +67,7 @@ def train_command(
     folder: Path | None,
     resume: Path | None,
     options: tuple[str, ...],
+    task_options: tuple[str, ...],
     trl: tuple[str, ...],
     report: bool,
     as_json: bool,
@@ -77,7 +81,7 @@ def train_command(
     """
     given = {name: value for name, value in flags.items() if value is not None}
     if resume is not None:
-        others = {"--config": config_path, "--run": folder, "-o": options, "--trl": trl, **given}
+        others = {"--config": config_path, "--run": folder, "-o": options, "-t": task_options, "--trl": trl, **given}
         refused = [name for name, value in others.items() if value not in (None, ()) and name != "steps"]
         if refused:
             raise click.UsageError(
@@ -85,7 +89,7 @@ def train_command(
             )
     settings = read_toml(config_path) if config_path else {}
     settings.update(given)
-    for table, pairs in (("method_options", options), ("trl", trl)):
+    for table, pairs in zip(_TABLES, (options, task_options, trl), strict=True):
         if pairs and isinstance(settings.setdefault(table, {}), dict):
             settings[table] |= _pairs(pairs)
     config = config_from(settings)

@@ -2,7 +2,10 @@
 
 import difflib
 import inspect
+import typing
 from typing import Any
+
+import numpy as np
 
 from didact.curriculum import Curriculum
 from didact.methods.cures import CurES
@@ -28,7 +31,7 @@ def make(method: str, pool: PromptPool, **options: Any) -> Curriculum:
     """Build a curriculum by name: `make("cures", pool, prompts_per_step=64, rollouts_per_step=512, seed=0)`.
 
     Raises:
-        ValueError: an unknown method, or an option out of range.
+        ValueError: an unknown method, or an option out of range or of the wrong type.
         TypeError: an unknown or missing option, naming the nearest.
     """
     if method not in METHODS:
@@ -38,6 +41,10 @@ def make(method: str, pool: PromptPool, **options: Any) -> Curriculum:
         if name not in known:
             hint = _nearest(name, known)
             raise TypeError(f"unknown option {name!r} for method {method!r}{hint}; options: {', '.join(sorted(known))}")
+        plain = set(typing.get_args(known[name].annotation) or (known[name].annotation,))
+        if plain <= {int, float, bool, str, type(None)} and not _fits(options[name], plain):
+            wanted = " or ".join(sorted("None" if kind is type(None) else kind.__name__ for kind in plain))
+            raise ValueError(f"option {name!r} of method {method!r} must be {wanted}, got {options[name]!r}")
     for name in ("prompts_per_step", "rollouts_per_step"):
         if name not in options:
             raise TypeError(f"method {method!r} needs the option {name!r}")
@@ -52,6 +59,14 @@ def method_options(method: str) -> dict[str, inspect.Parameter]:
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name != "options":
                 parameters.setdefault(name, parameter)
     return parameters
+
+
+def _fits(value: Any, plain: set[Any]) -> bool:
+    if isinstance(value, bool | np.bool_):
+        return bool in plain
+    if isinstance(value, int | np.integer):
+        return int in plain or float in plain
+    return isinstance(value, tuple(plain))
 
 
 def _nearest(name: str, known: Any) -> str:

@@ -155,7 +155,14 @@ def _from_parquet(file: Path) -> list[Row]:
 
 def _from_jsonl(file: Path) -> list[Row]:
     with file.open(encoding="utf-8") as lines:
-        return list(_objects((number, json.loads(line)) for number, line in enumerate(lines, 1) if line.strip()))
+        return list(_objects((number, _parsed(number, line)) for number, line in enumerate(lines, 1) if line.strip()))
+
+
+def _parsed(number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {number}, column {error.colno}: {error.msg}") from None
 
 
 def _from_json(file: Path) -> list[Row]:

@@ -39,12 +39,14 @@ def _setting(default: Any, help: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Settings of a training run. Every field is a key of the TOML file, with tables `[method_options]` and `[trl]`."""
+    """Settings of a training run. Every field is a key of the TOML file, with the tables
+    `[method_options]`, `[task_options]` and `[trl]`."""
 
     method: str = _setting("cures", "How the curriculum is made, see `didact methods`.")
     method_options: dict[str, Any] = field(default_factory=dict)
     task: str = _setting("arithmetic", "How responses are verified: arithmetic, gsm8k, math, reasoning_gym:NAME, "
                          "or module:function of your own.")  # fmt: skip
+    task_options: dict[str, Any] = field(default_factory=dict)  # of the task's own prompts, e.g. levels = [1, 2]
     prompts: str | None = _setting(None, "Training prompts: parquet, jsonl, json, csv, or a hub name.  "
                                    "[default: the task's own]")  # fmt: skip
     eval_prompts: str | None = _setting(None, "Held-out prompts.  [default: the task's own test split]")
@@ -104,6 +106,8 @@ class TrainConfig:
         name = self.task.partition(":")[0]
         if name not in TASKS and ":" not in self.task:
             raise ValueError(f"there is no task {self.task!r}; {_nearest(name, TASKS)}")
+        if self.task_options and self.prompts is not None and self.eval_prompts is not None:
+            raise ValueError("task_options choose among the task's own prompts, but prompts and eval_prompts are given")
         if self.own_verifier and (self.prompts is None or self.eval_prompts is None):
             raise ValueError(
                 f"there is no task {self.task!r}; {_nearest(name, TASKS)} (a function of your own, module:function, "

@@ -483,7 +483,7 @@ def _examples(config: TrainConfig, display: Display) -> tuple[list[Example], lis
 
 def _load(config: TrainConfig, path: str | None, split: Split, num: int | None, display: Display) -> list[Example]:
     if path is None:
-        return task(config.task).examples(split, num=num, seed=config.seed)
+        return task(config.task).examples(split, num=num, seed=config.seed, **config.task_options)
     examples, report = load_examples(path, split=split)
     if report.dropped_missing or report.dropped_duplicates:
         display.note(
