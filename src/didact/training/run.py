@@ -6,6 +6,7 @@ RUN/journal.jsonl   plans, outcomes, evaluations   RUN/timing.jsonl    clock tim
 RUN/metrics.jsonl   the curriculum's figures       RUN/resumes.jsonl   what each resumption had to do again
 """
 
+import inspect
 import json
 import math
 import os
@@ -17,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
@@ -31,38 +32,13 @@ from didact.adapters.trl import STATE_FILE, CurriculumGRPOTrainer
 from didact.journal import Journal, RecordedCurriculum, read_journal
 from didact.methods import make
 from didact.prompts import PromptPool
-from didact.report.intervals import wilson
 from didact.state import load_state
 from didact.tasks import Example, Split, task
 from didact.tasks.files import drawn, load_examples
-from didact.tasks.verifier import Score, Verifier
+from didact.tasks.verifier import Verifier
 from didact.training.config import TrainConfig, config_from
-
-
-class Display(Protocol):
-    """Where progress goes. The command line draws it; `Silent` does not."""
-
-    def stage(self, name: str, done: int, total: int) -> None:
-        """Preparation: warm start, evaluation."""
-
-    def step(self, step: int, total: int, metrics: dict[str, float]) -> None:
-        """A training step is over."""
-
-    def note(self, text: str) -> None:
-        """One line worth keeping."""
-
-
-class Silent:
-    """No progress."""
-
-    def stage(self, name: str, done: int, total: int) -> None:
-        pass
-
-    def step(self, step: int, total: int, metrics: dict[str, float]) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
+from didact.training.display import Display, Silent
+from didact.training.evaluation import Evaluator, Scorer, prompt_of, uses_chat
 
 
 @dataclass(frozen=True)
@@ -172,9 +148,9 @@ def _train(config: TrainConfig, folder: Path, display: Display, resume: bool) ->
     )
     curriculum = RecordedCurriculum(_make(config, pool), journal, metrics)
     with Verifier(config.task, timeout=config.verifier_timeout) as verifier, _Interrupt(display) as interrupt:
-        scorer = _Scorer(verifier, display)
+        scorer = Scorer(verifier, display)
         trainer = _build_trainer(config, folder, model_path, train, curriculum, scorer)
-        evaluator = _Evaluator(trainer, held_out, scorer, config, journal, display)
+        evaluator = Evaluator(trainer, held_out, scorer, config, journal, display)
         trainer.add_callback(_Recorder(folder, journal, curriculum, evaluator, interrupt, config, display))
         if checkpoint is None and not read_journal(journal.path)[1:]:
             evaluator.run(0)
@@ -201,12 +177,12 @@ def _build_trainer(
     model_path: str,
     train: Sequence[Example],
     curriculum: RecordedCurriculum,
-    scorer: "_Scorer",
+    scorer: Scorer,
 ) -> CurriculumGRPOTrainer:
     model, tokenizer = _load_model(config, model_path)
     chat = uses_chat(config, tokenizer)
     rows = [
-        {"prompt": _prompt(example, config, chat), "answer": example.answer, "prompt_id": example.prompt_id}
+        {"prompt": prompt_of(example, config, chat), "answer": example.answer, "prompt_id": example.prompt_id}
         for example in train
     ]
 
@@ -284,94 +260,6 @@ def _arguments(config: TrainConfig, folder: Path) -> GRPOConfig:
         raise ValueError(f"TRL's GRPOConfig refuses the settings: {error}") from error
 
 
-class _Evaluator:
-    """Greedy accuracy on held-out prompts, written into the journal. It never touches the curriculum."""
-
-    def __init__(
-        self,
-        trainer: CurriculumGRPOTrainer,
-        examples: Sequence[Example],
-        scorer: "_Scorer",
-        config: TrainConfig,
-        journal: Journal,
-        display: Display,
-    ) -> None:
-        self._trainer, self._scorer, self._config = trainer, scorer, config
-        self._journal, self._display = journal, display
-        self._examples = sorted(examples, key=lambda example: len(example.prompt))  # less padding
-        self.seconds = 0.0
-
-    def run(self, step: int) -> None:
-        began = time.monotonic()
-        passed: list[int] = []
-        size = 128
-        for start in range(0, len(self._examples), size):
-            self._display.stage("evaluating", start, len(self._examples))
-            passed += self._pass(self._examples[start : start + size])
-        self._display.stage("evaluating", len(self._examples), len(self._examples))
-        low, high = (float(bound) for bound in wilson(sum(passed), len(passed)))
-        spent = self._trainer.curriculum.metrics()
-        record = {
-            "kind": "evaluation",
-            "step": step,
-            "rollouts": int(spent["rollouts"]),
-            "tokens": int(spent["response_tokens"]),
-            "num_prompts": len(passed),
-            "passed": passed,
-            "pass_rate": sum(passed) / len(passed),
-            "low": low,
-            "high": high,
-        }
-        self._journal.append(record)
-        self.seconds += time.monotonic() - began
-        share = record["pass_rate"]
-        self._display.note(
-            f"step {step}: held-out accuracy {share:.3f} [{low:.3f}, {high:.3f}] on {len(passed)} prompts"
-        )
-
-    def _pass(self, examples: Sequence[Example]) -> list[int]:
-        trainer, config = self._trainer, self._config
-        tokenizer = trainer.processing_class
-        chat = uses_chat(config, tokenizer)
-        texts = [_prompt(example, config, chat) for example in examples]
-        if chat:
-            texts = [tokenizer.apply_chat_template(text, tokenize=False, add_generation_prompt=True) for text in texts]
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=not chat)
-        inputs = {name: inputs[name].to(model.device) for name in ("input_ids", "attention_mask")}
-        training = model.training
-        model.eval()
-        try:
-            with torch.no_grad():
-                output = model.generate(
-                    **inputs,
-                    do_sample=False,
-                    max_new_tokens=config.max_completion_length,
-                    pad_token_id=tokenizer.pad_token_id,
-                )
-        finally:
-            model.train(training)
-        responses = tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        scores = self._scorer.score(responses, [example.answer for example in examples])
-        return [int(score.value is not None and score.value >= 0.5) for score in scores]
-
-
-class _Scorer:
-    """The verifier, which says so when it first fails: errors are no evidence, but they are not hidden either."""
-
-    def __init__(self, verifier: Verifier, display: Display) -> None:
-        self._verifier, self._display = verifier, display
-        self._told = False
-
-    def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[Score]:
-        scores = self._verifier.score(responses, answers)
-        errors = [score.detail for score in scores if score.errored]
-        if errors and not self._told:
-            self._told = True
-            self._display.note(f"the verifier failed on {len(errors)} of {len(scores)} responses: {errors[0]}")
-        return scores
-
-
 class _Recorder(TrainerCallback):
     """Journal, timing, evaluation, progress and a graceful Ctrl-C, from TRL's own callback points."""
 
@@ -380,7 +268,7 @@ class _Recorder(TrainerCallback):
         folder: Path,
         journal: Journal,
         curriculum: RecordedCurriculum,
-        evaluator: _Evaluator,
+        evaluator: Evaluator,
         interrupt: "_Interrupt",
         config: TrainConfig,
         display: Display,
@@ -441,25 +329,6 @@ class _Interrupt:
         self._display.note("stopping after this step, with a checkpoint (Ctrl-C again stops at once)")
 
 
-def uses_chat(config: TrainConfig, tokenizer: Any) -> bool:
-    """Whether prompts are wrapped in the chat template.
-
-    Raises:
-        ValueError: asked for, and the tokenizer has none.
-    """
-    if config.chat and tokenizer.chat_template is None:
-        raise ValueError(f"chat=true, but {config.model} has no chat template; leave it out to send plain prompts")
-    if config.chat is None:
-        return tokenizer.chat_template is not None and config.task != "arithmetic"
-    return config.chat
-
-
-def _prompt(example: Example, config: TrainConfig, chat: bool) -> Any:
-    instruction = "" if config.own_verifier else task(config.task).instruction
-    text = f"{example.prompt}\n{instruction}" if instruction else example.prompt
-    return [{"role": "user", "content": text}] if chat else text
-
-
 def _small_model(config: TrainConfig, display: Display) -> str:
     from didact.training.warm_start import WarmStartConfig, warm_started_model
 
@@ -483,7 +352,11 @@ def _examples(config: TrainConfig, display: Display) -> tuple[list[Example], lis
 
 def _load(config: TrainConfig, path: str | None, split: Split, num: int | None, display: Display) -> list[Example]:
     if path is None:
-        return task(config.task).examples(split, num=num, seed=config.seed, **config.task_options)
+        chosen = task(config.task)
+        known = list(inspect.signature(chosen.examples).parameters)[3:]
+        if unknown := [name for name in config.task_options if name not in known]:
+            raise ValueError(f"task {config.task!r} has no option {unknown[0]!r}; its options: {', '.join(known)}")
+        return chosen.examples(split, num=num, seed=config.seed, **config.task_options)
     examples, report = load_examples(path, split=split)
     if report.dropped_missing or report.dropped_duplicates:
         display.note(
