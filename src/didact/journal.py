@@ -95,8 +95,7 @@ class RecordedCurriculum:
     """A curriculum that writes all it plans, hears and admits into a journal, and its metrics after each step.
 
     Used in place of the curriculum it wraps. Its state remembers how long the journals were, and loading it cuts them
-    back
-    to that: whatever a killed run wrote after its last checkpoint is written again by the resumed one.
+    back to that: whatever a killed run wrote after its last checkpoint is written again by the resumed one.
     """
 
     def __init__(self, curriculum: Curriculum, journal: Journal, metrics: Journal | None = None) -> None:

@@ -35,7 +35,7 @@ from didact.weight_tree import WeightTree
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
-_VARIANTS = {"rloo": "prompt", "grpo": "prompt", "reinforce_pp": "prompt"}
+_VARIANTS = ("rloo", "grpo", "reinforce_pp")
 
 
 def sampling_distribution(pass_rate: ArrayLike, temperature: float = 0.1) -> Floats:
@@ -151,6 +151,8 @@ class CurES(Curriculum):
             raise ValueError(f"subset_size must be at least 1, got {subset_size}")
         if advantage not in _VARIANTS:
             raise ValueError(f"advantage must be one of {', '.join(_VARIANTS)}, got {advantage!r}")
+        if as_released and train_on_pilot:
+            raise ValueError("the released code never trains on its pilot: give as_released or train_on_pilot")
         options = {
             "temperature": temperature,
             "pilot_rollouts": pilot_rollouts,
