@@ -13,6 +13,7 @@ import pytest
 
 from didact.tasks.arithmetic import vocabulary
 from didact.training.config import config_from
+from didact.training.display import Silent
 from didact.training.run import latest_checkpoint, resume_run, start_run
 from didact.training.small_model import SmallModelConfig, build_model, build_tokenizer
 
@@ -75,6 +76,17 @@ def test_runs_refuse_what_they_cannot_do(settings, tmp_path):
     assert not (tmp_path / "other").exists()
     with pytest.raises(ValueError, match="GRPOConfig"):
         start_run(config_from({**settings, "trl": {"no_such_field": 1}}), tmp_path / "third")
+
+
+def test_a_failure_after_training_began_is_no_bad_input(settings, tmp_path):
+    class Breaks(Silent):
+        def step(self, step, total, metrics):
+            if step == 3:
+                raise ValueError("out of ink")
+
+    with pytest.raises(RuntimeError, match="training failed at step 3: out of ink"):
+        start_run(config_from(settings), tmp_path / "run", Breaks())
+    assert resume_run(tmp_path / "run").finished
 
 
 def test_two_processes_on_one_run_folder(settings, tmp_path):

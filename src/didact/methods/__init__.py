@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import types
 import typing
 from typing import Any
 
@@ -41,9 +42,10 @@ def make(method: str, pool: PromptPool, **options: Any) -> Curriculum:
         if name not in known:
             hint = _nearest(name, known)
             raise TypeError(f"unknown option {name!r} for method {method!r}{hint}; options: {', '.join(sorted(known))}")
-        plain = set(typing.get_args(known[name].annotation) or (known[name].annotation,))
+        kind = known[name].annotation
+        plain = set(typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,))
         if plain <= {int, float, bool, str, type(None)} and not _fits(options[name], plain):
-            wanted = " or ".join(sorted("None" if kind is type(None) else kind.__name__ for kind in plain))
+            wanted = " or ".join(sorted("None" if each is type(None) else each.__name__ for each in plain))
             raise ValueError(f"option {name!r} of method {method!r} must be {wanted}, got {options[name]!r}")
     for name in ("prompts_per_step", "rollouts_per_step"):
         if name not in options:

@@ -157,7 +157,12 @@ def _train(config: TrainConfig, folder: Path, display: Display, resume: bool) ->
         if complete and checkpoint:  # TRL would train one step more
             curriculum.load_state_dict(load_state(checkpoint / STATE_FILE)["curriculum"])
         else:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            try:
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            except (ValueError, TypeError) as error:
+                if trainer.state.global_step > _step_of(checkpoint):  # it trained: then the input was not bad
+                    raise RuntimeError(f"training failed at step {trainer.state.global_step}: {error}") from error
+                raise
         steps = _step_of(checkpoint) if complete else trainer.state.global_step
         finished = steps >= config.steps
         if not finished and not interrupt.asked:
