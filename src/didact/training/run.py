@@ -292,7 +292,9 @@ class _Recorder(TrainerCallback):
             self._journal.append({"kind": "update", "step": state.global_step, **kept})
             if state.global_step % self._config.eval_every == 0 or state.global_step == self._config.steps:
                 self._evaluator.run(state.global_step)
-            self._display.step(state.global_step, self._config.steps, self._curriculum.metrics())
+            figures = self._curriculum.metrics()
+            figures["context_length"] = figures["context_length"] or float(self._config.max_completion_length or 0)
+            self._display.step(state.global_step, self._config.steps, figures)
             now = time.monotonic()
             line = {
                 "step": state.global_step,
