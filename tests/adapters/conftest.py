@@ -8,21 +8,13 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from didact.tasks import task
-from didact.tasks.arithmetic import vocabulary
-from didact.training.small_model import SmallModelConfig, build_model, build_tokenizer
 
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def model_path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with a random model of a few thousand parameters and its tokenizer."""
-    path = tmp_path_factory.mktemp("model")
-    tokenizer = build_tokenizer(vocabulary())
-    shape = SmallModelConfig(hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64)
-    build_model(shape, tokenizer, seed=0).save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return str(path)
+def model_path(tiny_model: Path) -> str:
+    return str(tiny_model)
 
 
 @pytest.fixture(scope="session")

@@ -41,17 +41,8 @@ def babbles(response, answer): return "yes"
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model of the arithmetic vocabulary."""
-    from didact.tasks.arithmetic import vocabulary
-    from didact.training.small_model import SmallModelConfig, build_model, build_tokenizer
-
-    path = tmp_path_factory.mktemp("model")
-    tokenizer = build_tokenizer(vocabulary())
-    shape = SmallModelConfig(hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64)
-    build_model(shape, tokenizer, seed=0).save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return path
+def model(tiny_model: Path) -> Path:
+    return tiny_model
 
 
 @pytest.fixture(scope="module")

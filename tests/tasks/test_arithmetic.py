@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from didact.tasks import task
-from didact.tasks.arithmetic import FAMILIES, LEVELS, Arithmetic, draw_prompt, split_of, vocabulary, worked_solution
+from didact.tasks.arithmetic import FAMILIES, LEVELS, Arithmetic, draw_prompt, vocabulary, worked_solution
+from didact.tasks.task import split_of
 
 TASK = Arithmetic()
 

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from didact.tasks.arithmetic import vocabulary
 from didact.training.config import config_from
 from didact.training.display import Silent
 from didact.training.run import latest_checkpoint, resume_run, start_run
-from didact.training.small_model import SmallModelConfig, build_model, build_tokenizer
 
 pytestmark = pytest.mark.slow
 
@@ -35,13 +33,8 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    path = tmp_path_factory.mktemp("model")
-    tokenizer = build_tokenizer(vocabulary())
-    shape = SmallModelConfig(hidden_size=32, num_layers=1, num_heads=2, intermediate_size=64)
-    build_model(shape, tokenizer, seed=0).save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return {**SMALL, "model": str(path)}
+def settings(tiny_model: Path) -> dict[str, object]:
+    return {**SMALL, "model": str(tiny_model)}
 
 
 def results(run: Path) -> dict[str, bytes]:

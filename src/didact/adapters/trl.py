@@ -24,7 +24,7 @@ from datasets import IterableDataset
 from packaging.specifiers import SpecifierSet
 from trl import GRPOTrainer
 
-from didact.advantage import AdvantageKind, group_advantages
+from didact.advantage import AdvantageKind, group_advantages, loss_weights
 from didact.curriculum import Curriculum
 from didact.journal import RecordedCurriculum
 from didact.methods import make
@@ -237,8 +237,7 @@ class CurriculumMixin(_Host):
             advantages /= _std(total) + 1e-4 if self.scale_rewards == "batch" else 1.0
         if self.curriculum.loss_weighting == "prompt":
             # TRL's losses sum over rows or tokens; mean(n) / n_i makes that a mean over prompts. Equal groups: 1.
-            _, index, size = np.unique(ids, return_inverse=True, return_counts=True)
-            advantages = advantages * (size.mean() / size[index])
+            advantages = advantages * loss_weights(ids) * len(ids)
         return advantages
 
     def _weighted_sum(self, rewards: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ def replay_command(run: Path, method: str | None, options: tuple[str, ...], as_j
     unanswered, and the policy does not react: this says what a method would ask for, not what it would achieve.
     """
     from didact.cli.train import _pairs
-    from didact.replay import replay
+    from didact.report.replay import replay
 
     result = replay(run, method, _pairs(options))
     if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,11 +26,7 @@ def report_command(run: Path, out: Path | None, as_json: bool, show: bool) -> No
 
     RUN is the folder that training wrote. A run in progress or killed midway is drawn as far as it got.
     """
-    from didact.report import RunHistory, inspect_prompts, render_page, summarise, write_page
-
-    history = RunHistory.load(run)
-    summary, findings = summarise(history), inspect_prompts(history)
-    path = write_page(render_page(summary, findings), out or run / "report.html")
+    path, summary, findings = write_report(run, out)
     if as_json:
         click.echo(json.dumps({**summary, "prompts": findings, "page": str(path)}, allow_nan=False))
     else:
@@ -37,3 +34,12 @@ def report_command(run: Path, out: Path | None, as_json: bool, show: bool) -> No
         click.echo(str(path))
     if show:
         webbrowser.open(path.resolve().as_uri())
+
+
+def write_report(run: Path, out: Path | None = None) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """Write the page of a run; where it is, and the numbers and prompts on it."""
+    from didact.report import RunHistory, inspect_prompts, render_page, summarise, write_page
+
+    history = RunHistory.load(run)
+    summary, findings = summarise(history), inspect_prompts(history)
+    return write_page(render_page(summary, findings), out or run / "report.html"), summary, findings

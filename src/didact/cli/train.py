@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from didact.cli import BAD_INPUT
+from didact.cli.report import write_report
 from didact.training.config import TrainConfig, config_from, read_toml
 
 EPILOG = """\b
@@ -105,7 +106,7 @@ def train_command(
                 result = resume_run(folder, display, steps=given.get("steps"))
             else:
                 result = start_run(config, folder, display)
-        page = _write_report(folder) if report else None
+        page = str(write_report(folder)[0]) if report else None
     except BaseException as error:
         if not isinstance(error, BAD_INPUT) and (folder / "config.json").is_file():
             if shutil.disk_usage(folder).free < 1 << 24:
@@ -131,13 +132,6 @@ def _say_how_it_ended(result: Any, page: str | None, seconds: float) -> None:
         click.echo(f"interrupted at step {result.steps}; go on with: didact train --resume {result.folder}")
     if page:
         click.echo(f"report  {page}")
-
-
-def _write_report(folder: Path) -> str:
-    from didact.report import RunHistory, inspect_prompts, render_page, summarise, write_page
-
-    history = RunHistory.load(folder)
-    return str(write_page(render_page(summarise(history), inspect_prompts(history)), folder / "report.html"))
 
 
 def _pairs(pairs: tuple[str, ...]) -> dict[str, Any]:

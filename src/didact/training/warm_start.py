@@ -28,7 +28,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from didact.tasks.arithmetic import FAMILIES, LEVELS, draw_prompt, split_of, vocabulary, worked_solution
+from didact.tasks.arithmetic import FAMILIES, LEVELS, draw_prompt, vocabulary, worked_solution
+from didact.tasks.task import split_of
 from didact.training.small_model import SmallModelConfig, build_model, build_tokenizer
 
 if TYPE_CHECKING:

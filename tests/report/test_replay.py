@@ -9,7 +9,7 @@ from didact import GroupOutcome, PromptPool, make
 from didact.admission import AdmitAll
 from didact.context import StagedContext
 from didact.journal import Journal, RecordedCurriculum
-from didact.replay import replay
+from didact.report.replay import replay
 
 IDS = [f"p{number}" for number in range(12)]
 
