@@ -1,9 +1,11 @@
-"""What a step of CurES costs on pools of a million and ten million prompts, next to two ways of doing it.
+"""What a step costs: CurES next to two other ways of doing it, and every method next to a pass over the pool.
 
     python benchmarks/overhead.py --json benchmarks/results/overhead.json
+    python benchmarks/overhead.py --methods all --json benchmarks/results/overhead.json --page benchmarks/overhead.md
 
-In one process, one after the other, 1,024 groups of 8 a step, median over steps of the seconds of processor time (one
-thread; other work on the machine does not count):
+The first compares CurES on pools of a million and ten million prompts. In one process, one after the other, 1,024
+groups of 8 a step, median over steps of the seconds of processor time (one thread; other work on the machine does not
+count):
 
 a  Didact: `plan` + `observe` of the public objects, drawing from the WHOLE pool. Building the GroupOutcome objects is
    timed apart, and so is `admitted`. The belief is warmed up with one pilot of four rollouts for every prompt, observed
@@ -18,6 +20,12 @@ c  the sampler of the published code, in our own words: a Python loop makes a to
 
 Memory is what tracemalloc sees from before the pool is built until after a step, by prompt. The id strings are left out
 (they exist already); numpy arrays are traced.
+
+The second times every method of METHODS as it comes, on pools whose pass rates are spread evenly over [0, 1]: for each
+step the sum of `plan` and `observe` over all its rounds, the first step apart (it may look at the whole pool), then the
+median and the slowest of `--steps` steps. Columns that a method needs are made up (see `COLUMNS`). A method that has
+used up `--limit` seconds of processor time before its third step is noted as too slow. Rows already in the file are
+kept, unless measured again; `--page` writes the table from them.
 """
 
 import argparse
@@ -25,19 +33,24 @@ import gc
 import json
 import math
 import platform
+import signal
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from didact import Curriculum, GroupOutcome, Plan, PromptPool, make
+from didact import METHODS, Curriculum, GroupOutcome, Plan, PromptPool, make
 
 GROUPS, SIZE, TEMPERATURE, PILOT = 1024, 8, 0.1, 4
+NUM_FEATURES = 8
+#: What a method needs to know of a prompt, and which options hold pass rates of reference models.
+COLUMNS = {"adarft": "difficulty", "fastcurl": "prompt_tokens", "vip": "features"}
+REFERENCES = {"bots": ("weak", "strong")}
 
 
 def warmed_up(ids: list[str], passes: np.ndarray) -> Curriculum:
@@ -170,6 +183,171 @@ def memory(ids: list[str], passes: np.ndarray) -> tuple[int, int]:
     return held, peak
 
 
+def measure_methods(names: list[str], size: int, *, steps: int, limit: float) -> list[dict[str, Any]]:
+    """A row for each method on a pool of `size` prompts."""
+    say(f"{size:,} prompts")
+    ids = [f"prompt-{index}" for index in range(size)]
+    rng = np.random.default_rng(0)
+    passes, counts = rng.integers(0, PILOT + 1, size), np.full(size, float(PILOT))
+    b = median(timed(lambda: numpy_pass(passes, counts, rng))[0] for _ in range(7))
+    rows = []
+    for name in names:
+        say(f"  {name}")
+        row = method_steps(built(name, ids), steps, limit)
+        if "plan_and_observe" in row:
+            row["over_numpy"] = row["plan_and_observe"] / b
+        if size <= 10**6:  # bytes a prompt do not change beyond, and tracing is slow
+            row["bytes_per_prompt"], row["bytes_per_prompt_peak"] = method_memory(name, ids)
+        rows.append({"method": name, "prompts": size, "numpy_pass": b, **row})
+        gc.collect()
+    return rows
+
+
+def built(name: str, ids: list[str]) -> Curriculum:
+    """A method with its defaults, and made-up columns where it needs some."""
+    rng, size = np.random.default_rng(4), len(ids)
+    columns: dict[str, Any] = {
+        "difficulty": lambda: rng.uniform(0, 100, size),
+        "prompt_tokens": lambda: rng.integers(20, 500, size),
+        "features": lambda: rng.standard_normal((size, NUM_FEATURES), dtype=np.float32),
+    }
+    needed = {COLUMNS[name]: columns[COLUMNS[name]]()} if name in COLUMNS else {}
+    weak = rng.random(size, dtype=np.float32) * 0.6 if name in REFERENCES else np.zeros(0)
+    references = dict(zip(REFERENCES.get(name, ()), (weak, weak + 0.4), strict=False))
+    return make(name, PromptPool(ids, **needed), prompts_per_step=GROUPS, rollouts_per_step=GROUPS * SIZE, **references)
+
+
+def method_steps(curriculum: Curriculum, steps: int, limit: float) -> dict[str, Any]:
+    """Seconds of a step, over all its rounds."""
+    rng, done = np.random.default_rng(5), []
+    previous = signal.signal(signal.SIGPROF, _too_slow)
+    signal.setitimer(signal.ITIMER_PROF, limit)
+    try:
+        for step in range(steps + 1):
+            done.append(one_step(curriculum, step, rng))
+    except TooSlowError:
+        say(f"    {len(done)} steps in {limit:.0f} s")
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, previous)
+    if len(done) < 3:
+        return {"not_run": "too slow"}
+    plan, observe, rollouts, rounds = np.array(done[1:]).T
+    return {
+        "first_step": sum(done[0][:2]),
+        "plan": float(np.median(plan)),
+        "observe": float(np.median(observe)),
+        "plan_and_observe": float(np.median(plan + observe)),
+        "slowest": float(np.max(plan + observe)),
+        "rollouts": float(rollouts.mean()),
+        "rounds": float(rounds.mean()),
+        "steps": len(plan),
+    }
+
+
+def one_step(curriculum: Curriculum, step: int, rng: np.random.Generator) -> tuple[float, float, int, int]:
+    """Seconds of planning and of observing, rollouts, rounds."""
+    planning = observing = 0.0
+    rollouts = rounds = 0
+    while True:
+        seconds, plan = timed(lambda: curriculum.plan(step))
+        planning += seconds
+        if not plan:
+            break
+        outcomes = simulated(plan, rng)
+        observing += timed(lambda outcomes=outcomes: curriculum.observe(outcomes))[0]
+        rollouts, rounds = rollouts + plan.num_rollouts, rounds + 1
+    curriculum.admitted(step)
+    return planning, observing, rollouts, rounds
+
+
+def simulated(plan: Plan, rng: np.random.Generator) -> list[GroupOutcome]:
+    """Outcomes under pass rates that are fixed by the prompt's number and spread evenly over [0, 1]."""
+    outcomes = []
+    for group in plan:
+        rate = int(group.prompt_id.removeprefix("prompt-")) * 0.6180339887498949 % 1  # the golden ratio spreads evenly
+        rewards = (rng.random(group.num_rollouts) < rate).astype(float).tolist()
+        tokens = [100] * group.num_rollouts
+        outcomes.append(
+            GroupOutcome(group.group_id, group.prompt_id, rewards, num_tokens=tokens, policy_version=plan.step)
+        )
+    return outcomes
+
+
+def method_memory(name: str, ids: list[str]) -> tuple[float, float]:
+    """Bytes a prompt held after a step, and at the peak, beyond the ids."""
+    gc.collect()
+    tracemalloc.start()
+    curriculum = built(name, ids)
+    one_step(curriculum, 0, np.random.default_rng(5))
+    gc.collect()
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    del curriculum
+    return held / len(ids), peak / len(ids)
+
+
+class TooSlowError(Exception):
+    """A method has used up its time."""
+
+
+def _too_slow(signum: int, frame: object) -> None:
+    raise TooSlowError
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as a table of the page."""
+    found = {(row["method"], row["prompts"]): row for row in rows}
+    sizes = sorted({row["prompts"] for row in rows})
+    largest = max((size for size in sizes if size <= 10**6), default=sizes[0])
+    head = [
+        "method",
+        "rollouts a step",
+        *(f"{size:,}" for size in sizes),
+        "first step",
+        "slowest later",
+        "bytes a prompt",
+    ]
+    numpy = {row["prompts"]: row["numpy_pass"] for row in rows}
+    lines = [head, ["---"] * len(head), ["bare numpy pass", "", *(f"{_ms(numpy[size])}" for size in sizes), "", "", ""]]
+    for name in METHODS:
+        at = found.get((name, largest), {})
+        lines.append(
+            [
+                name,
+                f"{at['rollouts']:,.0f}" if "rollouts" in at else "",
+                *(_cell(found.get((name, size))) for size in sizes),
+                *(_ms(at[key]) if key in at else "" for key in ("first_step", "slowest")),
+                f"{at['bytes_per_prompt']:.0f}" if "bytes_per_prompt" in at else "",
+            ]
+        )
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cell(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    if "not_run" in row:
+        return f"not run: {row['not_run']}"
+    ratio = row["over_numpy"]
+    return f"{_ms(row['plan_and_observe'])} ({ratio:.{0 if ratio >= 10 else 1 if ratio >= 1 else 2}f})"
+
+
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:.1f}" if seconds < 0.1 else f"{1000 * seconds:,.0f}"
+
+
+def write_page(page: Path, rows: list[dict[str, Any]]) -> None:
+    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    if not after:
+        raise ValueError(f"{page} has no lines {_BEGIN.strip()} and {_END.strip()} to write between")
+    page.write_text(before + _BEGIN + "\n" + table(rows) + "\n" + _END + after, encoding="utf-8")
+
+
+_BEGIN, _END = "<!-- methods -->\n", "<!-- end of methods -->\n"
+
+
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:
     start = time.process_time()
     result = call()
@@ -182,32 +360,52 @@ def say(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", type=int, nargs="+", default=[10**6, 10**7], help="pool sizes")
-    parser.add_argument("--steps", type=int, default=50, help="steps of Didact to take the median of")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="time these methods ('all': every one) instead")
+    parser.add_argument(
+        "--prompts", type=int, nargs="+", help="pool sizes  [default: 10^6 and 10^7; methods from 10^4]"
+    )
+    parser.add_argument("--steps", type=int, help="steps to take the median of  [default: 50, methods 20]")
     parser.add_argument("--whole", type=int, default=10**6, help="longest published loop to run whole")
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds for a method at one size")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there instead of to stdout")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the table of the methods into this page")
     given = parser.parse_args()
-    if min(given.prompts) < GROUPS or given.steps < 1 or given.whole < 1:
-        parser.error(f"--prompts must be at least {GROUPS}, --steps and --whole at least 1")
+    sizes = given.prompts or [10**exponent for exponent in ((4, 5, 6, 7) if given.methods else (6, 7))]
+    steps = given.steps or (20 if given.methods else 50)
+    if min(sizes) < GROUPS or steps < 3 or given.whole < 1:
+        parser.error(f"--prompts must be at least {GROUPS}, --steps at least 3, --whole at least 1")
+    names = list(METHODS) if given.methods == ["all"] else given.methods or []
+    if unknown := [name for name in names if name not in METHODS]:
+        parser.error(f"there is no method {unknown[0]!r}; methods: {', '.join(METHODS)}")
+    known = json.loads(given.json.read_text()) if given.json and given.json.is_file() else {}
+    for part in _methods(names, sizes, steps, given, known) if names else _cures(sizes, steps, given):
+        known |= json.loads(json.dumps(part), parse_float=lambda text: _round(float(text)))
+        if given.json:
+            given.json.parent.mkdir(parents=True, exist_ok=True)
+            given.json.write_text(json.dumps(known, indent=2) + "\n")
+    if not given.json:
+        sys.stdout.write(json.dumps(known, indent=2) + "\n")
+    if given.page:
+        write_page(given.page, known["methods"])
+
+
+def _cures(sizes: list[int], steps: int, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     import torch
 
     torch.set_num_threads(1)
     versions = {"python": platform.python_version(), "numpy": np.__version__, "torch": torch.__version__}
-    pools = [measure(size, steps=given.steps, whole=given.whole) for size in given.prompts]
-    rounded = json.loads(json.dumps(pools), parse_float=lambda text: _round(float(text)))
-    result = {
-        "groups": GROUPS,
-        "rollouts_per_group": SIZE,
-        "steps": given.steps,
-        "versions": versions,
-        "pools": rounded,
-    }
-    text = json.dumps(result, indent=2) + "\n"
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(text)
-    else:
-        sys.stdout.write(text)
+    pools = [measure(size, steps=steps, whole=given.whole) for size in sizes]
+    yield {"groups": GROUPS, "rollouts_per_group": SIZE, "steps": steps, "versions": versions, "pools": pools}
+
+
+def _methods(
+    names: list[str], sizes: list[int], steps: int, given: argparse.Namespace, known: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """All rows so far, after each size: a long run that is interrupted keeps what it has."""
+    rows = {(row["method"], row["prompts"]): row for row in known.get("methods", [])}
+    for size in sizes:
+        rows |= {(row["method"], size): row for row in measure_methods(names, size, steps=steps, limit=given.limit)}
+        yield {"methods": sorted(rows.values(), key=lambda row: (list(METHODS).index(row["method"]), row["prompts"]))}
 
 
 def _round(value: float) -> float:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from didact.allocation import largest_remainder
+from didact.allocation import greedy, largest_remainder
 from didact.staged import EqualGroups
 from didact.testing import AllocationContract
 
@@ -90,3 +90,24 @@ def test_water_filling_by_hand() -> None:
 def test_bad_shares_and_bounds(arguments: tuple, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         largest_remainder(*arguments)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=8), st.integers(0, 40))
+def test_greedy_on_logarithms_gives_equal_ratios(weights: list[int], total: int) -> None:
+    """The value w log(1 + n) is concave: no unit can move from one prompt to another and gain."""
+    bounds = np.zeros(len(weights), dtype=np.int64), np.full(len(weights), 12)
+    parts = greedy(lambda index, have: weights[index] * np.log((2 + have) / (1 + have)), total, *bounds)
+    assert parts.sum() == min(total, 12 * len(weights))
+    last = [w * np.log((1 + n) / n) for w, n in zip(weights, parts, strict=True) if n]
+    more = [w * np.log((2 + n) / (1 + n)) for w, n in zip(weights, parts, strict=True) if n < 12]
+    assert not last or not more or min(last) >= max(more) - 1e-12
+
+
+def test_greedy_keeps_to_its_bounds_and_gives_ties_to_the_lower_index() -> None:
+    low, high = np.array([1, 0, 0]), np.array([2, 9, 2])
+    assert greedy(lambda index, have: 1.0, 5, low, high).tolist() == [2, 3, 0]
+    assert greedy(lambda index, have: -have, 5, low, high).tolist() == [2, 2, 1]
+    with pytest.raises(ValueError, match="cannot split"):
+        greedy(lambda index, have: 1.0, 0, low, high)
+    with pytest.raises(ValueError, match="cannot split"):
+        greedy(lambda index, have: 1.0, 5, high, low)

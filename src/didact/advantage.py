@@ -32,6 +32,7 @@ def group_advantages(
     *,
     epsilon: float = 1e-6,
     singleton: Literal["reward", "zero"] = "reward",
+    baselines: ArrayLike | None = None,
 ) -> Floats:
     """Advantage of every rollout, shape (n,).
 
@@ -43,6 +44,8 @@ def group_advantages(
         epsilon: added to the standard deviation by `grpo` (verl 1e-6, TRL 1e-4).
         singleton: the advantage of a rollout alone in its group, which has nothing to be compared with: its reward (as
             in verl's GRPO and looped RLOO) or zero (no signal).
+        baselines: shape (n,); where not nan, the advantage is the reward less this, undivided: for groups of which not
+            all rollouts are here (`AdmittedGroup.baseline`).
 
     Raises:
         ValueError: shapes that do not match, or an unknown kind.
@@ -67,6 +70,9 @@ def group_advantages(
         advantage = centred
     if singleton == "reward":
         advantage = np.where((size == 1) & valid, reward, advantage)
+    if baselines is not None:
+        given = np.asarray(baselines, dtype=np.float64)
+        advantage = np.where(np.isnan(given) | ~valid, advantage, reward - given)
     if kind == "reinforce_pp_baseline":
         return _whiten(advantage, lengths * valid)
     return advantage

@@ -1,5 +1,8 @@
 """How many rollouts each prompt gets: integers that add up to the budget exactly."""
 
+import heapq
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -44,6 +47,38 @@ def largest_remainder(
     missing = total - int(parts.sum())
     parts[np.argsort(-remainder, kind="stable")[:missing]] += 1
     return parts
+
+
+def greedy(
+    gain: Callable[[int, int], float], total: int, minimum: NDArray[np.int64], maximum: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Hand out units one at a time, each where it gains most, ties to the lower index; less if the bounds allow less.
+
+    The exact optimum where the gain of each prompt falls with what it has (concave values); O((n + total) log n).
+
+    Args:
+        gain: gain(index, have) is what one unit more is worth to prompt `index` that has `have`.
+        total: units to hand out, the minimum included.
+        minimum, maximum: bounds, arrays of shape (n,).
+
+    Raises:
+        ValueError: minimum above maximum, or above `total` in sum.
+    """
+    if (minimum > maximum).any() or minimum.sum() > total:
+        raise ValueError(f"cannot split {total}: the bounds ask for at least {minimum.sum()}, or cross")
+    parts, limits = minimum.tolist(), maximum.tolist()
+    heap = [(-gain(index, have), index) for index, have in enumerate(parts) if have < limits[index]]
+    heapq.heapify(heap)
+    for _ in range(total - sum(parts)):
+        if not heap:
+            break
+        index = heap[0][1]
+        parts[index] += 1
+        if parts[index] < limits[index]:
+            heapq.heapreplace(heap, (-gain(index, parts[index]), index))
+        else:
+            heapq.heappop(heap)
+    return np.array(parts, dtype=np.int64)
 
 
 def _water_fill(

@@ -32,19 +32,21 @@ from didact.seeding import generator
 
 SCHEMA = 1
 _BINS = 10
+#: Reasons of rollouts that are made to learn about a prompt before the rest of its group, if any.
+PROBES = ("pilot", "screen")
 
 
 @dataclass(frozen=True)
 class Draft:
-    """One round as a method sees it: distinct positions, rollouts for each, and why.
+    """One round as a method sees it: distinct positions, rollouts for each, and why (one word, or one for each).
 
-    `group_ids` names open groups to continue instead of starting new ones.
+    `group_ids` names open groups to continue instead of starting new ones; None among them starts a new one.
     """
 
     positions: NDArray[np.int64]
     num_rollouts: NDArray[np.int64]
-    reason: str = "train"
-    group_ids: Sequence[int] | None = None
+    reason: str | Sequence[str] = "train"
+    group_ids: Sequence[int | None] | None = None
 
 
 class Curriculum(ABC):
@@ -204,12 +206,19 @@ class Curriculum(ABC):
         if step != self._step:
             raise ValueError(f"admitted({step}) was asked at step {self._step}: ask for the step of the latest plan")
         fresh = self._ledger.waiting()
-        chosen = self._admit(fresh)
-        self._settle(fresh, {group.group_id for group in chosen})
-        self._admitted += [
-            AdmittedGroup(group.group_id, self.pool.ids[group.position], tuple(group.usable)) for group in chosen
-        ]
+        chosen = {
+            group.group_id: AdmittedGroup(
+                group.group_id, self.pool.ids[group.position], tuple(self._kept(group)), self._baseline(group)
+            )
+            for group in self._admit(fresh)
+        }
+        self._settle([group for group in fresh if group.group_id in chosen or not self._held(group)], chosen)
+        self._admitted += chosen.values()
         return list(self._admitted)
+
+    def held(self) -> list[int]:
+        """Ids of groups that came back and wait for a later step, oldest first: keep their rollouts till then."""
+        return [group.group_id for group in self._ledger.waiting() if self._held(group)]
 
     def pass_rates(self) -> PassRates:
         """A read-only snapshot of the belief over the whole pool."""
@@ -227,6 +236,7 @@ class Curriculum(ABC):
         return {
             **{name: float(totals[name]) for name in _TOTALS if not name.startswith("_")},
             "rollouts_missing": float(missing),
+            "rollouts_held": float(sum(len(group.rewards) for group in self._ledger.waiting() if self._held(group))),
             "share_with_signal": now.get("with_signal", 0.0) / groups if groups else 0.0,
             "share_with_signal_so_far": totals["groups_with_signal"] / max(totals["groups"], 1.0),
             "pass_rate": now.get("passes", 0.0) / done if done else 0.0,
@@ -249,7 +259,9 @@ class Curriculum(ABC):
             "step": self._step,
             "round": self._round,
             "ledger": self._ledger.state_dict(),
-            "admitted": [[group.group_id, group.prompt_id, list(group.rollouts)] for group in self._admitted],
+            "admitted": [
+                [group.group_id, group.prompt_id, list(group.rollouts), group.baseline] for group in self._admitted
+            ],
             "totals": dict(self._totals),
             "now": dict(self._now),
             "calibration": self._calibration.copy(),
@@ -266,7 +278,9 @@ class Curriculum(ABC):
         self._check_state(state)
         self._step, self._round = state["step"], state["round"]
         self._ledger.load_state_dict(state["ledger"])
-        self._admitted = [AdmittedGroup(group, prompt, tuple(rows)) for group, prompt, rows in state["admitted"]]
+        self._admitted = [
+            AdmittedGroup(group, prompt, tuple(rows), baseline) for group, prompt, rows, baseline in state["admitted"]
+        ]
         self._totals, self._now = dict(state["totals"]), dict(state["now"])
         self._calibration = np.array(state["calibration"], dtype=np.float64)
         self.belief.load_state_dict(state["belief"])
@@ -288,6 +302,18 @@ class Curriculum(ABC):
             for group in groups
             if self.admission.admits(np.array([group.rewards[index] for index in group.usable]))
         ]
+
+    def _kept(self, group: OpenGroup) -> list[int]:
+        """Which rollouts of an admitted group train, as positions in the group."""
+        return group.usable
+
+    def _baseline(self, group: OpenGroup) -> float | None:
+        """What to subtract from an admitted group's rewards, where it is not the mean of the rollouts that train."""
+        return None
+
+    def _held(self, group: OpenGroup) -> bool:
+        """Whether a group that came back and was not admitted waits for a later step, instead of being discarded."""
+        return False
 
     def _batch_size(self, min_rollouts: int = 2) -> int:
         """Prompts of a full batch: a pool that outgrew the budget gets no group smaller than `min_rollouts`."""
@@ -315,7 +341,7 @@ class Curriculum(ABC):
             self._step, self._round, self._admitted, self._now = int(step), 0, [], {}
             # A trainer that never asks what to train on must not make the books grow.
             unclaimed = [group for group in self._ledger if 0 <= group.completed < step - 1]
-            self._settle([group for group in unclaimed if not group.settled], set())
+            self._settle([group for group in unclaimed if not group.settled and not self._held(group)], {})
         self.belief.grow(len(self.pool))
 
     def _open_groups(self, draft: Draft) -> list[PlannedGroup]:
@@ -329,13 +355,17 @@ class Curriculum(ABC):
         self._now["evidence_age"] = float(ages.mean()) if len(ages) else 0.0
         predicted = self.belief.mean(positions, step=self._step).tolist()
         ids = self.pool.ids[positions]
+        known = draft.group_ids if draft.group_ids is not None else [None] * len(positions)
+        reasons = [draft.reason] * len(positions) if isinstance(draft.reason, str) else draft.reason
         planned = []
-        for index, (position, count) in enumerate(zip(positions.tolist(), draft.num_rollouts.tolist(), strict=True)):
-            if draft.group_ids is None:
-                group = self._ledger.open(position, self._step, draft.reason, predicted[index], count)
+        for position, prompt_id, count, group_id, reason, mean in zip(
+            positions.tolist(), ids, draft.num_rollouts.tolist(), known, reasons, predicted, strict=True
+        ):
+            if group_id is None:
+                group = self._ledger.open(position, self._step, reason, mean, count)
             else:
-                group = self._ledger.extend(draft.group_ids[index], count)
-            planned.append(PlannedGroup(group.group_id, ids[index], count, context, draft.reason, predicted[index]))
+                group = self._ledger.extend(group_id, count, reason)
+            planned.append(PlannedGroup(group.group_id, prompt_id, count, context, reason, mean))
         self._totals["rollouts_planned"] += float(draft.num_rollouts.sum())
         return planned
 
@@ -352,7 +382,7 @@ class Curriculum(ABC):
         totals["outcomes_late"] += group.step < self._step
         totals["rollouts_errored"] += sum(errored)
         totals["rollouts_truncated"] += sum(truncated)
-        totals["rollouts_pilot"] += size if group.reason == "pilot" else 0
+        totals["rollouts_pilot"] += size if group.reason in PROBES else 0
         if group.settled:
             totals["rollouts_discarded"] += size
         version = group.step if outcome.policy_version is None else outcome.policy_version
@@ -373,7 +403,7 @@ class Curriculum(ABC):
         totals["_rollout_squares"] += float(((before + added) ** 2 - before**2).sum())
         totals["rollouts"] += float(rollouts.sum())
         totals["response_tokens"] += float(tokens.sum())
-        totals["prompts_seen"] += float((before == 0).sum())
+        totals["prompts_seen"] += float(((before == 0) & (added > 0)).sum())
         self.belief.count(positions, rollouts, tokens, step=self._step)
 
     def _calibrate(self, predicted: Sequence[float], sizes: NDArray[np.int64], rewards: NDArray[np.float64]) -> None:
@@ -384,16 +414,16 @@ class Curriculum(ABC):
         for row, values in enumerate((np.ones(len(mean)), mean, passes)):
             self._calibration[row] += np.bincount(bins, weights=values, minlength=_BINS)
 
-    def _settle(self, groups: Sequence[OpenGroup], admitted: set[int]) -> None:
+    def _settle(self, groups: Sequence[OpenGroup], admitted: Mapping[int, AdmittedGroup]) -> None:
         totals, now = self._totals, self._now
         for group in groups:
             rewards = np.array([group.rewards[index] for index in group.usable])
             group.settled = True
-            trained = group.group_id in admitted
-            totals["rollouts_trained"] += len(rewards) if trained else 0
-            totals["rollouts_discarded"] += len(group.rewards) - (len(rewards) if trained else 0)
+            kept = len(admitted[group.group_id].rollouts) if group.group_id in admitted else 0
+            totals["rollouts_trained"] += kept
+            totals["rollouts_discarded"] += len(group.rewards) - kept
             totals["groups"] += 1
-            totals["groups_trained"] += trained
+            totals["groups_trained"] += kept > 0
             now["groups"] = now.get("groups", 0.0) + 1
             if has_signal(rewards):
                 totals["groups_with_signal"] += 1

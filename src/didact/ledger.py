@@ -64,9 +64,10 @@ class Ledger:
         self._next_id += 1
         return group
 
-    def extend(self, group_id: int, num_rollouts: int) -> OpenGroup:
+    def extend(self, group_id: int, num_rollouts: int, reason: str) -> OpenGroup:
         """Plan further rollouts of an open group."""
         group = self._groups[group_id]
+        group.reason = reason
         group.planned += num_rollouts
         group.completed = -1
         return group

@@ -46,8 +46,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class AdmittedGroup:
-    """A group that trains this step; `rollouts` are positions within the group, in the order they were observed."""
+    """A group that trains this step; `rollouts` are positions within the group, in the order they were observed.
+
+    `baseline` is the reward to subtract for the advantage where it is not the mean of these rollouts, because others of
+    the group do not train (Reinforce-Ada); None everywhere else.
+    """
 
     group_id: int
     prompt_id: str
     rollouts: tuple[int, ...]
+    baseline: float | None = None

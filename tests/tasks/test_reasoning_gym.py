@@ -73,3 +73,18 @@ def test_a_plain_answer_will_do_unless_the_family_needs_more() -> None:
 def test_levels_that_do_not_work_are_refused(family: str, levels: list[int] | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ReasoningGym(family).examples("train", 3000 if levels is None else 5, levels=levels)
+
+
+def test_fields_of_the_configuration_can_be_fixed_at_any_level() -> None:
+    task = ReasoningGym("chain_sum")
+    digits = {"min_digits": 1, "max_digits": 1}
+    for examples in (
+        task.examples("train", 20, levels=[3], config=digits),
+        task.examples("train", 20, config={**digits, "min_terms": 5, "max_terms": 5}),
+    ):
+        terms = [example.prompt.rpartition(": ")[2].split()[:-1:2] for example in examples]
+        assert {len(each) for each in terms} == {5}
+        assert {len(term) for each in terms for term in each} == {1}
+    assert task.draw(7, 3, digits) == task.draw(7, 3, digits) != task.draw(7, 3)
+    with pytest.raises(TypeError, match="no configuration field 'max_digit'; did you mean 'max_digits'"):
+        task.examples("train", 1, config={"max_digit": 1})

@@ -56,7 +56,8 @@ class CurriculumMixin(_Host):
         curriculum: a method's name, or a curriculum made for this data set's prompt ids.
         curriculum_options: options for a method given by name. `prompts_per_step` and `rollouts_per_step` default to
             what TRL's configuration says: generation_batch_size rollouts, num_generations for each prompt.
-        prompt_id: the column with unique prompt ids; where the data set has none, row numbers are the ids.
+        prompt_id: the column with unique prompt ids; where the data set has none, row numbers are the ids. Columns
+            called source, difficulty, prompt_tokens and features describe the prompts to methods that ask for them.
         verifier: name of the reward function whose value is the pass rate's evidence; None takes the weighted sum of
             all.
 
@@ -79,6 +80,7 @@ class CurriculumMixin(_Host):
         super().__init__(*args, **kwargs)
         self._scored: list[tuple[torch.Tensor, list[list[int]]]] = []
         self._own_context = self.max_completion_length
+        self._held = _Batch()  # rollouts of groups that wait for a later step
         self._warned: set[int] = set()  # context lengths that were said to be too short
         data, size = self.train_dataset, self.args.generation_batch_size
         _refuse(self, data)
@@ -86,7 +88,9 @@ class CurriculumMixin(_Host):
         if isinstance(curriculum, str):
             usual = {"prompts_per_step": size // self.num_generations, "rollouts_per_step": size}
             options = {**usual, "seed": self.args.seed, **(curriculum_options or {})}
-            curriculum = make(curriculum, PromptPool(ids), **options)
+            known = [name for name in ("source", "difficulty", "prompt_tokens", "features") if name in data.column_names]
+            pool = PromptPool(ids, **{name: data[name] for name in known})
+            curriculum = make(curriculum, pool, **options)
         elif curriculum_options:
             raise TypeError("curriculum_options go with a method's name; this curriculum is already built")
         self._row_of = {name: row for row, name in enumerate(ids)}
@@ -120,11 +124,13 @@ class CurriculumMixin(_Host):
             self._set_context(self._own_context)
             return dict(super()._generate_and_score_completions(inputs))
         for _ in range(10):  # a method may skip a step, as CurES as released does
-            step, batch = self.curriculum.step + 1, _Batch()
+            step, batch = self.curriculum.step + 1, self._held
             while plan := self.curriculum.plan(step):
                 self._roll_out(plan, batch)
             if batch.outputs:
-                return self._training_batch(step, batch)
+                output = self._training_batch(step, batch)
+                self._held = batch.only(self.curriculum.held(), self._tokenizer.pad_token_id)
+                return output
         raise RuntimeError(f"method {self.curriculum.name!r} planned nothing for 10 steps in a row")
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -132,7 +138,8 @@ class CurriculumMixin(_Host):
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
             window = self._step % (self.args.steps_per_generation * self.num_iterations)
-            save_state(folder / STATE_FILE, {"window": window, "curriculum": self.curriculum.state_dict()})
+            state = {"window": window, "curriculum": self.curriculum.state_dict(), "held": self._held.state_dict()}
+            save_state(folder / STATE_FILE, state)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -145,6 +152,7 @@ class CurriculumMixin(_Host):
                 "anew and the run would differ; resume from a checkpoint at a window's end"
             )
         self.curriculum.load_state_dict(state["curriculum"])
+        self._held = _Batch.from_state(state["held"], self.accelerator.device)
 
     # One step ---------------------------------------------------------------------------------------------------
 
@@ -203,10 +211,11 @@ class CurriculumMixin(_Host):
         admitted = self.curriculum.admitted(step)
         rows = [batch.rows[group.group_id][rollout] for group in admitted for rollout in group.rollouts]
         ids = np.repeat([group.group_id for group in admitted], [len(group.rollouts) for group in admitted])
+        baselines = np.array([group.baseline for group in admitted for _ in group.rollouts], dtype=np.float64)
         rewards = np.concatenate(batch.rewards)
         advantages = np.zeros(len(rewards))
         if rows:
-            advantages[rows] = self._advantages(rewards[rows], ids, np.array(batch.lengths)[rows])
+            advantages[rows] = self._advantages(rewards[rows], ids, np.array(batch.lengths)[rows], baselines)
         self._log_step(batch, rewards, advantages)
         spare = -len(rows) % self.args.steps_per_generation if rows else self.args.steps_per_generation
         kept = len(rows)
@@ -222,11 +231,13 @@ class CurriculumMixin(_Host):
         output["num_items_in_batch"] = (output["completion_mask"] * output.get("tool_mask", 1)).sum()
         return output
 
-    def _advantages(self, rewards: np.ndarray, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def _advantages(
+        self, rewards: np.ndarray, ids: np.ndarray, lengths: np.ndarray, baselines: np.ndarray
+    ) -> np.ndarray:
         """By the curriculum's own estimator where it makes uneven groups, else by TRL's configuration."""
         total, kind = self._weighted_sum(rewards), self.curriculum.advantage
-        if self.curriculum.uneven or kind not in ("rloo", "grpo"):
-            advantages = group_advantages(total, ids, kind, lengths, singleton="zero")
+        if self.curriculum.uneven or kind not in ("rloo", "grpo") or not np.isnan(baselines).all():
+            advantages = group_advantages(total, ids, kind, lengths, singleton="zero", baselines=baselines)
         elif self.multi_objective_aggregation == "normalize_then_sum":
             each = [group_advantages(column, ids, "grpo", epsilon=1e-4, singleton="zero") for column in rewards.T]
             total = self._weighted_sum(np.where(np.isnan(rewards), np.nan, np.stack(each, axis=1)))
@@ -259,11 +270,14 @@ class CurriculumMixin(_Host):
     def _log_step(self, batch: "_Batch", rewards: np.ndarray, advantages: np.ndarray) -> None:
         metrics, total = self._metrics["train"], self._weighted_sum(rewards)
         silent = [len(rows) for rows in batch.rows.values() if not _std(total[rows]) > 1e-8]
-        metrics["frac_reward_zero_std"][-len(batch.outputs) :] = [sum(silent) / len(total)]
+        # TRL logged each call of this step; what had waited from an earlier step is in its logs already.
+        if calls := len(batch.outputs) - (batch.waited > 0):
+            metrics["frac_reward_zero_std"][-calls:] = [sum(silent) / len(total)]
+        fresh = advantages[batch.waited :].tolist()
         logged = self._logs["advantages"]  # bounded: rows beyond its length have already fallen out of all columns
-        for _ in range(min(len(advantages), len(logged))):
+        for _ in range(min(len(fresh), len(logged))):
             logged.pop()
-        logged.extend(advantages.tolist())
+        logged.extend(fresh)
         metrics.update({f"curriculum/{name}": [value] for name, value in self.curriculum.metrics().items()})
 
     def _set_context(self, length: int) -> None:
@@ -294,10 +308,56 @@ class _Batch:
         self.rows: dict[int, list[int]] = {}  # rows of each group, in the order observed
         self.rewards: list[np.ndarray] = []  # (rows, reward functions)
         self.lengths: list[int] = []
+        self.waited = 0  # so many rows, the first, are from earlier steps
 
     @property
     def size(self) -> int:
         return len(self.lengths)
+
+    def only(self, group_ids: list[int], pad: int) -> "_Batch":
+        """The rows of some groups, for a later step."""
+        kept, chosen = _Batch(), [row for group_id in group_ids for row in self.rows[group_id]]
+        if not chosen:
+            return kept
+        tensors = [name for name, column in self.outputs[0].items() if torch.is_tensor(column) and column.dim()]
+        kept.outputs = [{name: self.column(name, pad)[chosen] for name in tensors}]
+        kept.rewards = [np.concatenate(self.rewards)[chosen]]
+        kept.lengths = [self.lengths[row] for row in chosen]
+        for group_id in group_ids:
+            start = sum(map(len, kept.rows.values()))
+            kept.rows[group_id] = list(range(start, start + len(self.rows[group_id])))
+        kept.waited = len(chosen)
+        return kept
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows that wait, for a checkpoint."""
+        columns = self.outputs[0] if self.outputs else {}
+        return {
+            "columns": {name: (column.float() if column.dtype == torch.bfloat16 else column).cpu().numpy()
+                        for name, column in columns.items()},
+            "kinds": {name: str(column.dtype).removeprefix("torch.") for name, column in columns.items()},
+            "rewards": np.concatenate(self.rewards) if self.rewards else np.zeros((0, 0)),
+            "lengths": self.lengths,
+            "groups": [[group_id, len(rows)] for group_id, rows in self.rows.items()],
+        }  # fmt: skip
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], device: torch.device) -> "_Batch":
+        batch = cls()
+        if not state["lengths"]:
+            return batch
+        batch.outputs = [
+            {
+                name: torch.from_numpy(np.array(column)).to(device, getattr(torch, state["kinds"][name]))
+                for name, column in state["columns"].items()
+            }
+        ]
+        batch.rewards, batch.lengths = [np.array(state["rewards"])], [int(length) for length in state["lengths"]]
+        for group_id, num in state["groups"]:
+            start = sum(map(len, batch.rows.values()))
+            batch.rows[int(group_id)] = list(range(start, start + num))
+        batch.waited = len(batch.lengths)
+        return batch
 
     def column(self, name: str, pad: int) -> torch.Tensor:
         """One column of all calls, padded to one width: prompts on the left, the rest on the right."""

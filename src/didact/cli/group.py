@@ -5,6 +5,7 @@ import difflib
 import click
 
 from didact import __version__
+from didact.cli.compare import compare_command, simulate_command
 from didact.cli.inspect import inspect_command
 from didact.cli.methods import methods_command
 from didact.cli.replay import replay_command
@@ -41,5 +42,5 @@ def cli(debug: bool) -> None:
     """The curriculum engine for RL post-training of reasoning language models."""
 
 
-for _command in (train_command, report_command, inspect_command, replay_command, methods_command):
+for _command in (train_command, compare_command, simulate_command, report_command, inspect_command, replay_command, methods_command):
     cli.add_command(_command)

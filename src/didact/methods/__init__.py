@@ -9,15 +9,27 @@ from typing import Any
 import numpy as np
 
 from didact.curriculum import Curriculum
+from didact.methods.bots import BOTS
 from didact.methods.cures import CurES
 from didact.methods.dapo import DAPO
+from didact.methods.gvm import GVM
+from didact.methods.hora import HORA
+from didact.methods.knapsack import Knapsack
+from didact.methods.mopps import MoPPS
 from didact.methods.uniform import Uniform
+from didact.methods.vip import VIP
 from didact.prompts import PromptPool
 
 METHODS: dict[str, type[Curriculum]] = {
     "uniform": Uniform,
     "dapo": DAPO,
     "cures": CurES,
+    "gvm": GVM,
+    "mopps": MoPPS,
+    "vip": VIP,
+    "knapsack": Knapsack,
+    "hora": HORA,
+    "bots": BOTS,
 }
 
 #: What `didact methods` prints: one line and the paper.
@@ -25,6 +37,12 @@ ABOUT: dict[str, tuple[str, str]] = {
     "uniform": ("every prompt equally often, in shuffled passes, equal groups", "-"),
     "dapo": ("redraw until enough groups have signal; what is discarded stays counted", "arXiv:2503.14476"),
     "cures": ("pilot, then sample by sqrt(p(1-p)) and allocate rollouts by variance", "arXiv:2510.01037"),
+    "gvm": ("rollouts of an iteration by how hard prompts are to get right, after a pilot of each", "arXiv:2505.02391"),
+    "mopps": ("draw pass rates from the beliefs about candidates, take those nearest to one half", "arXiv:2507.04632"),
+    "vip": ("predict pass rates from what prompts look like, allocate rollouts by variance", "arXiv:2602.01601"),
+    "knapsack": ("the batch's rollouts as a knapsack, valued by chance of signal and p(1-p)^2", "arXiv:2509.25849"),
+    "hora": ("probe each prompt, then roll out where a first hit is likeliest", "arXiv:2605.07114"),
+    "bots": ("posteriors fed by own rollouts and by two reference models, for all prompts", "arXiv:2510.26374"),
 }
 
 
@@ -51,6 +69,23 @@ def make(method: str, pool: PromptPool, **options: Any) -> Curriculum:
         if name not in options:
             raise TypeError(f"method {method!r} needs the option {name!r}")
     return METHODS[method](pool, **options)
+
+
+def check_options(method: str, **options: Any) -> None:
+    """Refuse what `make` would refuse, before a pool is there: tried on a small one with every column.
+
+    Raises:
+        ValueError, TypeError: as `make`.
+    """
+    column = np.arange(max(64, 2 * int(options.get("prompts_per_step", 1))))
+    pool = PromptPool(
+        [str(index) for index in column],
+        source=[str(index % 2) for index in column],
+        difficulty=column / len(column) * 100,
+        prompt_tokens=column + 1,
+        features=np.stack([column % 7, column % 5], axis=1).astype(np.float64),
+    )
+    make(method, pool, **options)
 
 
 def method_options(method: str) -> dict[str, inspect.Parameter]:

@@ -52,7 +52,7 @@ class DAPO(Curriculum):
         self._passes = ShuffledPasses(self.seed)
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        if round >= self._max_rounds or len(self._admitted) + len(self._kept()) >= self.prompts_per_step:
+        if round >= self._max_rounds or len(self._admitted) + len(self._with_signal()) >= self.prompts_per_step:
             return None
         batch = min(self.prompts_per_step, self.rollouts_per_step // 2)  # a group needs two rollouts to have signal
         positions = self._passes.take(self._prompts_per_round or batch, len(self.pool))
@@ -60,7 +60,7 @@ class DAPO(Curriculum):
         per_group = largest_remainder(np.ones(groups), self.rollouts_per_step * groups // batch)
         return Draft(positions, per_group[: len(positions)])
 
-    def _kept(self) -> list[OpenGroup]:
+    def _with_signal(self) -> list[OpenGroup]:
         return super()._admit(self._ledger.waiting())
 
     def _admit(self, groups: Sequence[OpenGroup]) -> list[OpenGroup]:

@@ -414,12 +414,12 @@ def _canvas(name: str, height: float) -> Iterator[tuple[Figure, Callable[[str], 
         def finish(description: str) -> str:
             buffer = io.StringIO()
             figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-            return _for_page(buffer.getvalue(), description)
+            return for_page(buffer.getvalue(), description)
 
         yield figure, finish
 
 
-def _for_page(svg: str, description: str) -> str:
+def for_page(svg: str, description: str) -> str:
     """Strip what a page does not need and let its style sheet decide fonts and colours."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
@@ -430,7 +430,8 @@ def _for_page(svg: str, description: str) -> str:
     inner = re.sub(r' transform="rotate\(-?0[ )][^"]*"', "", inner)
     for colour, variable in VARIABLES.items():
         inner = inner.replace(colour, f"var(--{variable})")
-    inner = re.sub(r"(\d+\.\d{2})\d+", r"\1", inner)
+    # Coordinates need no more than two digits; labels, which stand between the tags, keep theirs.
+    inner = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag.group(0)), inner)
     inner = re.sub(r"\s*\n\s*", "\n", inner)
     box = viewbox.group(1) if viewbox else f"0 0 {WIDTH} 300"
     return f'<svg viewBox="{box}" role="img" aria-label="{escape(description)}">{inner.strip()}'

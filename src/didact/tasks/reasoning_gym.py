@@ -5,14 +5,16 @@ plain answer is accepted where a family needs no more. Scores are the library's 
 answer partial credit (0.01 to 0.1).
 
 Difficulty is a level of the family's curriculum, with every attribute (terms, digits, size...) at that level, or at its
-highest where it has fewer; without levels the family's default configuration is drawn, of no stated difficulty.
+highest where it has fewer; without levels the family's default configuration is drawn, of no stated difficulty. Single
+fields of the family's configuration can be fixed whatever the level: ``levels=[1, 2], config={"max_digits": 1}``.
 
 Seeds: reasoning-gym draws item i of seed s from s + i, so neighbouring seeds share almost all items. Here every example
 has a hashed seed of its own, and a prompt's text decides its split, so train and test share no prompt.
 """
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from didact.seeding import hashed_seed
@@ -37,7 +39,7 @@ class ReasoningGym(Task):
             raise ValueError("'composite' is a mixture of families; load the families you want, one by one")
         self.name = f"reasoning_gym:{family}"
         self._family = family
-        self._datasets: dict[int | None, Any] = {}
+        self._datasets: dict[str, Any] = {}
         self._score = get_score_answer_fn(family)
 
     def verify(self, response: str, answer: str) -> float:
@@ -70,9 +72,18 @@ class ReasoningGym(Task):
         return tuple(range(max((len(attribute.levels) for attribute in attributes), default=0)))
 
     def examples(  # type: ignore[override]  # each task names its own options
-        self, split: Split, num: int | None = None, seed: int = 0, *, levels: Sequence[int] | None = None
+        self,
+        split: Split,
+        num: int | None = None,
+        seed: int = 0,
+        *,
+        levels: Sequence[int] | None = None,
+        config: Mapping[str, Any] | None = None,
     ) -> list[Example]:
-        """`num` (default 1024) distinct examples, `levels` in turn; a shorter list begins a longer one."""
+        """`num` (default 1024) distinct examples, `levels` in turn; a shorter list begins a longer one.
+
+        `config` fixes fields of the family's configuration.
+        """
         check_split(split)
         if levels is not None and not (levels and set(levels) <= set(self.levels)):
             known = f"from 0 to {self.levels[-1]}" if self.levels else "none, as it has no curriculum"
@@ -83,7 +94,7 @@ class ReasoningGym(Task):
             failure: Exception | None = None  # some families give up on some seeds, and a few on whole levels
             for draw in range(_MAX_DRAWS):
                 try:
-                    entry = self._draw(hashed_seed(self._family, split, seed, index, draw) % 2**32, level)
+                    entry = self.draw(hashed_seed(self._family, split, seed, index, draw) % 2**32, level, config)
                 except (ValueError, AssertionError, AttributeError, IndexError) as error:
                     failure = error
                     continue
@@ -105,27 +116,36 @@ class ReasoningGym(Task):
             )
         return list(found.values())
 
-    def _draw(self, seed: int, level: int | None) -> dict[str, Any]:
-        """The entry of `seed`, as item `seed` of seed 0: one data set, with what it reads from disk, serves all."""
-        if level not in self._datasets:
-            self._datasets[level] = self._dataset(0, level)
+    def draw(self, seed: int, level: int | None = None, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """reasoning-gym's entry of `seed`, of either split.
+
+        It is item `seed` of seed 0: one data set, with what it reads from disk, serves all.
+        """
+        key = json.dumps([level, config], sort_keys=True)
+        if key not in self._datasets:
+            self._datasets[key] = self._dataset(0, level, config)
         try:
-            entry: dict[str, Any] = self._datasets[level][seed]
+            entry: dict[str, Any] = self._datasets[key][seed]
         except IndexError:  # the four families that make all items at once have only as many as they made
-            entry = self._dataset(seed, level)[0]
+            entry = self._dataset(seed, level, config)[0]
         return entry
 
-    def _dataset(self, seed: int, level: int | None) -> Any:
+    def _dataset(self, seed: int, level: int | None, config: Mapping[str, Any] | None) -> Any:
         from reasoning_gym.coaching.base_curriculum import DefaultCurriculumContext, RangeAttributeMode
         from reasoning_gym.factory import DATASETS, create_curriculum
 
         build, configure = DATASETS[self._family]
+        known = sorted({each.name for each in dataclasses.fields(configure)} - {"seed", "size"})
+        for name in config or ():
+            if name not in known:
+                raise TypeError(f"{self.name} has no configuration field {name!r}; {nearest(name, known)}")
         if level is None:
-            return build(configure(seed=seed, size=1))
+            return build(configure(**{**(config or {}), "seed": seed, "size": 1}))
         curriculum = create_curriculum(self._family)
         curriculum.set_global_level(level)
         context = DefaultCurriculumContext(mode=RangeAttributeMode.UPPER_BOUND)  # this level, not all up to it
-        return build(curriculum.generate_configuration({"seed": seed, "size": 1}, context))
+        chosen = curriculum.generate_configuration({"seed": seed, "size": 1}, context)
+        return build(dataclasses.replace(chosen, **(config or {})))
 
 
 def _final_answer(response: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from didact.tasks import TASKS
 from didact.tasks.task import nearest
+from didact.training.beds import BEDS
 
 LOSS_TYPES: Final = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 _AT_LEAST_ONE: Final = (
@@ -50,13 +51,15 @@ class TrainConfig:
     prompts: str | None = _setting(None, "Training prompts: parquet, jsonl, json, csv, or a hub name.  "
                                    "[default: the task's own]")  # fmt: skip
     eval_prompts: str | None = _setting(None, "Held-out prompts.  [default: the task's own test split]")
-    model: str | None = _setting(None, "A folder or a hub name.  [default: a small model for arithmetic, made here]")
+    model: str | None = _setting(None, "A folder or a hub name.  [default: a small model made here, for arithmetic "
+                                "or reasoning_gym:chain_sum]")  # fmt: skip
     chat: bool | None = _setting(None, "Wrap prompts in the chat template.  [default: if the model has one]")
     steps: int = _setting(300, "Optimiser steps.")
     prompts_per_step: int = _setting(8, "Groups that train in a step.")
     rollouts_per_step: int = _setting(64, "Rollouts that train in a step.")
     micro_batch_size: int | None = _setting(None, "Rollouts in one forward pass.  [default: all of a step]")
-    max_completion_length: int | None = _setting(None, "Tokens of a response.  [default: 19 for arithmetic, else 512]")
+    max_completion_length: int | None = _setting(None, "Tokens of a response.  [default: what the small model's task "
+                                                "needs, else 512]")  # fmt: skip
     learning_rate: float | None = _setting(None, "[default: 6e-4 for the small model, else 1e-6]")
     lr_schedule: str | None = _setting(None, "Of transformers.  [default: linear for the small model, else "
                                        "constant_with_warmup]")  # fmt: skip
@@ -75,8 +78,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         small = self.model is None
+        bed = BEDS.get(self.task) if small or self.task == "arithmetic" else None
+        if small and bed and (self.prompts is None or self.eval_prompts is None):
+            object.__setattr__(self, "task_options", {**bed.task_options, **self.task_options})
         resolved = {
-            "max_completion_length": 19 if self.task == "arithmetic" else 512,  # 19: arithmetic's longest solution
+            "max_completion_length": bed.max_response if bed else 512,
             "learning_rate": 6e-4 if small else 1e-6,
             "lr_schedule": "linear" if small else "constant_with_warmup",
         }
@@ -113,9 +119,9 @@ class TrainConfig:
                 f"there is no task {self.task!r}; {_nearest(name, TASKS)} (a function of your own, module:function, "
                 "needs prompts and eval_prompts)"
             )
-        if self.model is None and self.task != "arithmetic":
+        if self.model is None and self.task not in BEDS:
             raise ValueError(
-                f"task {self.task!r} needs a model: the small model that is built here only knows arithmetic"
+                f"task {self.task!r} needs a model: the small model that is built here knows only {' and '.join(BEDS)}"
             )
 
     @property

@@ -30,7 +30,7 @@ from trl import GRPOConfig
 
 from didact.adapters.trl import STATE_FILE, CurriculumGRPOTrainer
 from didact.journal import Journal, RecordedCurriculum, read_journal
-from didact.methods import make
+from didact.methods import check_options, make
 from didact.prompts import PromptPool
 from didact.state import load_state
 from didact.tasks import Example, Split, task
@@ -146,7 +146,7 @@ def _train(config: TrainConfig, folder: Path, display: Display, resume: bool) ->
         source=[example.source for example in train],
         difficulty=[float("nan") if example.difficulty is None else example.difficulty for example in train],
     )
-    curriculum = RecordedCurriculum(_make(config, pool), journal, metrics)
+    curriculum = RecordedCurriculum(make(config.method, pool, **_options(config)), journal, metrics)
     with Verifier(config.task, timeout=config.verifier_timeout) as verifier, _Interrupt(display) as interrupt:
         scorer = Scorer(verifier, display)
         trainer = _build_trainer(config, folder, model_path, train, curriculum, scorer)
@@ -342,8 +342,9 @@ def _small_model(config: TrainConfig, display: Display) -> str:
     def progress(done: int, total: int) -> None:
         display.stage("warm start", done, total)
 
-    seed = config.warm_start_seed
-    return str(warm_started_model(WarmStartConfig(seed=seed, teacher_seed=seed), progress=progress))
+    return str(
+        warm_started_model(WarmStartConfig.for_task(config.task, seed=config.warm_start_seed), progress=progress)
+    )
 
 
 def _examples(config: TrainConfig, display: Display) -> tuple[list[Example], list[Example]]:
@@ -375,19 +376,18 @@ def _load(config: TrainConfig, path: str | None, split: Split, num: int | None, 
     return drawn(examples, None if num is None else min(num, len(examples)), config.seed)
 
 
-def _make(config: TrainConfig, pool: PromptPool) -> Any:
-    options = {
+def _options(config: TrainConfig) -> dict[str, Any]:
+    return {
         "prompts_per_step": config.prompts_per_step,
         "rollouts_per_step": config.rollouts_per_step,
         "seed": config.seed,
         **config.method_options,
     }
-    return make(config.method, pool, **options)
 
 
 def _check_method(config: TrainConfig) -> None:
     """Refuse bad method options before anything expensive is done."""
-    _make(config, PromptPool([str(number) for number in range(max(config.prompts_per_step, 2))]))
+    check_options(config.method, **_options(config))
 
 
 def _forget_after(folder: Path, checkpoint: Path | None) -> int:

@@ -2,7 +2,7 @@
 
 Some two hundred thousand parameters, built from a config and saved with ``save_pretrained``, so everything downstream
 (`AutoModelForCausalLM`, `AutoTokenizer`, TRL, vLLM) sees an ordinary model folder and needs no network. It is not a
-language model: it knows the few hundred words it is given (`didact.tasks.arithmetic.vocabulary`).
+language model: it knows the few hundred words it is given (`didact.training.beds`).
 """
 
 from __future__ import annotations
@@ -32,14 +32,21 @@ class SmallModelConfig:
     max_length: int = 128
 
 
-def build_tokenizer(words: Sequence[str], *, max_length: int = 128) -> PreTrainedTokenizerFast:
-    """A fast tokenizer of whole words: splits at white space, starts with ``<bos>``, pads on the left."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+def build_tokenizer(
+    words: Sequence[str], *, max_length: int = 128, skipped: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
+    """A fast tokenizer of whole words: splits at white space, starts with ``<bos>``, pads on the left.
+
+    Text in `skipped` is left out, such as the sentence that is the same in every prompt of a task.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     specials = list(SPECIAL_TOKENS.values())
     ids = {word: index for index, word in enumerate([*specials, *words])}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=SPECIAL_TOKENS["unk_token"]))
+    if skipped:
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(text, "") for text in skipped])
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A", pair="<bos> $A $B", special_tokens=[("<bos>", ids["<bos>"])]

@@ -1,11 +1,11 @@
 """Supervised warm start of the small model with a deliberately unreliable teacher.
 
-RL with verifiable rewards needs a model that is sometimes right. This one learns column arithmetic from worked
-solutions, some of them WRONG ON PURPOSE: a fixed random share of the facts (``"3-5"``, ``"7*4"``) is *weak*, and the
-teacher shows the right digit of a weak fact with probability c ~ U(low, high) and otherwise one fixed wrong digit. The
-model reproduces these rates, so that a prompt's pass rate is about the product of c over its weak facts: long prompts
-never pass, prompts without a weak fact always do, and a fact put right by RL makes longer prompts learnable. Greedy
-accuracy has to be learnt as well, since below c = 0.5 the most likely digit is the wrong one.
+RL with verifiable rewards needs a model that is sometimes right. This one learns a task (`didact.training.beds`) from
+worked solutions, some of them WRONG ON PURPOSE: a fixed random share of the facts (``"3-5"``, ``"7*4"``) is *weak*,
+and the teacher shows the right digit of a weak fact with probability c ~ U(low, high) and otherwise one fixed wrong
+digit. The model reproduces these rates, so that a prompt's pass rate is about the product of c over its weak facts:
+long prompts never pass, prompts without a weak fact always do, and a fact put right by RL makes longer prompts
+learnable. Greedy accuracy has to be learnt as well, since below c = 0.5 the most likely digit is the wrong one.
 
 This is a designed test bed. It shows that the machinery works and lets methods be compared in minutes; it is no
 evidence about natural language models.
@@ -28,8 +28,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from didact.tasks.arithmetic import FAMILIES, LEVELS, draw_prompt, vocabulary, worked_solution
 from didact.tasks.task import split_of
+from didact.training.beds import bed
 from didact.training.small_model import SmallModelConfig, build_model, build_tokenizer
 
 if TYPE_CHECKING:
@@ -47,8 +47,12 @@ _MANIFEST: Final = "warm_start.json"
 
 @dataclass(frozen=True, kw_only=True)
 class WarmStartConfig:
-    """Everything the warm-started model depends on, except the number of threads and the torch version."""
+    """Everything the warm-started model depends on, except the number of threads and the versions of libraries.
 
+    The defaults are those of ``arithmetic``; `for_task` knows those of the other tasks.
+    """
+
+    task: str = "arithmetic"
     seed: int = 0  # weights and order of examples
     teacher_seed: int = 0  # which facts are weak, and how
     weak_share: Mapping[str, float] = field(default_factory=lambda: {"add": 0.0, "sub": 0.65, "mul": 0.65})
@@ -61,20 +65,29 @@ class WarmStartConfig:
     model: SmallModelConfig = field(default_factory=SmallModelConfig)
 
     def __post_init__(self) -> None:
-        if set(self.weak_share) != set(FAMILIES) or not all(0 <= share <= 1 for share in self.weak_share.values()):
+        families, levels = bed(self.task).families, bed(self.task).levels
+        if set(self.weak_share) != set(families) or not all(0 <= share <= 1 for share in self.weak_share.values()):
             raise ValueError(
-                f"weak_share is {dict(self.weak_share)}; expected a number in [0, 1] for each of {FAMILIES}"
+                f"weak_share is {dict(self.weak_share)}; expected a number in [0, 1] for each of {families}"
             )
         if not 0 <= self.reliability[0] <= self.reliability[1] <= 1:
             raise ValueError(f"reliability is {self.reliability}; expected (low, high) with 0 <= low <= high <= 1")
-        if self.max_level not in LEVELS:
-            raise ValueError(f"max_level is {self.max_level}; expected 1 to {LEVELS[-1]}")
+        if self.max_level not in levels:
+            raise ValueError(f"max_level is {self.max_level}; expected {levels[0]} to {levels[-1]}")
         if min(self.num_steps, self.batch_size) < 1:
             raise ValueError(f"num_steps is {self.num_steps}, batch_size {self.batch_size}; expected at least 1")
 
+    @classmethod
+    def for_task(cls, task: str, *, seed: int = 0) -> WarmStartConfig:
+        """The warm start of a task as it was tuned; `seed` is also the teacher's."""
+        return cls(task=task, seed=seed, teacher_seed=seed, **bed(task).warm_start)
+
     def key(self) -> str:
         """Name of the cache folder: the same for equal configurations, in any process."""
-        text = json.dumps([_FORMAT, asdict(self)], sort_keys=True)
+        named = asdict(self)
+        if self.task == "arithmetic":  # it was the only task once, and its folders keep their names
+            del named["task"]
+        text = json.dumps([_FORMAT, named], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
@@ -82,7 +95,7 @@ class UnreliableTeacher:
     """Writes worked solutions with slips at weak facts; right otherwise."""
 
     def __init__(self, config: WarmStartConfig) -> None:
-        self._config = config
+        self._config, self._bed = config, bed(config.task)
         self._habits: dict[str, tuple[float, int]] = {}  # fact -> (probability of being right, shift when wrong)
 
     def solution(self, prompt: str, rng: random.Random) -> str:
@@ -90,17 +103,21 @@ class UnreliableTeacher:
             reliability, shift = self.habit(fact)
             return shift if reliability < 1 and rng.random() >= reliability else 0
 
-        return worked_solution(prompt, slip)
+        return self._bed.solution(prompt, slip)
 
     def habit(self, fact: str) -> tuple[float, int]:
         """(probability that the digit is right, shift of the digit when it is not); the same on every call."""
         if fact not in self._habits:
             digest = hashlib.blake2b(f"{self._config.teacher_seed}/{fact}".encode(), digest_size=8).digest()
             rng = random.Random(int.from_bytes(digest))
-            family = next(name for name, sign in (("add", "+"), ("sub", "-"), ("mul", "*")) if sign in fact)
-            weak = rng.random() < self._config.weak_share[family]
+            weak = rng.random() < self._config.weak_share[self._bed.family(fact)]
             self._habits[fact] = (rng.uniform(*self._config.reliability) if weak else 1.0, rng.randrange(1, 10))
         return self._habits[fact]
+
+
+def cache_folder() -> Path:
+    """Where warm starts and test beds are kept: ``DIDACT_CACHE``, else ``~/.cache/didact``."""
+    return Path(os.environ.get("DIDACT_CACHE") or Path.home() / ".cache" / "didact")
 
 
 def warm_started_model(
@@ -108,12 +125,11 @@ def warm_started_model(
 ) -> Path:
     """Folder with the warm-started model and its tokenizer; trained now if no intact copy is cached.
 
-    The cache is `cache_dir`, else the folder named by the environment variable ``DIDACT_CACHE``, else
-    ``~/.cache/didact``. A process that finds another one training the same model waits for it.
+    The cache is `cache_dir`, else `cache_folder()`. A process that finds another one training the same model waits for it.
     """
     from filelock import FileLock
 
-    cache = Path(cache_dir or os.environ.get("DIDACT_CACHE") or Path.home() / ".cache" / "didact")
+    cache = cache_dir or cache_folder()
     folder = cache / f"warm-start-{config.key()}"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
@@ -139,10 +155,10 @@ def train(
     """The warm start itself: next-token loss on the solutions, AdamW, cosine to a tenth after 50 steps of warm-up."""
     import torch
 
-    tokenizer = build_tokenizer(vocabulary(), max_length=config.model.max_length)
+    chosen = bed(config.task)
+    tokenizer = build_tokenizer(chosen.vocabulary(), max_length=config.model.max_length, skipped=chosen.skipped)
     model = build_model(config.model, tokenizer, seed=config.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    ids: dict[str, int] = tokenizer.get_vocab()
     teacher, rng = UnreliableTeacher(config), random.Random(f"warm start {config.seed}")
     model.train()
     for step in range(config.num_steps):
@@ -153,7 +169,7 @@ def train(
         num_targets = sum(len(solution.split()) + 1 for _, solution in batch)
         third = -(-len(batch) // 3)
         for start in range(0, len(batch), third):
-            inputs, targets = _tensors(batch[start : start + third], ids)
+            inputs, targets = _tensors(batch[start : start + third], tokenizer)
             (_target_loss(model, inputs, targets) / num_targets).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -164,19 +180,21 @@ def train(
 
 
 def _draw(config: WarmStartConfig, teacher: UnreliableTeacher, rng: random.Random) -> tuple[str, str]:
-    levels = range(1, config.max_level + 1)
+    chosen = bed(config.task)
+    levels = [level for level in chosen.levels if level <= config.max_level]
     weights = [config.level_decay**level for level in levels]
     while True:  # test prompts are left out: the held-out set is unseen by the warm start, too
-        prompt = draw_prompt(rng.choice(FAMILIES), rng.choices(levels, weights)[0], rng)
+        prompt = chosen.draw_prompt(levels, weights, rng)
         if split_of(prompt) == "train":
             return prompt, teacher.solution(prompt, rng)
 
 
-def _tensors(pairs: list[tuple[str, str]], ids: Mapping[str, int]) -> tuple[torch.Tensor, torch.Tensor]:
+def _tensors(pairs: list[tuple[str, str]], tokenizer: PreTrainedTokenizerFast) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs and next-token targets, padded on the right; -100 where nothing is learnt (prompt and padding)."""
     import torch
 
-    prompts = [[ids["<bos>"], *(ids[word] for word in prompt.split())] for prompt, _ in pairs]
+    ids: dict[str, int] = tokenizer.get_vocab()
+    prompts: list[list[int]] = tokenizer([prompt for prompt, _ in pairs])["input_ids"]
     solutions = [[*(ids[word] for word in solution.split()), ids["<eos>"]] for _, solution in pairs]
     width = max(len(prompt) + len(solution) for prompt, solution in zip(prompts, solutions, strict=True))
     tokens = torch.full((len(pairs), width), ids["<pad>"])

@@ -1,0 +1,184 @@
+"""`didact compare` and `didact simulate`: all methods under the same budget, with intervals."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from didact.compare.config import CompareConfig, compare_config
+from didact.training.config import read_toml
+
+COMPARE_EPILOG = """\b
+Examples:
+  didact compare --methods dapo,cures --pool hard-heavy --seeds 10
+  didact compare benchmarks/main.toml --folder comparisons/main --jobs 2
+  didact compare --report-only comparisons/main
+Start the same command again to go on with an interrupted comparison; more seeds and methods may be asked for.
+"""
+SIMULATE_EPILOG = """\b
+Examples:
+  didact simulate --pool hard-heavy --methods dapo,speed,mopps
+  didact simulate --pool my_pass_rates.json --methods cures        a histogram: {"edges": [...], "counts": [...]}
+  didact simulate --pool runs/arithmetic-uniform-1                 the pool of a run
+"""
+_PICKED = "dapo,cures,speed,mopps"
+
+
+def _shared(command: Any) -> Any:
+    for option in reversed(
+        (
+            click.option("--folder", type=click.Path(path_type=Path), help="Where it goes.  [default: comparisons/NAME]"),
+            click.option("--methods", default=None, help=f"Methods, with commas; uniform and oracle always take part.  "
+                         f"[default: {_PICKED}]"),
+            click.option("--seeds", type=int, default=None, help="Number of paired seeds.  [default: 10]"),
+            click.option("--pool", default=None, help="easy-heavy, hard-heavy, mixed or sources.  [default: mixed]"),
+            click.option("--pool-size", type=int, default=None, help="Prompts in the pool."),
+            click.option("--prompts-per-step", type=int, default=None, help="Groups that train in a step."),
+            click.option("--rollouts-per-step", type=int, default=None, help="Rollouts that train in a step."),
+            click.option("--rollouts", type=int, default=None, help="Budget of a run, everything counted."),
+            click.option("--learning-rate", type=float, default=None, help="Of the optimiser."),
+            click.option("--gain", type=float, default=None, help="Target: accuracy gained over the start.  "
+                         "[default: 0.1]"),
+            click.option("--jobs", type=int, default=None, help="Processes.  [default: the cores there are]"),
+            click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON; progress goes to stderr."),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command("compare", epilog=COMPARE_EPILOG)
+@click.argument("config_path", metavar="[CONFIG.toml]", required=False, type=click.Path(path_type=Path))
+@click.option("--task", default=None, help="Task of the small model, see docs/test-bed.md.  [default: arithmetic]")
+@click.option("--report-only", type=click.Path(path_type=Path), help="Write summary and page of a comparison again.")
+@_shared
+def compare_command(
+    config_path: Path | None, report_only: Path | None, folder: Path | None, jobs: int | None, as_json: bool, **flags: Any
+) -> int:
+    """Train with every method on the same warm starts, pools and budget, and compare.
+
+    Real training of a small model, one process a core. Rollouts of all kinds are counted, a step is one update for
+    every method, and differences are paired by seed. Uniform sampling and an oracle always take part.
+    """
+    if report_only is not None:
+        return _report(report_only, as_json)
+    config = _config(config_path, {**flags, "learner": "policy"})
+    return _compare(config, folder, jobs, as_json)
+
+
+@click.command("simulate", epilog=SIMULATE_EPILOG)
+@click.option("--learner", type=click.Choice(["skills", "independent"]), default="skills", show_default=True,
+              help="Prompts that share skills, or that are learnt one by one.")  # fmt: skip
+@_shared
+def simulate_command(learner: str, folder: Path | None, jobs: int | None, as_json: bool, **flags: Any) -> int:
+    """What would each method save on my pool? Answered by simulated learners, without a model.
+
+    The pool is a named one or your own: a file of pass rates (a histogram, or one value a prompt) or a run folder.
+    True pass rates are known here and move with training. docs/simulate.md says what is modelled and what is not.
+    """
+    return _compare(_config(None, {**flags, "learner": learner}), folder, jobs, as_json)
+
+
+def _config(path: Path | None, flags: dict[str, Any]) -> CompareConfig:
+    learner, methods, seeds, gain = (flags.pop(name) for name in ("learner", "methods", "seeds", "gain"))
+    cell = {name: value for name, value in flags.items() if value is not None}
+    if path is not None:
+        if cell or methods or gain:
+            raise click.UsageError("settings come from the file or from flags, not from both (--seeds may be added)")
+        values = read_toml(path)
+        values.setdefault("name", path.stem)
+    else:
+        simulated: dict[str, Any] = {} if learner == "policy" else _SIMULATED
+        pool = str(cell.get("pool", "mixed"))
+        name = f"{cell.get('task', learner)}-{Path(pool).stem}".replace(":", "-")
+        values = {"name": name, "cells": [{"name": name, "learner": learner, **simulated, **cell}]}
+        values["variants"] = [each.strip() for each in (methods or _PICKED).split(",") if each.strip()]
+        if gain is not None:
+            values["gain"] = gain
+    if seeds is not None:
+        values["seeds"] = seeds
+    return compare_config(values)
+
+
+_SIMULATED = {
+    "pool_size": 20_000,
+    "held_out": 2048,
+    "prompts_per_step": 64,
+    "rollouts_per_step": 512,
+    "rollouts": 153_600,
+    "evaluations": 30,
+}
+
+
+def _compare(config: CompareConfig, folder: Path | None, jobs: int | None, as_json: bool) -> int:
+    from didact.compare.grid import compare
+
+    folder = folder or Path("comparisons") / config.name
+    began = time.monotonic()
+    with _Terminal(Console(stderr=True)) as terminal:
+        complete = compare(config, folder, jobs=jobs or os.cpu_count() or 1, progress=terminal)
+    if not complete:
+        click.echo(f"interrupted after {time.monotonic() - began:.0f} s; the same command goes on", err=True)
+        return 130
+    return _report(folder, as_json)
+
+
+def _report(folder: Path, as_json: bool) -> int:
+    from didact.compare.page import write_page
+    from didact.compare.summary import summarise
+    from didact.compare.tables import markdown_table
+
+    summary = summarise(folder)
+    page = write_page(folder, summary)
+    if as_json:
+        click.echo(json.dumps({**summary, "page": str(page)}))
+        return 0
+    for cell in summary["cells"]:
+        click.echo(f"\n{cell}\n")
+        click.echo(markdown_table(summary, cell))
+    click.echo(f"\npage     {page}\nsummary  {folder / 'summary.json'}")
+    return 0
+
+
+class _Terminal:
+    """One live line on a terminal; elsewhere a plain line now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._stage, self._told = console, "", 0.0
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=max(10, min(30, shutil.get_terminal_size().columns - 60))),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("", total=None)
+
+    def __enter__(self) -> "_Terminal":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        if name != self._stage:
+            self._stage = name
+            self._progress.reset(self._task, description=name, total=total)
+        self._progress.update(self._task, completed=done, total=total)
+        if not self._console.is_terminal and (time.monotonic() - self._told > 10 or done == total):
+            self._told = time.monotonic()
+            self.note(f"{name}: {done}/{total}")
+
+    def note(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)

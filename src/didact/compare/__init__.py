@@ -1,0 +1,1 @@
+"""Comparisons of methods under one budget: runs, measures, and what they say."""

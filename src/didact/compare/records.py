@@ -1,0 +1,154 @@
+"""What a comparison left on disk: its settings, and one record for each run.
+
+    FOLDER/config.json     what is compared, fixed before the first run
+    FOLDER/runs.jsonl      a journal of finished and failed runs: learning curve, budget, last metrics
+
+Reads and checks; computes nothing. A comparison still under way reads like a finished one with runs missing. A run
+that failed and was run again counts as what it became.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from didact.journal import read_journal
+
+SCHEMA = 1
+#: What can stand on the x-axis; `rollouts_trained` leaves out what was rolled out and not trained on.
+AXES = ("rollouts", "rollouts_trained", "tokens", "updates", "seconds")
+Curve = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One thing compared: a method with its options, under a name of its own."""
+
+    name: str
+    method: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was decided before the runs. A run that gains `gain` over its start has reached the target."""
+
+    name: str
+    baseline: str
+    oracle: str | None
+    gain: float
+    cells: tuple[str, ...]
+    variants: tuple[Variant, ...]
+    seeds: tuple[int, ...]
+    resolved: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run; the arrays of its curve have one entry for each evaluation. A failed run has no curve."""
+
+    cell: str
+    variant: str
+    seed: int
+    error: str | None
+    budget: float
+    learning_rate: float | None
+    curve: Curve
+    metrics: Mapping[str, Any]
+
+
+def read_settings(folder: Path) -> Settings:
+    """The settings of the comparison in `folder`.
+
+    Raises:
+        FileNotFoundError: no config.json. ValueError: it is no settings of a comparison.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path}: give the folder that `didact compare` wrote")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON ({error}): it was cut off or is another file") from None
+    try:
+        variants = tuple(
+            Variant(str(row["name"]), str(row.get("method", row["name"])), row.get("options") or {})
+            for row in config["variants"]
+        )
+        settings = Settings(
+            name=str(config.get("name", folder.name)),
+            baseline=str(config["baseline"]),
+            oracle=config.get("oracle") or next((row.name for row in variants if row.method == "oracle"), None),
+            gain=float(config["targets"]["gain"]),
+            cells=tuple(str(cell["name"] if isinstance(cell, Mapping) else cell) for cell in config["cells"]),
+            variants=variants,
+            seeds=tuple(int(seed) for seed in config["seeds"]),
+            resolved=config,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else f"cannot be read ({error})"
+        raise ValueError(f"{path} {what}: expected name, baseline, targets.gain, cells, variants and seeds") from None
+    names = [row.name for row in variants]
+    for role, name in (("baseline", settings.baseline), ("oracle", settings.oracle)):
+        if name is not None and name not in names:
+            near = get_close_matches(name, names, n=1)
+            meant = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
+            raise ValueError(f"{path}: {role} {name!r} is not among the variants: {meant}")
+    if not settings.gain > 0:
+        raise ValueError(f"{path}: targets.gain must be above 0, got {settings.gain}")
+    return settings
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """All runs of a comparison, in the order in which they first ended; none before the first has.
+
+    Raises:
+        ValueError: a journal or a record that is damaged, or of another schema.
+    """
+    path = folder / "runs.jsonl"
+    runs: dict[tuple[str, str, int], Run] = {}
+    for number, record in enumerate(read_journal(path) if path.exists() else [], start=1):
+        run = _run(record, f"{path}, record {number}")
+        runs[run.cell, run.variant, run.seed] = run
+    return list(runs.values())
+
+
+def _run(record: Mapping[str, Any], where: str) -> Run:
+    if record.get("schema") != SCHEMA:
+        raise ValueError(f"{where} has schema {record.get('schema')!r}, this version of didact reads schema {SCHEMA}")
+    try:
+        finished = record["status"] == "finished"
+        return Run(
+            cell=str(record["cell"]),
+            variant=str(record["variant"]),
+            seed=int(record["seed"]),
+            error=None if finished else str(record.get("error") or record["status"]),
+            budget=float((record.get("budget") or {}).get("rollouts", np.inf)),
+            learning_rate=record.get("learning_rate"),
+            curve=_curve(record["curve"]) if finished else {},
+            metrics=record.get("metrics") or {},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{where} is no record of a run: {what}") from None
+
+
+def _curve(columns: Mapping[str, Any]) -> Curve:
+    curve = {name: np.array(values, dtype=np.float64) for name, values in columns.items()}  # None becomes nan
+    lengths = {name: len(values) for name, values in curve.items()}
+    if len(set(lengths.values())) > 1 or not lengths["accuracy"]:
+        raise ValueError(f"the columns of a curve need one length of at least one evaluation, got {lengths}")
+    for name in ("rollouts", "accuracy"):
+        if not np.isfinite(curve[name]).all():
+            raise ValueError(f"{name} of the curve must be finite, got {curve[name].tolist()}")
+    for name in AXES:
+        if name in curve and (np.diff(curve[name]) < 0).any():
+            raise ValueError(f"{name} of the curve must never fall, got {curve[name].tolist()}")
+    if (np.diff(curve["rollouts"]) <= 0).any():
+        raise ValueError("rollouts of the curve must rise from each evaluation to the next")
+    return curve

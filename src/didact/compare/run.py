@@ -1,0 +1,95 @@
+"""One run of a comparison: a learner and a curriculum until the rollout budget is spent, with its curve."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from didact.compare.learner import Learner
+from didact.curriculum import Curriculum
+
+COLUMNS = (
+    "step",
+    "updates",
+    "rollouts",
+    "rollouts_trained",
+    "tokens",
+    "seconds",
+    "accuracy",
+    "share_with_signal",
+    "evidence_age",
+    "calibration_error",
+    "pass_rate",
+)
+#: Steps without one rollout after which a run is stopped: a method that has nothing more to ask.
+_IDLE_STEPS = 10
+
+
+def run(
+    learner: Learner,
+    curriculum: Curriculum,
+    *,
+    rollouts: int,
+    evaluate_every: int,
+    progress: Callable[[float], None] | None = None,
+) -> dict[str, Any]:
+    """Train until `rollouts` rollouts have been made, all of them counted; one optimiser step a step.
+
+    A step in which no admitted group has rollouts makes no update. The last plan may overshoot the budget by less than
+    itself; areas are taken up to the budget.
+
+    Args:
+        evaluate_every: rollouts between two evaluations, which happen at the end of a step. Their time is not counted.
+
+    Returns:
+        curve: a list for each of `COLUMNS`, one entry an evaluation, the first before any rollout.
+        metrics: the curriculum's figures at the end.
+    """
+    curve: dict[str, list[float]] = {name: [] for name in COLUMNS}
+    updates, step, due, idle, seconds = 0, 0, evaluate_every, 0, 0.0
+    since: dict[str, list[float]] = {"share_with_signal": [], "evidence_age": [], "pass_rate": []}
+
+    def examine(metrics: dict[str, float]) -> None:
+        figures = {
+            "step": step,
+            "updates": updates,
+            "rollouts": metrics["rollouts"],
+            "rollouts_trained": metrics["rollouts_trained"],
+            "tokens": metrics["response_tokens"],
+            "seconds": round(seconds, 4),
+            "accuracy": learner.evaluate(),
+            "calibration_error": metrics["calibration_error"],
+            **{name: float(np.mean(values)) if values else 0.0 for name, values in since.items()},
+        }
+        for name in COLUMNS:
+            curve[name].append(figures[name])
+        for values in since.values():
+            values.clear()
+
+    metrics = curriculum.metrics()
+    examine(metrics)
+    while metrics["rollouts"] < rollouts and idle < _IDLE_STEPS:
+        began, before = time.perf_counter(), metrics["rollouts"]
+        while plan := curriculum.plan(step):
+            curriculum.observe(learner.roll_out(plan))
+            if curriculum.metrics()["rollouts"] >= rollouts:
+                break
+        admitted = [group for group in curriculum.admitted(step) if group.rollouts]
+        if admitted:
+            learner.update(admitted, curriculum.advantage, curriculum.loss_weighting)
+            updates += 1
+        learner.keep(curriculum.held())
+        seconds += time.perf_counter() - began
+        step += 1
+        metrics = curriculum.metrics()
+        idle = 0 if metrics["rollouts"] > before else idle + 1
+        for name, values in since.items():
+            values.append(metrics[name])
+        if metrics["rollouts"] >= min(due, rollouts):
+            examine(metrics)
+            due = (math.floor(metrics["rollouts"] / evaluate_every) + 1) * evaluate_every
+        if progress is not None:
+            progress(min(metrics["rollouts"] / rollouts, 1.0))
+    return {"curve": curve, "metrics": metrics}

@@ -1,0 +1,320 @@
+"""A comparison as one dictionary of plain numbers.
+
+`summarise(folder)` holds everything that the page, the tables and the figures show; it is written as `summary.json`
+beside the runs. In it `null` stands for "not known", and as the upper end of a ratio or a cost for "no bound": some
+runs never reached the target.
+
+Every curve is cut at the budget, so that nobody is credited for having spent more; the last accuracy of a run that
+stopped before it stands. The target of a seed is the accuracy before training plus a gain fixed before the runs. Pairs
+share the seed: model, pool and randomness. Failed runs are counted and left out, with the pair they belong to. p-values
+are Holm-adjusted over the variants of a cell, the oracle left out, and not over cells.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from didact.compare.measures import (
+    PairedDifference,
+    area_under,
+    cut_at,
+    final_accuracy,
+    holm,
+    paired_difference,
+    paired_ratio,
+    share_of_way,
+    to_target,
+)
+from didact.compare.records import AXES, Curve, Run, Settings, Variant, read_runs, read_settings
+
+Section = dict[str, Any]
+
+SCHEMA = 1
+_GRID = 41  # points of a drawn curve
+_SHORT = 0.95  # of the budget: runs that stopped before are worth a warning
+#: Figures of the curriculum, and the metric that holds each for the whole run, where there is one.
+_METRIC = {
+    "share_with_signal": "share_with_signal_so_far",
+    "evidence_age": "",
+    "calibration_error": "calibration_error",
+}
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A finished run of a cell, cut where all are."""
+
+    run: Run
+    curve: Curve
+    start: float
+    area: float
+    final: float
+    cost: Mapping[str, float]
+
+
+def summarise(folder: str | Path) -> Section:
+    """Everything a comparison says, as far as its runs are done.
+
+    Raises:
+        FileNotFoundError: no comparison there. ValueError: damaged settings or runs.
+    """
+    settings, runs = read_settings(Path(folder)), read_runs(Path(folder))
+    names = [variant.name for variant in settings.variants]
+    known = set(itertools.product(settings.cells, names, settings.seeds))
+    strange = [run for run in runs if (run.cell, run.variant, run.seed) not in known]
+    runs = [run for run in runs if (run.cell, run.variant, run.seed) in known]
+    warnings = [f"{len(strange)} runs are not in config.json and were left out"] if strange else []
+    cells = {name: _cell(settings, name, [run for run in runs if run.cell == name]) for name in settings.cells}
+    summary: Section = _plain(
+        {
+            "schema": SCHEMA,
+            "name": settings.name,
+            "baseline": settings.baseline,
+            "oracle": settings.oracle,
+            "gain": settings.gain,
+            "seeds": list(settings.seeds),
+            "planned": len(known),
+            "finished": sum(run.error is None for run in runs),
+            "failures": [
+                {"cell": run.cell, "variant": run.variant, "seed": run.seed, "error": run.error}
+                for run in runs
+                if run.error is not None
+            ],
+            "warnings": [*warnings, *(f"{name}: {text}" for name, cell in cells.items() for text in cell["warnings"])],
+            "cells": cells,
+            "settings": settings.resolved,
+        }
+    )
+    return summary
+
+
+def write_summary(folder: str | Path, summary: Section) -> Path:
+    """Put `summary.json` beside the runs."""
+    from didact.report import write_page  # any text, moved into place in one go
+
+    return write_page(json.dumps(summary, indent=1, allow_nan=False) + "\n", Path(folder) / "summary.json")
+
+
+def _cell(settings: Settings, name: str, runs: list[Run]) -> Section:
+    finished = [run for run in runs if run.error is None]
+    budget = min((run.budget for run in runs), default=math.inf)
+    end = budget if math.isfinite(budget) else min((float(run.curve["rollouts"][-1]) for run in finished), default=0.0)
+    measured = _measure(settings, finished, end)
+    axes = [axis for axis in AXES if measured and _usable(axis, measured.values())]
+    rows = {variant.name: _row(settings, variant, runs, measured, axes) for variant in settings.variants}
+    _adjust([row for variant, row in rows.items() if variant not in (settings.baseline, settings.oracle)])
+    _way_to_oracle(settings, rows, measured)
+    return {
+        "rollouts": end,
+        "axes": axes,
+        "start": _median(each.start for each in measured.values()),
+        "warnings": _warnings(settings, measured, end, rows),
+        "variants": rows,
+    }
+
+
+def _measure(settings: Settings, runs: list[Run], end: float) -> dict[tuple[str, int], _Measured]:
+    # One target for a seed, the baseline's, so that evaluation noise at the start favours nobody.
+    starts = {run.seed: float(run.curve["accuracy"][0]) for run in runs if run.variant == settings.baseline}
+    measured = {}
+    for run in runs:
+        curve = cut_at(run.curve, end)
+        accuracy, start = curve["accuracy"], float(run.curve["accuracy"][0])
+        target = starts.get(run.seed, start) + settings.gain
+        cost = {axis: to_target(curve[axis], accuracy, target) for axis in AXES if axis in curve}
+        area = area_under(curve["rollouts"], accuracy, end)
+        measured[run.variant, run.seed] = _Measured(run, curve, start, area, final_accuracy(accuracy), cost)
+    return measured
+
+
+def _usable(axis: str, measured: Iterable[_Measured]) -> bool:
+    curves = [each.curve.get(axis) for each in measured]
+    return all(x is not None and bool(np.isfinite(x).all()) for x in curves) and any(
+        x is not None and x[-1] > 0 for x in curves
+    )
+
+
+def _row(
+    settings: Settings,
+    variant: Variant,
+    runs: list[Run],
+    measured: Mapping[tuple[str, int], _Measured],
+    axes: list[str],
+) -> Section:
+    mine = [each for (name, _), each in measured.items() if name == variant.name]
+    paired = [each for each in mine if (settings.baseline, each.run.seed) in measured]
+    base = [measured[settings.baseline, each.run.seed] for each in paired]
+    failed = sum(run.variant == variant.name and run.error is not None for run in runs)
+    known = bool(paired) and variant.name != settings.baseline
+    difference = paired_difference([each.area for each in paired], [each.area for each in base]) if known else None
+    return {
+        "method": variant.method,
+        "options": dict(variant.options),
+        "learning_rate": _median(each.run.learning_rate for each in mine),
+        "runs": len(mine),
+        "failed": failed,
+        "missing": len(settings.seeds) - len(mine) - failed,
+        "pairs": len(paired) if known else 0,
+        "reached": sum(not math.isnan(each.cost["rollouts"]) for each in mine),
+        "area": _median(each.area for each in mine),
+        "final": _median(each.final for each in mine),
+        "cost": {axis: _median(_arrival(each.cost[axis]) for each in mine) for axis in axes},
+        "ratio": {axis: _ratio(axis, paired, base) for axis in axes} if known else None,
+        "difference": _difference(difference) if difference else None,
+        "verdict": difference.verdict if difference else None,
+        "toward_oracle": None,
+        "spent": {axis: _median(float(each.curve[axis][-1]) for each in mine) for axis in axes},
+        **{name: _median(_figure(each.run, name) for each in mine) for name in _METRIC},
+        "curve": _curve(mine, axes) if mine else None,
+        "seeds": [
+            {
+                "seed": each.run.seed,
+                "start": each.start,
+                "area": each.area,
+                "final": each.final,
+                "cost": {axis: each.cost[axis] for axis in axes},
+            }
+            for each in mine
+        ],
+    }
+
+
+def _ratio(axis: str, paired: list[_Measured], base: list[_Measured]) -> Section:
+    ratio = paired_ratio(
+        [each.cost[axis] for each in paired],
+        [each.cost[axis] for each in base],
+        variant_end=[each.curve[axis][-1] for each in paired],
+        baseline_end=[each.curve[axis][-1] for each in base],
+    )
+    return {
+        "low": ratio.low,
+        "high": ratio.high,
+        "interval": ratio.interval,
+        "pairs": ratio.num_pairs,
+        "known": ratio.num_known,
+        "wins": ratio.wins,
+    }
+
+
+def _difference(difference: PairedDifference) -> Section:
+    return {
+        "median": difference.median,
+        "interval": difference.interval,
+        "pairs": difference.num_pairs,
+        "wins": difference.wins,
+        "p": difference.p,
+        "p_holm": None,
+    }
+
+
+def _adjust(rows: list[Section]) -> None:
+    compared = [row["difference"] for row in rows if row["difference"]]
+    for difference, p in zip(compared, holm([row["p"] for row in compared]), strict=True):
+        difference["p_holm"] = float(p)
+
+
+def _way_to_oracle(
+    settings: Settings, rows: Mapping[str, Section], measured: Mapping[tuple[str, int], _Measured]
+) -> None:
+    """The share of the oracle's gain over the baseline; not asked where the oracle's gain could be noise."""
+    if settings.oracle is None or rows[settings.oracle]["verdict"] != "better":
+        return
+    for name, row in rows.items():
+        names = (name, settings.baseline, settings.oracle)
+        seeds = [seed for seed in settings.seeds if all((each, seed) in measured for each in names)]
+        if row["difference"] and seeds and name != settings.oracle:
+            share, interval = share_of_way(*([measured[each, seed].area for seed in seeds] for each in names))
+            row["toward_oracle"] = {"share": share, "interval": interval}
+
+
+def _warnings(
+    settings: Settings,
+    measured: Mapping[tuple[str, int], _Measured],
+    end: float,
+    rows: Mapping[str, Section],
+) -> list[str]:
+    if not measured:
+        return ["no finished run"]
+    warnings = []
+    if not rows[settings.baseline]["runs"]:
+        warnings.append(f"no finished run of the baseline {settings.baseline}, so nothing is compared")
+    ends = {key: float(each.run.curve["rollouts"][-1]) for key, each in measured.items()}
+    for name, seed in (key for key in ends if ends[key] < _SHORT * end):
+        warnings.append(f"{name} with seed {seed} stopped at {ends[name, seed]:,.0f} of {end:,.0f} rollouts")
+    apart = sorted(
+        {
+            name
+            for (name, seed), each in measured.items()
+            if (base := measured.get((settings.baseline, seed))) and abs(each.start - base.start) > 1e-9
+        }
+    )
+    if apart:
+        warnings.append(f"before training not as accurate as {settings.baseline} of the same seed: {', '.join(apart)}")
+    adjusted = [row["difference"] for row in rows.values() if row["difference"] and row["difference"]["p_holm"]]
+    pairs = max((difference["pairs"] for difference in adjusted), default=0)
+    if adjusted and len(adjusted) * 2.0 / 2**pairs > 0.05:
+        warnings.append(
+            f"{len(adjusted)} variants on {pairs} pairs: no adjusted p can fall below 0.05, only more seeds could "
+            "settle it"
+        )
+    return warnings
+
+
+def _arrival(cost: float) -> float:
+    return math.inf if math.isnan(cost) else cost
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    """Median of what is known; infinite where the middle run never arrived."""
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return float(np.median(known)) if known else None
+
+
+def _figure(run: Run, name: str) -> float | None:
+    """A figure of the whole run: its last metric where that spans the run, the mean over the evaluations if not."""
+    if isinstance(value := run.metrics.get(_METRIC[name]), int | float):
+        return float(value)
+    values = run.curve.get(name, np.array([]))[1:]  # nothing has been planned at the first
+    return float(np.nanmean(values)) if np.isfinite(values).any() else None
+
+
+def _curve(runs: list[_Measured], axes: list[str]) -> Section:
+    """Accuracy over seeds at equal rollouts (median and quartiles), and the median expense on each axis there."""
+    first = max(float(each.curve["rollouts"][0]) for each in runs)
+    grid = np.linspace(first, float(runs[0].curve["rollouts"][-1]), _GRID)
+
+    def at(name: str) -> NDArray[np.float64]:
+        return np.array([np.interp(grid, each.curve["rollouts"], each.curve[name]) for each in runs])
+
+    low, middle, high = np.quantile(at("accuracy"), [0.25, 0.5, 0.75], axis=0)
+    return {
+        "accuracy": _rounded(middle),
+        "low": _rounded(low),
+        "high": _rounded(high),
+        **{axis: _rounded(np.median(at(axis), axis=0)) for axis in axes},
+    }
+
+
+def _rounded(values: NDArray[np.float64]) -> list[float]:
+    """Five digits are more than a picture shows."""
+    return [float(f"{value:.5g}") for value in values]
+
+
+def _plain(value: Any) -> Any:
+    """The same for JSON: no infinity, no nan, no tuple, no numpy."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value

@@ -1,0 +1,138 @@
+"""Pilot-Commit: a pilot of a quarter of the group for many candidates, the other three quarters for those between.
+
+Kim et al., "Pilot-Commit: Spend Your Rollouts Where It Counts", arXiv:2605.26606, and the released code,
+databricks/pilot-commit.
+
+    pilot     3 * prompts_per_step candidates, n/4 rollouts each; q is the pass rate of the pilot
+    skip      q > 0.75; with q = 1 the prompt is left out of later passes
+    defer     q < 0.125; it comes back with the next pass
+    buffer    otherwise, for at most 4 steps
+    commit    3n/4 more rollouts for prompts drawn from the buffer, in one plan with the next pilots; train on all n
+
+The published sizes are 16 + 48 (4B to 14B models) and 32 + 96 (1.5B) rollouts for 128 prompts. Departures: plans keep
+to the budget of a step, so that candidates are as many as the commits leave room for; a step that cannot be filled in
+ten rounds trains on what it has, where the code raises; buffer and exclusions are in the state; when every prompt is
+excluded, all come back, and `retest_after` brings them back one by one (of solved prompts, about 19% relapse later).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from didact.admission import has_signal
+from didact.ledger import OpenGroup
+from didact.outcomes import GroupOutcome
+from didact.prompts import PromptPool
+from didact.screening import ScreenedCurriculum
+
+
+class PilotCommit(ScreenedCurriculum):
+    """Pilot, then commit.
+
+    Args:
+        num_pilot: rollouts of a pilot. None is a quarter of the group, at least 2; published 16 of 64.
+        num_commit: further rollouts of a buffered prompt. None is the rest of the group, rollouts_per_step //
+            prompts_per_step; published 48 of 64.
+        candidates: most pilots in a plan. None is 3 * prompts_per_step, as published; fewer where the budget of the
+            plan, after its commits, does not allow as many.
+        low, high: a pilot's pass rate for which its prompt is buffered, both bounds included.
+        max_staleness: steps after which a buffered group that has not trained is dropped; None sets no bound.
+        exclude_at: pass rate of a pilot from which its prompt is left out of later passes; None leaves none out.
+        retest_after: steps after which an excluded prompt may be piloted again; None is never, as published.
+        max_rounds: rounds after which a step goes ahead with the groups it has; the released code raises.
+
+    Further options: those of `Curriculum`.
+    """
+
+    name = "pilot_commit"
+    probe = "pilot"
+    oversampling = 3
+    advantage = "grpo"
+    loss_weighting = "token"
+
+    def __init__(
+        self,
+        pool: PromptPool,
+        *,
+        num_pilot: int | None = None,
+        num_commit: int | None = None,
+        candidates: int | None = None,
+        low: float = 0.125,
+        high: float = 0.75,
+        max_staleness: int | None = 4,
+        exclude_at: float | None = 1.0,
+        retest_after: int | None = None,
+        max_rounds: int = 10,
+        **common: Any,
+    ) -> None:
+        if not 0 <= low < high <= 1:
+            raise ValueError(f"low and high must be pass rates with low < high, got {low} and {high}")
+        if exclude_at is not None and not high <= exclude_at <= 1:
+            raise ValueError(f"exclude_at must be between high={high} and 1, or None, got {exclude_at}")
+        if retest_after is not None and retest_after < 1:
+            raise ValueError(f"retest_after must be at least 1 step, or None for never, got {retest_after}")
+        options = {
+            "num_pilot": num_pilot,
+            "num_commit": num_commit,
+            "candidates": candidates,
+            "low": low,
+            "high": high,
+            "max_staleness": max_staleness,
+            "exclude_at": exclude_at,
+            "retest_after": retest_after,
+            "max_rounds": max_rounds,
+        }
+        super().__init__(
+            pool,
+            num_screen=num_pilot,
+            num_continue=num_commit,
+            prompts_per_round=candidates,
+            max_staleness=max_staleness,
+            max_rounds=max_rounds,
+            options=options,
+            **common,
+        )
+        self._low, self._high = low, high
+        self._exclude_at, self._retest_after = exclude_at, retest_after
+        self._excluded = np.full(len(pool), -1, dtype=np.int32)  # the step at which a prompt was excluded
+
+    def _accepts(self, rewards: NDArray[np.float64]) -> bool:
+        # Rewards between 0 and 1 can be all the same within the bounds: nothing to commit to.
+        return bool(self._low <= self.belief.passes(rewards).mean() <= self._high) and has_signal(rewards)
+
+    def _first(self, accepted: list[OpenGroup], missing: int, rng: np.random.Generator) -> list[OpenGroup]:
+        if len(accepted) <= missing:
+            return accepted
+        return [accepted[index] for index in np.sort(rng.choice(len(accepted), missing, replace=False))]
+
+    def _passed_over(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
+        since = self._excluded[positions]
+        again = self._retest_after is not None and self._step - since >= self._retest_after
+        return np.asarray((since >= 0) & ~np.asarray(again))
+
+    def _next_prompts(self, num: int, busy: Collection[int]) -> list[int]:
+        joined = len(self.pool) - len(self._excluded)
+        if joined:
+            self._excluded = np.concatenate([self._excluded, np.full(joined, -1, dtype=np.int32)])
+        found = super()._next_prompts(num, busy)
+        if found or num == 0 or len(busy) == len(self.pool):
+            return found
+        self._excluded[:] = -1  # a pool that is solved must not end a run
+        return super()._next_prompts(num, busy)
+
+    def _observed(self, positions: NDArray[np.int64], fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
+        for group in {group.group_id: group for group, _ in fresh}.values():
+            rewards = np.array([group.rewards[index] for index in group.usable])
+            if self._exclude_at is None or group.reason != self.probe or group.completed < 0 or not len(rewards):
+                continue
+            if self.belief.passes(rewards).mean() >= self._exclude_at:
+                self._excluded[group.position] = self._step
+
+    def _own_state(self) -> dict[str, Any]:
+        return {**super()._own_state(), "excluded": self._excluded.copy()}
+
+    def _load_own_state(self, state: Mapping[str, Any]) -> None:
+        super()._load_own_state(state)
+        self._excluded = np.array(state["excluded"], dtype=np.int32)

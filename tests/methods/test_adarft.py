@@ -1,0 +1,165 @@
+"""AdaRFT: the target difficulty, and the prompts nearest to it."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from didact.methods.adarft import AdaRFT, next_target
+from didact.outcomes import GroupOutcome
+from didact.prompts import PromptPool
+from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+
+SIZES: dict[str, Any] = {"prompts_per_step": 4, "rollouts_per_step": 16}
+
+
+class Labelled(PromptPool):
+    """The contract's own pool, which grows without columns, seen with a difficulty of 0, 25, 50, 75 or 100 for each."""
+
+    def __init__(self, pool: PromptPool) -> None:
+        self.__dict__ = pool.__dict__
+
+    @property
+    def difficulty(self) -> np.ndarray:
+        return np.array([len(name) * 7 + ord(name[-1]) for name in self.ids], dtype=np.float32) % 5 * 25
+
+
+class TestAdaRFT(CurriculumContract):
+    keeps_budget = True
+
+    @staticmethod
+    def build(pool: PromptPool, **options: Any) -> AdaRFT:
+        return AdaRFT(Labelled(pool), **options)
+
+
+class TestAdaRFTAsReleased(CurriculumContract):
+    keeps_budget = True
+
+    @staticmethod
+    def build(pool: PromptPool, **options: Any) -> AdaRFT:
+        return AdaRFT(Labelled(pool), as_released=True, scale="range", difficulty_range=(1.0, 5.0), **options)
+
+
+def run(curriculum: AdaRFT, step: int, reward: float) -> list[str]:
+    plan = curriculum.plan(step)
+    curriculum.observe(outcomes_of(plan, lambda num: [reward] * num))
+    curriculum.admitted(step)
+    return [group.prompt_id for group in plan]
+
+
+def chosen(curriculum: AdaRFT, step: int, reward: float) -> list[float]:
+    difficulty = curriculum.pool.difficulty
+    assert difficulty is not None
+    positions = curriculum.pool.positions(run(curriculum, step, reward))
+    return sorted(difficulty[positions].tolist())
+
+
+def test_the_target_moves_by_the_published_step() -> None:
+    """eta tanh(alpha (R - beta)) with eta 50, alpha 2, beta 0.5: 50 tanh(1) = 38.08 from a batch that always passes."""
+    assert next_target(0, 1.0) == pytest.approx(38.0797, abs=1e-4)
+    assert next_target(50, 0.75) == pytest.approx(50 + 50 * math.tanh(0.5))
+    assert next_target(50, 0.5) == 50
+    assert next_target(90, 1.0) == 100
+    assert next_target(10, 0.0) == 0
+    assert next_target(2, 1.0, beta=0.4, alpha=1, eta=1, difficulty_range=(1, 5)) == pytest.approx(2 + math.tanh(0.6))
+
+
+def test_a_run_follows_the_reward() -> None:
+    curriculum = AdaRFT(pool_of(101, difficulty=np.arange(101)), **SIZES)
+    assert curriculum.target == 0
+    assert chosen(curriculum, 0, 1.0) == [0, 1, 2, 3]
+    assert chosen(curriculum, 1, 0.5) == [37, 38, 39, 40]  # T = 38.08
+    assert curriculum.target == pytest.approx(38.0797, abs=1e-4)
+    assert chosen(curriculum, 2, 0.5) == [37, 38, 39, 40]  # a batch at beta: T stands still, and so does the batch
+    for step in range(3, 7):
+        chosen(curriculum, step, 1.0)
+    assert curriculum.target == 100
+    assert chosen(curriculum, 7, 0.0) == [97, 98, 99, 100]
+
+
+@pytest.mark.parametrize("as_released", [False, True])
+def test_it_takes_the_nearest_of_any_difficulties(as_released: bool) -> None:
+    """As a sort of the whole pool would, with many ties on both sides and targets outside of the pool."""
+    rng = np.random.default_rng(0)
+    for trial in range(200):
+        size = int(rng.integers(4, 30))
+        difficulty = rng.integers(0, 8, size).astype(np.float32) * 10
+        curriculum = AdaRFT(pool_of(size, difficulty=difficulty), seed=trial, as_released=as_released, **SIZES)
+        curriculum._target = float(rng.integers(0, 101))
+        distance = np.abs(difficulty - curriculum.target)
+        positions = curriculum.pool.positions([group.prompt_id for group in curriculum.plan(0)])
+        assert sorted(distance[positions]) == sorted(distance)[:4]
+        if as_released:
+            assert set(positions) == set(np.argsort(distance, kind="stable")[:4])
+
+
+def test_equals_are_drawn_at_random_unless_as_released() -> None:
+    labels = np.repeat([0, 50, 100], 100)
+    seen: set[str] = set()
+    curriculum = AdaRFT(pool_of(300, difficulty=labels), **SIZES)
+    released = AdaRFT(pool_of(300, difficulty=labels), as_released=True, **SIZES)
+    for step in range(40):
+        seen |= set(run(curriculum, step, 0.5))
+        assert run(released, step, 0.5) == [f"prompt-{index}" for index in range(4)]
+    assert 60 < len(seen) <= 100
+    assert all(int(name.removeprefix("prompt-")) < 100 for name in seen)
+
+
+def test_labels_can_be_mapped_onto_the_range() -> None:
+    """Levels 1 to 5 become 0, 25, 50, 75, 100: after one batch that always passes T = 38 is nearest to level 3 (50)."""
+    pool = pool_of(50, difficulty=np.tile([1, 2, 3, 4, 5], 10))
+    curriculum = AdaRFT(pool, scale="range", **SIZES)
+    assert chosen(curriculum, 0, 1.0) == [1] * 4
+    assert chosen(curriculum, 1, 1.0) == [3] * 4
+    pool.extend(["late-1", "late-2"], difficulty=[7, 5])  # the map stays
+    assert chosen(curriculum, 2, 1.0) == [4] * 4
+    assert chosen(curriculum, 3, 1.0) == [5] * 4
+
+
+def test_what_is_cut_off_or_errored_does_not_move_the_target() -> None:
+    curriculum = AdaRFT(pool_of(8, difficulty=np.arange(8)), **SIZES)
+    curriculum.observe(
+        GroupOutcome(
+            group.group_id,
+            group.prompt_id,
+            [1.0, 1.0, 0.0, 0.0],
+            truncated=[False, False, True, False],
+            errored=[False, False, False, True],
+        )
+        for group in curriculum.plan(0)
+    )
+    curriculum.plan(1)
+    assert curriculum.target == pytest.approx(next_target(0, 1.0))
+
+
+def test_it_finds_the_level_at_which_half_passes() -> None:
+    rates = {f"prompt-{index}": 1 - index / 1000 for index in range(1001)}
+    curriculum = AdaRFT(pool_of(1001, difficulty=np.arange(1001) / 10), prompts_per_step=32, rollouts_per_step=256)
+    targets = []
+    for step in range(60):
+        play(curriculum, SimulatedPolicy(rates), [step])
+        targets.append(curriculum.target)
+    assert np.mean(targets[20:]) == pytest.approx(50, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"alpha": 0}, "alpha"),
+        ({"eta": -1}, "eta"),
+        ({"beta": math.nan}, "beta"),
+        ({"difficulty_range": (5, 5)}, "difficulty_range"),
+        ({"scale": "rank"}, "scale must be one of none, range"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        AdaRFT(pool_of(8, difficulty=np.arange(8)), **SIZES, **options)
+
+
+def test_a_pool_without_difficulty_says_how_to_give_it() -> None:
+    with pytest.raises(ValueError, match=r"PromptPool\(ids, difficulty="):
+        AdaRFT(pool_of(8), **SIZES)
+    with pytest.raises(ValueError, match="finite"):
+        AdaRFT(pool_of(8, difficulty=[math.nan] * 8), **SIZES)

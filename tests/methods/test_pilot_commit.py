@@ -1,0 +1,138 @@
+"""Pilot-Commit: pilots for many, commits for those between."""
+
+from typing import Any
+
+import pytest
+
+from didact.methods.pilot_commit import PilotCommit
+from didact.outcomes import GroupOutcome
+from didact.plan import Plan
+from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+
+
+class TestPilotCommit(CurriculumContract):
+    build = staticmethod(PilotCommit)
+
+
+class TestPilotCommitThatRetests(CurriculumContract):
+    @staticmethod
+    def build(pool, **options):
+        return PilotCommit(pool, retest_after=2, max_staleness=None, num_pilot=4, num_commit=4, **options)
+
+
+def rolled(plan: Plan, passes: dict[str, int] | int) -> list[GroupOutcome]:
+    """Every group passes as often as said."""
+    outcomes = []
+    for group in plan:
+        num = passes if isinstance(passes, int) else passes[group.prompt_id]
+        rewards = [1.0] * num + [0.0] * (group.num_rollouts - num)
+        outcomes.append(GroupOutcome(group.group_id, group.prompt_id, rewards))
+    return outcomes
+
+
+def test_published_sizes() -> None:
+    """64 rollouts for each of 4 prompts: 3 x 4 pilots of 16, then commits of 48 and pilots with what they leave."""
+    curriculum = PilotCommit(pool_of(200), prompts_per_step=4, rollouts_per_step=4 * 64)
+    first = curriculum.plan(0)
+    assert [(group.reason, group.num_rollouts) for group in first] == [("pilot", 16)] * 12
+    curriculum.observe(rolled(first, {group.prompt_id: 4 * int(index < 3) for index, group in enumerate(first)}))
+    second = curriculum.plan(0)
+    assert [(group.reason, group.num_rollouts) for group in second] == [("continue", 48)] * 3 + [("pilot", 16)] * 7
+    curriculum.observe(rolled(second, 8))
+    third = curriculum.plan(0)  # the last place, drawn from the seven that were buffered meanwhile
+    assert [group.reason for group in third] == ["continue"] + ["pilot"] * 12
+    assert third.groups[0].group_id in {group.group_id for group in second.groups[3:]}
+    curriculum.observe(rolled(third, 0))
+    assert not curriculum.plan(0)
+    assert [len(group.rollouts) for group in curriculum.admitted(0)] == [64] * 4
+    assert len(curriculum.held()) == 6
+
+
+def test_skip_defer_and_buffer_by_pilot_passes() -> None:
+    """Of 16: below 2 is deferred, 2 to 12 is buffered, 13 and more is skipped, 16 is excluded."""
+    num = 17
+    curriculum = PilotCommit(pool_of(num), prompts_per_step=num, rollouts_per_step=num * 64, max_rounds=2)
+    plan = curriculum.plan(0)
+    passes = {group.prompt_id: index for index, group in enumerate(plan)}
+    curriculum.observe(rolled(plan, passes))
+    second = curriculum.plan(0)
+    assert sorted(passes[group.prompt_id] for group in second if group.reason == "continue") == list(range(2, 13))
+    assert sorted(passes[group.prompt_id] for group in second if group.reason == "pilot") == [0, 1, 13, 14, 15]
+
+
+def test_excluded_prompts_come_back_only_if_asked() -> None:
+    def steps_seen(**options: Any) -> list[int]:
+        """The steps at which a solved prompt is piloted, in a pool of a few that are hopeless."""
+        sizes: dict[str, Any] = {"prompts_per_step": 2, "rollouts_per_step": 32, "max_rounds": 1}
+        curriculum = PilotCommit(pool_of(4), **sizes, **options)
+        policy = SimulatedPolicy({"prompt-0": 1.0}, default=0.0)
+        _, trace = play(curriculum, policy, range(12))
+        return [entry[1] for entry in trace if entry[0] == "plan" for group in entry[3:] if group[1] == "prompt-0"]
+
+    assert len(steps_seen()) == 1
+    assert len(steps_seen(exclude_at=None)) > 6
+    first, *later = steps_seen(retest_after=5)
+    assert later
+    assert later[0] >= first + 5
+
+
+def test_a_solved_pool_comes_back() -> None:
+    curriculum, trace = play(
+        PilotCommit(pool_of(6), prompts_per_step=2, rollouts_per_step=32, max_rounds=1),
+        SimulatedPolicy(default=1.0),
+        range(10),
+    )
+    assert all(entry[3:] for entry in trace if entry[0] == "plan" and entry[2] == 0)
+    assert curriculum.metrics()["rollouts_trained"] == 0
+
+
+def test_buffered_groups_are_dropped_after_four_steps() -> None:
+    curriculum = PilotCommit(pool_of(30), prompts_per_step=2, rollouts_per_step=32, max_rounds=1)
+    curriculum.observe(rolled(curriculum.plan(0), 2))
+    assert curriculum.admitted(0) == []
+    held = []
+    for step in range(1, 7):
+        curriculum.plan(step)  # what is planned from here on never comes back
+        curriculum.admitted(step)
+        held.append(len(curriculum.held()))
+    assert held == [6, 6, 6, 6, 0, 0]
+
+
+def test_the_draw_from_the_buffer_is_random_and_seeded() -> None:
+    def committed(seed: int) -> list[int]:
+        curriculum = PilotCommit(pool_of(60), prompts_per_step=8, rollouts_per_step=128, seed=seed)
+        first = curriculum.plan(0)
+        curriculum.observe(rolled(first, 2))
+        return [group.group_id for group in curriculum.plan(0) if group.reason == "continue"]
+
+    assert committed(0) == committed(0) != list(range(8))
+    assert len(set(committed(0))) == 8
+
+
+def test_expected_cost_of_a_trained_prompt() -> None:
+    """At least n/4 / a + 3n/4 rollouts; surplus pilots that grow too old come on top."""
+    curriculum = PilotCommit(pool_of(500), prompts_per_step=4, rollouts_per_step=4 * 16, max_rounds=1000)
+    play(curriculum, SimulatedPolicy(default=0.2), range(200))
+    metrics = curriculum.metrics()
+    assert metrics["groups_trained"] == 800
+    acceptance = 1 - 0.8**4 - 0.2**4  # 1, 2 or 3 of 4
+    least = 4 / acceptance + 12
+    assert 0.98 * least <= metrics["rollouts"] / metrics["groups_trained"] < 1.3 * least
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"num_pilot": 1}, "screen"),
+        ({"num_commit": 0}, "continuation"),
+        ({"candidates": 0}, "round"),
+        ({"low": 0.8}, "low"),
+        ({"exclude_at": 0.5}, "exclude_at"),
+        ({"retest_after": 0}, "retest_after"),
+        ({"max_staleness": -1}, "max_staleness"),
+        ({"max_rounds": 0}, "max_rounds"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        PilotCommit(pool_of(8), prompts_per_step=2, rollouts_per_step=16, **options)

@@ -1,0 +1,183 @@
+"""VIP: the allocation against brute force, the prediction against Gaussian-process algebra by hand."""
+
+import zlib
+from itertools import product
+
+import numpy as np
+import pytest
+
+from didact.methods.vip import VIP, allocate_by_variance, gradient_variance
+from didact.outcomes import GroupOutcome
+from didact.prompts import PromptPool
+from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+
+SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
+
+
+class Described(PromptPool):
+    """A pool whose features follow from the ids, so that the suite's pools of mere ids can grow."""
+
+    @property
+    def features(self):
+        angles = np.array([zlib.crc32(prompt.encode()) % 628 / 100 for prompt in self.ids])
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+class TestVIP(CurriculumContract):
+    keeps_budget = True
+
+    @staticmethod
+    def build(pool, **options):
+        pool.__class__ = Described
+        return VIP(pool, **options)
+
+
+class TestVIPForDrGRPO(CurriculumContract):
+    keeps_budget = True
+
+    @staticmethod
+    def build(pool, **options):
+        pool.__class__ = Described
+        return VIP(pool, estimator="dr_grpo", history=8, max_rollouts=20, **options)
+
+
+# The allocation -----------------------------------------------------------------------------------------------
+
+
+def test_identity_4() -> None:
+    assert gradient_variance(0.5, 5) == pytest.approx(1 / 4)
+    assert gradient_variance(0.5, 5, "dr_grpo") == pytest.approx(4 / 25)
+    assert gradient_variance([0.0, 1.0], 5).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("estimator", ["rloo", "dr_grpo"])
+@pytest.mark.parametrize("rates", [[0.5, 0.1, 0.02], [0.9, 0.9, 0.3], [0.5, 0.0, 1.0], [0.4, 0.4, 0.4]])
+@pytest.mark.parametrize("total", [9, 15, 24, 30])
+def test_the_sum_of_variances_is_least(estimator: str, rates: list[float], total: int) -> None:
+    """From 3 rollouts on both variances are convex, and the split is the best there is."""
+    parts = allocate_by_variance(rates, total, 3, 12, estimator)
+    best = min(
+        gradient_variance(rates, split, estimator).sum()
+        for split in product(range(3, 13), repeat=3)
+        if sum(split) == total
+    )
+    assert parts.sum() == total
+    assert gradient_variance(rates, parts, estimator).sum() == pytest.approx(best, abs=1e-12)
+
+
+def test_rloo_is_neyman_in_the_rollouts_beyond_the_first() -> None:
+    parts = allocate_by_variance([0.5, 0.1], 1002, 2, 1000)
+    assert (parts[0] - 1) / (parts[1] - 1) == pytest.approx(0.5 / 0.3, rel=0.01)
+
+
+def test_bounds_bind() -> None:
+    assert allocate_by_variance([0.5, 0.0, 1.0, 0.5], 32, 2, 14).tolist() == [14, 2, 2, 14]
+    assert allocate_by_variance([0.5, 1e-6], 32, 2, 20).tolist() == [20, 12]
+    assert allocate_by_variance([0.0, 1.0, 0.0], 16, 2, 20).tolist() == [6, 5, 5]
+    assert allocate_by_variance([0.5, 0.2], 4, 2, 8).tolist() == [2, 2]
+    assert allocate_by_variance([0.5, 0.2], 16, 2, 8).tolist() == [8, 8]
+    for bad in ((3, 2, 8), (17, 2, 8), (16, 1, 8)):
+        with pytest.raises(ValueError, match="cannot split"):
+            allocate_by_variance([0.5, 0.2], *bad)
+
+
+# The prediction -----------------------------------------------------------------------------------------------
+
+
+def told(curriculum: VIP, rewards: dict[str, list[float]]) -> VIP:
+    plan = curriculum.plan(0)
+    curriculum.observe(GroupOutcome(g.group_id, g.prompt_id, rewards[g.prompt_id]) for g in plan)
+    return curriculum
+
+
+def test_nothing_known_is_the_prior_and_equal_groups() -> None:
+    pool = PromptPool(["a", "b"], features=[[0.0], [1.0]])
+    curriculum = VIP(pool, prompts_per_step=2, rollouts_per_step=16)
+    assert curriculum.predict(np.arange(2)).tolist() == [0.5, 0.5]
+    assert VIP(pool, prompts_per_step=2, rollouts_per_step=16, prior_mean=-1.0).predict(np.arange(2)) == pytest.approx(
+        [1 / (1 + np.e)] * 2
+    )
+    assert [group.num_rollouts for group in curriculum.plan(0)] == [8, 8]
+
+
+def test_the_posterior_by_hand() -> None:
+    """Two prompts at distance 1 (the median distance), 2 of 8 and 6 of 8; prior variance 4."""
+    pool = PromptPool(["a", "b"], features=[[0.0], [1.0]])
+    curriculum = VIP(pool, prompts_per_step=2, rollouts_per_step=16)
+    told(curriculum, {"a": [1.0] * 2 + [0.0] * 6, "b": [1.0] * 6 + [0.0] * 2})
+    kernel = 4 * np.array([[1, np.exp(-0.5)], [np.exp(-0.5), 1]])
+    logits = np.log([2.5 / 6.5, 6.5 / 2.5])
+    noise = np.eye(2) * 4 / 8
+    mean = kernel @ np.linalg.inv(kernel + noise) @ logits
+    assert curriculum.predict(np.arange(2)) == pytest.approx(1 / (1 + np.exp(-mean)))
+
+
+def test_prompts_never_seen_are_predicted_from_their_neighbours() -> None:
+    pool = PromptPool([f"p{i}" for i in range(200)], features=np.repeat([[0.0, 1.0], [1.0, 0.0]], 100, axis=0))
+    rates = {f"p{i}": 0.05 if i < 100 else 0.5 for i in range(200)}
+    curriculum = VIP(pool, prompts_per_step=32, rollouts_per_step=256)
+    play(curriculum, SimulatedPolicy(rates), range(2))
+    fresh = np.flatnonzero(curriculum.pass_rates().num_rollouts == 0)
+    predicted = curriculum.predict(fresh)
+    assert (np.abs(predicted - [rates[f"p{i}"] for i in fresh]) < 0.1).all()
+    plan = curriculum.plan(2)
+    hard = [group.num_rollouts for group in plan if rates[group.prompt_id] < 0.1]
+    even = [group.num_rollouts for group in plan if rates[group.prompt_id] > 0.1]
+    assert max(hard) < min(even)
+
+
+def test_other_columns_stand_in_for_features() -> None:
+    num = 60
+    source = ["easy" if index % 3 else "hard" for index in range(num)]
+    rates = {f"prompt-{index}": 0.9 if index % 3 else 0.1 for index in range(num)}
+    unknown = [np.nan] * num
+    for columns in ({"source": source}, {"source": source, "prompt_tokens": [10] * num, "difficulty": unknown}):
+        curriculum = VIP(pool_of(num, **columns), prompts_per_step=20, rollouts_per_step=160)
+        play(curriculum, SimulatedPolicy(rates), range(1))
+        fresh = np.flatnonzero(curriculum.pass_rates().num_rollouts == 0)
+        assert (np.abs(curriculum.predict(fresh) - [rates[f"prompt-{i}"] for i in fresh]) < 0.12).all()
+    with pytest.raises(ValueError, match="features="):
+        VIP(pool_of(8), **SIZES)
+
+
+def test_a_prompt_without_a_number_is_an_average_one_and_bad_features_are_named() -> None:
+    pool = PromptPool(["a", "b", "c"], difficulty=[0.0, 1.0, np.nan])
+    curriculum = VIP(pool, prompts_per_step=3, rollouts_per_step=24)
+    told(curriculum, {"a": [1.0] * 8, "b": [0.0] * 8, "c": [0.0] * 8})
+    predicted = curriculum.predict(np.arange(3))
+    assert predicted[1] < predicted[2] < predicted[0]
+    pool = PromptPool(["a", "b"], features=[[0.0], [np.inf]])
+    curriculum = VIP(pool, prompts_per_step=2, rollouts_per_step=16)
+    told(curriculum, {"a": [1.0] * 8, "b": [0.0] * 8})
+    with pytest.raises(ValueError, match="'b'"):
+        curriculum.plan(1)
+
+
+def test_a_later_visit_replaces_an_earlier_one_and_the_history_is_bounded() -> None:
+    pool = PromptPool(["a"], features=[[0.0]])
+    curriculum = VIP(pool, prompts_per_step=1, rollouts_per_step=8)
+    for step, reward in enumerate([0.0, 1.0]):
+        group = curriculum.plan(step).groups[0]
+        curriculum.observe([GroupOutcome(group.group_id, group.prompt_id, [reward] * 8)])
+    assert curriculum.predict(np.array([0]))[0] > 0.8
+    many = VIP(pool_of(40, difficulty=np.arange(40)), history=6, **SIZES)
+    play(many, SimulatedPolicy(), range(5))
+    many.plan(5)
+    assert len(many._recent) == 6
+    assert set(many._visits.steps(many._recent)) == {3, 4}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"estimator": "grpo"},
+        {"min_rollouts": 1},
+        {"min_rollouts": 9},
+        {"max_rollouts": 7},
+        {"history": 0},
+        {"prior_std": 0.0},
+    ],
+)
+def test_bad_options(option: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(option))):
+        VIP(pool_of(8, difficulty=np.arange(8)), **SIZES, **option)
