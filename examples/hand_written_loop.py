@@ -54,8 +54,8 @@ def roll_out(plan: Plan, pupil: Pupil) -> tuple[list[GroupOutcome], dict[int, li
 
 
 def run(curriculum: Curriculum, pupil: Pupil, num_steps: int) -> None:
+    rewards: dict[int, list[float]] = {}
     for step in range(num_steps):
-        rewards: dict[int, list[float]] = {}
         while plan := curriculum.plan(step):
             outcomes, scored = roll_out(plan, pupil)
             for group_id, more in scored.items():  # a later plan may continue a group
@@ -63,10 +63,11 @@ def run(curriculum: Curriculum, pupil: Pupil, num_steps: int) -> None:
             curriculum.observe(outcomes)
         admitted = curriculum.admitted(step)
         kept = [(group, rewards[group.group_id][index]) for group in admitted for index in group.rollouts]
+        rewards = {group_id: rewards[group_id] for group_id in curriculum.held()}  # these wait for a later step
         if not kept:  # nothing came back, or nothing had signal
             continue
-        ids = [group.group_id for group, _ in kept]
-        advantages = group_advantages([reward for _, reward in kept], ids, "rloo")
+        ids, baselines = [group.group_id for group, _ in kept], [group.baseline for group, _ in kept]
+        advantages = group_advantages([reward for _, reward in kept], ids, "rloo", baselines=baselines)
         weights = loss_weights(ids, mode="prompt")  # every prompt counts once, however many rollouts it got
         for (group, _), advantage in zip(kept, advantages * weights, strict=True):
             pupil.train_on(group.prompt_id, advantage)
@@ -79,7 +80,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     pupil = Pupil(given.seed)
-    curriculum = make(given.method, PromptPool(PROMPTS), prompts_per_step=16, rollouts_per_step=128, seed=given.seed)
+    sizes = [int(answer) / 4 for answer in PROMPTS.values()]  # some methods ask for a difficulty, from 0 to 100
+    pool = PromptPool(PROMPTS, difficulty=sizes, prompt_tokens=[len(prompt) for prompt in PROMPTS])
+    curriculum = make(given.method, pool, prompts_per_step=16, rollouts_per_step=128, seed=given.seed)
     before = sum(pupil.skill.values()) / len(PROMPTS)
     run(curriculum, pupil, given.steps)
     metrics = curriculum.metrics()

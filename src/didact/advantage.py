@@ -32,7 +32,7 @@ def group_advantages(
     *,
     epsilon: float = 1e-6,
     singleton: Literal["reward", "zero"] = "reward",
-    baselines: ArrayLike | None = None,
+    baselines: Sequence[float | None] | Floats | None = None,
 ) -> Floats:
     """Advantage of every rollout, shape (n,).
 
@@ -44,7 +44,7 @@ def group_advantages(
         epsilon: added to the standard deviation by `grpo` (verl 1e-6, TRL 1e-4).
         singleton: the advantage of a rollout alone in its group, which has nothing to be compared with: its reward (as
             in verl's GRPO and looped RLOO) or zero (no signal).
-        baselines: shape (n,); where not nan, the advantage is the reward less this, undivided: for groups of which not
+        baselines: shape (n,); where not None or nan, the advantage is the reward less this, undivided: for groups of which not
             all rollouts are here (`AdmittedGroup.baseline`).
 
     Raises:

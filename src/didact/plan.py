@@ -39,6 +39,11 @@ class Plan:
     def __bool__(self) -> bool:
         return bool(self.groups)
 
+    @property
+    def part(self) -> int:
+        """A number that no other plan has: the `part` of an outcome that holds all of a planned group."""
+        return self.step << 16 | self.round
+
     @cached_property
     def num_rollouts(self) -> int:
         return sum(group.num_rollouts for group in self.groups)

@@ -11,7 +11,7 @@ SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_is_built_described_and_can_list_its_options(method: str) -> None:
-    curriculum = make(method, pool_of(40), seed=3, **SIZES)
+    curriculum = make(method, pool_of(40, difficulty=range(40), prompt_tokens=range(1, 41)), seed=3, **SIZES)
     assert isinstance(curriculum, Curriculum)
     assert curriculum.name == method
     assert isinstance(curriculum, METHODS[method]) if isinstance(METHODS[method], type) else True

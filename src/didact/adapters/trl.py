@@ -195,7 +195,7 @@ class CurriculumMixin(_Host):
                     lengths[part],
                     cut[part],
                     policy_version=plan.step,
-                    part=plan.round,
+                    part=plan.part,
                     prompt_tokens=asked[part.start],
                 )
             )

@@ -108,8 +108,6 @@ def _build(cell: Cell, seed: int, start: Any) -> Bed:
 
 def _shaped(cell: Cell, seed: int, model: str, split: Split, size: int) -> tuple[list[Example], list[float]]:
     """`size` prompts of a split, in random order, with their measured pass rates."""
-    from didact.compare.policy import policy_of
-
     shape = SHAPES[cell.pool]
     shares = shape or (0.0, 0.0, 0.0)
     wanted = [round(share * size) for share in shares]
@@ -117,10 +115,9 @@ def _shaped(cell: Cell, seed: int, model: str, split: Split, size: int) -> tuple
     examples: list[Example] = []
     rates: list[float] = []
     for block in range(1, _MAX_BLOCKS + 1):
-        fresh = task(cell.task).examples(split, num=_BLOCKS[split] * block, seed=seed, **cell.task_options)[len(examples) :]
-        examples += fresh
-        with policy_of(cell, model, fresh, [], seed=seed, num_probes=PROBES) as policy:
-            rates += policy.pass_rates().tolist()
+        drawn = task(cell.task).examples(split, num=_BLOCKS[split] * block, seed=seed, **cell.task_options)
+        rates += _measured(cell, seed, model, drawn[len(examples) :])
+        examples = drawn
         kind = 1 + (np.array(rates) >= 1).astype(int) - (np.array(rates) <= 0)
         rows = [np.flatnonzero(kind == each) for each in range(3)]
         if shape is None:
@@ -136,3 +133,21 @@ def _shaped(cell: Cell, seed: int, model: str, split: Split, size: int) -> tuple
         f"{cell.name}: of {len(examples):,} {split} prompts of {cell.task}, {found} never, sometimes and always pass; "
         f"the {cell.pool!r} pool needs {wanted}: make pool_size or held_out smaller"
     )
+
+
+def _measured(cell: Cell, seed: int, model: str, examples: Sequence[Example]) -> list[float]:
+    """Pass rates under the warm-started model, kept for pools of other shapes."""
+    from didact.compare.policy import policy_of
+
+    wanted = [_FORMAT, PROBES, Path(model).name, seed, cell.max_completion_length]
+    text = json.dumps([*wanted, [example.prompt_id for example in examples]])
+    path = Path(model).parent / f"rates-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}.json"
+    try:
+        rates: list[float] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        with policy_of(cell, model, examples, [], seed=seed, num_probes=PROBES) as policy:
+            rates = policy.pass_rates().tolist()
+        beside = path.with_suffix(f".{os.getpid()}.tmp")
+        beside.write_text(json.dumps(rates), encoding="utf-8")
+        os.replace(beside, path)
+    return rates

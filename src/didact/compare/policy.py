@@ -137,7 +137,7 @@ class Policy:
                     [len(response) for response in responses[part]],
                     [response[-1] != self._tokenizer.eos_token_id for response in responses[part]],
                     policy_version=plan.step,
-                    part=plan.round,
+                    part=plan.part,
                     prompt_tokens=len(prompt),
                 )
             )

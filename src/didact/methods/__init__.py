@@ -9,13 +9,19 @@ from typing import Any
 import numpy as np
 
 from didact.curriculum import Curriculum
+from didact.methods.adarft import AdaRFT
 from didact.methods.bots import BOTS
 from didact.methods.cures import CurES
 from didact.methods.dapo import DAPO
+from didact.methods.fastcurl import FastCuRL
+from didact.methods.greso import GRESO
 from didact.methods.gvm import GVM
 from didact.methods.hora import HORA
 from didact.methods.knapsack import Knapsack
 from didact.methods.mopps import MoPPS
+from didact.methods.pilot_commit import PilotCommit
+from didact.methods.reinforce_ada import ReinforceAda
+from didact.methods.speed import Speed
 from didact.methods.uniform import Uniform
 from didact.methods.vip import VIP
 from didact.prompts import PromptPool
@@ -24,12 +30,18 @@ METHODS: dict[str, type[Curriculum]] = {
     "uniform": Uniform,
     "dapo": DAPO,
     "cures": CurES,
+    "speed": Speed,
+    "fastcurl": FastCuRL,
     "gvm": GVM,
+    "reinforce_ada": ReinforceAda,
+    "pilot_commit": PilotCommit,
     "mopps": MoPPS,
+    "greso": GRESO,
     "vip": VIP,
     "knapsack": Knapsack,
     "hora": HORA,
     "bots": BOTS,
+    "adarft": AdaRFT,
 }
 
 #: What `didact methods` prints: one line and the paper.
@@ -37,12 +49,18 @@ ABOUT: dict[str, tuple[str, str]] = {
     "uniform": ("every prompt equally often, in shuffled passes, equal groups", "-"),
     "dapo": ("redraw until enough groups have signal; what is discarded stays counted", "arXiv:2503.14476"),
     "cures": ("pilot, then sample by sqrt(p(1-p)) and allocate rollouts by variance", "arXiv:2510.01037"),
+    "speed": ("screen with a few rollouts, continue what differs, train on full groups", "arXiv:2506.09016"),
+    "fastcurl": ("short prompts in a short context, then all, then long ones, and back", "arXiv:2503.17287"),
     "gvm": ("rollouts of an iteration by how hard prompts are to get right, after a pilot of each", "arXiv:2505.02391"),
+    "reinforce_ada": ("sample a prompt until some pass and some fail, train on a few of these", "arXiv:2510.04996"),
+    "pilot_commit": ("pilot a quarter of the group, commit the rest where it is worth it", "arXiv:2605.26606"),
     "mopps": ("draw pass rates from the beliefs about candidates, take those nearest to one half", "arXiv:2507.04632"),
+    "greso": ("dynamic sampling that skips what was silent in its latest visits", "arXiv:2506.02177"),
     "vip": ("predict pass rates from what prompts look like, allocate rollouts by variance", "arXiv:2602.01601"),
     "knapsack": ("the batch's rollouts as a knapsack, valued by chance of signal and p(1-p)^2", "arXiv:2509.25849"),
     "hora": ("probe each prompt, then roll out where a first hit is likeliest", "arXiv:2605.07114"),
     "bots": ("posteriors fed by own rollouts and by two reference models, for all prompts", "arXiv:2510.26374"),
+    "adarft": ("prompts whose difficulty is nearest to a target that follows the reward", "arXiv:2504.05520"),
 }
 
 

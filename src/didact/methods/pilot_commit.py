@@ -109,8 +109,8 @@ class PilotCommit(ScreenedCurriculum):
 
     def _passed_over(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
         since = self._excluded[positions]
-        again = self._retest_after is not None and self._step - since >= self._retest_after
-        return np.asarray((since >= 0) & ~np.asarray(again))
+        excluded: NDArray[np.bool_] = since >= 0
+        return excluded if self._retest_after is None else excluded & (self._step - since < self._retest_after)
 
     def _next_prompts(self, num: int, busy: Collection[int]) -> list[int]:
         joined = len(self.pool) - len(self._excluded)

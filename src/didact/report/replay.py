@@ -5,6 +5,7 @@ It compares what methods ask for; it cannot say what they would have achieved.
 """
 
 import json
+import math
 import os
 from collections import defaultdict
 from collections.abc import Mapping
@@ -115,7 +116,10 @@ def _pool(run: Path, start: Mapping[str, Any]) -> PromptPool:
         raise FileNotFoundError(f"no prompts.jsonl in {run}: a replay needs the pool")
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-        pool = PromptPool([row["prompt_id"] for row in rows])
+        columns = {name: [row.get(name) for row in rows] for name in ("source", "difficulty", "prompt_tokens")}
+        columns["difficulty"] = [math.nan if value is None else value for value in columns["difficulty"]]
+        known = {name: values for name, values in columns.items() if None not in values}
+        pool = PromptPool([row["prompt_id"] for row in rows], **known)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged or no list of prompts ({type(error).__name__}: {error})") from error
     if {"size": len(pool), "fingerprint": pool.fingerprint()} != start["pool"]:

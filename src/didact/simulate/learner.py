@@ -128,7 +128,7 @@ class SimulatedLearner(ABC):
                     num_tokens=tokens[part],
                     truncated=truncated[part],
                     policy_version=plan.step,
-                    part=plan.round,
+                    part=plan.part,
                 )
             )
         return outcomes

@@ -284,7 +284,8 @@ class CurriculumContract:
     def test_bad_outcomes_raise_and_change_nothing(self) -> None:
         curriculum, _ = play(self.new(), _policy(), range(2))
         plan = curriculum.plan(2)
-        good = _policy().roll_out(plan)
+        waiting = set(curriculum.held())  # too many rewards for one of these cannot be told from a repetition
+        good = sorted(_policy().roll_out(plan), key=lambda outcome: outcome.group_id in waiting)
         first, size = good[0], len(good[0].rewards)
         unknown = "no such prompt"
         bad: list[Any] = [
@@ -416,8 +417,8 @@ class CurriculumContract:
 
     def test_admitted_again_gives_the_same_list(self) -> None:
         curriculum = self.new()
+        observed: dict[int, int] = defaultdict(int)  # over all steps: a group may have waited
         for step in range(_STEPS):
-            observed: dict[int, int] = defaultdict(int)
             while plan := curriculum.plan(step):
                 outcomes = _policy().roll_out(plan)
                 curriculum.observe(outcomes)

@@ -139,17 +139,20 @@ def _train(config: TrainConfig, folder: Path, display: Display, resume: bool) ->
         display.note(f"resuming {where}; {dropped:,} rollouts made since then are made again")
     model_path = str(checkpoint) if complete else config.model or _small_model(config, display)
     train, held_out = _examples(config, display)
-    _write_prompts(folder / "prompts.jsonl", train)
+    model, tokenizer = _load_model(config, model_path)
+    lengths = [len(row) for row in tokenizer([example.prompt for example in train])["input_ids"]]
+    _write_prompts(folder / "prompts.jsonl", train, lengths)
     journal, metrics = Journal(folder / "journal.jsonl"), Journal(folder / "metrics.jsonl")
     pool = PromptPool(
         [example.prompt_id for example in train],
         source=[example.source for example in train],
         difficulty=[float("nan") if example.difficulty is None else example.difficulty for example in train],
+        prompt_tokens=lengths,
     )
     curriculum = RecordedCurriculum(make(config.method, pool, **_options(config)), journal, metrics)
     with Verifier(config.task, timeout=config.verifier_timeout) as verifier, _Interrupt(display) as interrupt:
         scorer = Scorer(verifier, display)
-        trainer = _build_trainer(config, folder, model_path, train, curriculum, scorer)
+        trainer = _build_trainer(config, folder, model, tokenizer, train, curriculum, scorer)
         evaluator = Evaluator(trainer, held_out, scorer, config, journal, display)
         trainer.add_callback(_Recorder(folder, journal, curriculum, evaluator, interrupt, config, display))
         if checkpoint is None and not read_journal(journal.path)[1:]:
@@ -179,12 +182,12 @@ def _train(config: TrainConfig, folder: Path, display: Display, resume: bool) ->
 def _build_trainer(
     config: TrainConfig,
     folder: Path,
-    model_path: str,
+    model: Any,
+    tokenizer: Any,
     train: Sequence[Example],
     curriculum: RecordedCurriculum,
     scorer: Scorer,
 ) -> CurriculumGRPOTrainer:
-    model, tokenizer = _load_model(config, model_path)
     chat = uses_chat(config, tokenizer)
     rows = [
         {"prompt": prompt_of(example, config, chat), "answer": example.answer, "prompt_id": example.prompt_id}
@@ -414,9 +417,10 @@ def _rollouts_in(folder: Path) -> int:
     return sum(len(rewards) for record in records if record["kind"] == "outcomes" for rewards in record["rewards"])
 
 
-def _write_prompts(path: Path, examples: Sequence[Example]) -> None:
+def _write_prompts(path: Path, examples: Sequence[Example], lengths: Sequence[int]) -> None:
     if not path.exists():
-        _write(path, "".join(json.dumps({**asdict(example), "prompt_tokens": None}) + "\n" for example in examples))
+        rows = [{**asdict(each), "prompt_tokens": num} for each, num in zip(examples, lengths, strict=True)]
+        _write(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _write(path: Path, text: str) -> None:
