@@ -133,6 +133,58 @@ def test_several_rounds_are_counted_and_only_admitted_groups_train(model_path, r
     assert metrics["groups_trained"] <= metrics["groups_with_signal"]
 
 
+def test_groups_that_wait_train_later_with_all_their_rollouts(model_path, rows, tmp_path):
+    held, trained = [], []
+
+    class Watched(CurriculumGRPOTrainer):
+        def _training_batch(self, step, batch):
+            output = super()._training_batch(step, batch)
+            admitted = self.curriculum.admitted(step)
+            trained.extend((group.group_id, len(group.rollouts)) for group in admitted)
+            chosen = [batch.rows[group.group_id][index] for group in admitted for index in group.rollouts]
+            fed = output["completion_ids"][: len(chosen)]
+            stored = batch.column("completion_ids", self._tokenizer.pad_token_id)[
+                torch.tensor(chosen, dtype=torch.long)
+            ]
+            assert torch.equal(fed, stored)
+            held.append(self.curriculum.held())
+            return output
+
+    options = {"curriculum": "speed", "curriculum_options": {"num_screen": 4}}
+    trainer = build(Watched, model_path, rows, tmp_path, **options, reward_funcs=[length], max_steps=4)
+    trainer.train()
+    waited = set().union(*held) & {group for group, _ in trained}
+    assert waited  # some group was screened at one step and trained at a later one
+    assert all(size == 8 for _, size in trained)
+    metrics = trainer.curriculum.metrics()
+    assert metrics["rollouts_trained"] == 8 * len(trained)
+    assert metrics["rollouts"] == sum(metrics[f"rollouts_{where}"] for where in ("trained", "discarded", "held"))
+
+
+def test_the_baseline_of_a_group_is_that_of_all_its_rollouts(model_path, rows, tmp_path):
+    seen = []
+
+    class Watched(CurriculumGRPOTrainer):
+        def _training_batch(self, step, batch):
+            output = super()._training_batch(step, batch)
+            rewards = self._weighted_sum(np.concatenate(batch.rewards))
+            for group in self.curriculum.admitted(step):
+                every = rewards[batch.rows[group.group_id]]
+                assert group.baseline == pytest.approx(every.mean())
+                seen.append((len(group.rollouts), len(every)))
+            kept = [
+                rewards[batch.rows[g.group_id][i]] - g.baseline
+                for g in self.curriculum.admitted(step)
+                for i in g.rollouts
+            ]
+            assert output["advantages"][: len(kept)].tolist() == pytest.approx(kept, abs=1e-6)
+            return output
+
+    options = {"curriculum": "reinforce_ada", "curriculum_options": {"keep": 4, "rollouts_per_round": 4}}
+    build(Watched, model_path, rows, tmp_path, **options, reward_funcs=[length]).train()
+    assert any(size < of for size, of in seen)
+
+
 def test_a_pool_smaller_than_a_batch(model_path, rows, tmp_path):
     trainer = build(CurriculumGRPOTrainer, model_path, rows[:2], tmp_path, curriculum="cures")
     trainer.train()
@@ -173,7 +225,7 @@ def test_the_context_length_changes_during_training_and_not_in_evaluation(model_
     assert metrics["response_tokens"] + metrics["prompt_tokens"] == history(trainer, "num_tokens")[-1]
 
 
-@pytest.mark.parametrize("method", ["uniform", "cures", "dapo"])
+@pytest.mark.parametrize("method", ["uniform", "cures", "dapo", "speed", "pilot_commit"])
 def test_resume_is_exact(model_path, rows, tmp_path, method):
     more = {"curriculum": method, "save_strategy": "steps", "save_steps": 2, "max_steps": 5}
     straight = build(CurriculumGRPOTrainer, model_path, rows, tmp_path / "straight", **more)

@@ -58,7 +58,9 @@ def _policy(folder: Path, pool: PromptPool, examples: list[Any], verifier: Verif
     ("method", "options", "loss"),
     [("uniform", {}, "grpo"), ("cures", {"steps_per_iteration": 2}, "grpo"), ("reinforce_ada", {}, "dapo")],
 )
-def test_step_for_step_as_trl(tiny_model: Path, tmp_path: Path, method: str, options: dict[str, Any], loss: str) -> None:
+def test_step_for_step_as_trl(
+    tiny_model: Path, tmp_path: Path, method: str, options: dict[str, Any], loss: str
+) -> None:
     examples = task("arithmetic").examples("train", num=64, seed=0)
     pool = PromptPool([example.prompt_id for example in examples])
     rows = [{"prompt": each.prompt, "answer": each.answer, "prompt_id": each.prompt_id} for each in examples]
@@ -67,8 +69,7 @@ def test_step_for_step_as_trl(tiny_model: Path, tmp_path: Path, method: str, opt
     def reward(completions: list[str], answer: list[str], **_: Any) -> list[float]:
         # The tiny model hardly ever passes: any even number of tokens counts as well, so that there is signal.
         return [
-            verify(text, gold) or float(len(text.split()) % 2)
-            for text, gold in zip(completions, answer, strict=True)
+            verify(text, gold) or float(len(text.split()) % 2) for text, gold in zip(completions, answer, strict=True)
         ]
 
     arguments = GRPOConfig(

@@ -49,6 +49,12 @@ def test_a_family_that_makes_all_items_at_once_is_drawn_too() -> None:
     assert len({example.prompt for example in ReasoningGym("list_functions").examples("train", 12)}) == 12
 
 
+def test_partial_credit_needs_a_marked_answer() -> None:
+    task = ReasoningGym("chain_sum")
+    assert task.verify("so <answer>12 or 14</answer>", "12") == pytest.approx(2 / 8)
+    assert task.verify("12 or 14, or else 16, and so", "12") == 0.0
+
+
 def test_a_family_without_gold_answers_says_so() -> None:
     task = ReasoningGym("graph_color")
     assert "gives no gold answer" in str(task.verifiable(task.examples("train", 1)[0].answer))

@@ -88,7 +88,9 @@ class CurriculumMixin(_Host):
         if isinstance(curriculum, str):
             usual = {"prompts_per_step": size // self.num_generations, "rollouts_per_step": size}
             options = {**usual, "seed": self.args.seed, **(curriculum_options or {})}
-            known = [name for name in ("source", "difficulty", "prompt_tokens", "features") if name in data.column_names]
+            known = [
+                name for name in ("source", "difficulty", "prompt_tokens", "features") if name in data.column_names
+            ]
             pool = PromptPool(ids, **{name: data[name] for name in known})
             curriculum = make(curriculum, pool, **options)
         elif curriculum_options:

@@ -59,7 +59,12 @@ def _shared(command: Any) -> Any:
 @click.option("--report-only", type=click.Path(path_type=Path), help="Write summary and page of a comparison again.")
 @_shared
 def compare_command(
-    config_path: Path | None, report_only: Path | None, folder: Path | None, jobs: int | None, as_json: bool, **flags: Any
+    config_path: Path | None,
+    report_only: Path | None,
+    folder: Path | None,
+    jobs: int | None,
+    as_json: bool,
+    **flags: Any,
 ) -> int:
     """Train with every method on the same warm starts, pools and budget, and compare.
 

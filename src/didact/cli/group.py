@@ -42,5 +42,13 @@ def cli(debug: bool) -> None:
     """The curriculum engine for RL post-training of reasoning language models."""
 
 
-for _command in (train_command, compare_command, simulate_command, report_command, inspect_command, replay_command, methods_command):
+for _command in (
+    train_command,
+    compare_command,
+    simulate_command,
+    report_command,
+    inspect_command,
+    replay_command,
+    methods_command,
+):
     cli.add_command(_command)

@@ -78,12 +78,12 @@ def bed_of(cell: Cell, seed: int) -> Bed:
     path = cache_folder() / f"bed-{digest}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        if (bed := _read(path)) is None:
-            bed = _build(cell, seed, start)
+        if (found := _read(path)) is None:
+            found = _build(cell, seed, start)
             beside = path.with_suffix(".tmp")
-            beside.write_text(json.dumps(asdict(bed)), encoding="utf-8")
+            beside.write_text(json.dumps(asdict(found)), encoding="utf-8")
             os.replace(beside, path)
-    return bed
+    return found
 
 
 def _read(path: Path) -> Bed | None:
@@ -91,10 +91,10 @@ def _read(path: Path) -> Bed | None:
         stored = json.loads(path.read_text(encoding="utf-8"))
         for name in ("examples", "held_out"):
             stored[name] = [Example(**row) for row in stored[name]]
-        bed = Bed(**stored)
+        found = Bed(**stored)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return bed if Path(bed.model).is_dir() else None
+    return found if Path(found.model).is_dir() else None
 
 
 def _build(cell: Cell, seed: int, start: Any) -> Bed:

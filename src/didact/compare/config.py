@@ -108,7 +108,8 @@ class CompareConfig:
 
     def to_dict(self) -> dict[str, Any]:
         resolved = dataclasses.asdict(self)
-        return {**resolved, "targets": {"gain": resolved.pop("gain")}}
+        targets = {"gain": resolved.pop("gain")}
+        return {**resolved, "targets": targets}
 
 
 def variants_of(names: Sequence[str]) -> list[Variant]:
@@ -137,7 +138,8 @@ def compare_config(values: Mapping[str, Any]) -> CompareConfig:
     rows = [{"name": name, "method": name} for name in ("uniform", ORACLE) if name not in named] + rows
     values["variants"] = [_build(Variant, row, "variant") for row in rows]
     values["cells"] = [
-        _build(Cell, {**defaults, **row} if isinstance(row, Mapping) else row, "cell") for row in values.get("cells", [])
+        _build(Cell, {**defaults, **row} if isinstance(row, Mapping) else row, "cell")
+        for row in values.get("cells", [])
     ]
     values.setdefault("name", "comparison")
     if values.get("tuning") is not None:
@@ -160,7 +162,9 @@ def _build(kind: type[Any], values: Any, what: str) -> Any:
         if float in plain and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain):
-            raise ValueError(f"{name!r} of a {what} must be {' or '.join(each.__name__ for each in plain)}, got {value!r}")
+            raise ValueError(
+                f"{name!r} of a {what} must be {' or '.join(each.__name__ for each in plain)}, got {value!r}"
+            )
         checked[name] = value
     required = [each.name for each in dataclasses.fields(kind) if each.default is each.default_factory]
     if lacking := [name for name in required if name not in checked]:

@@ -4,7 +4,7 @@ It bounds what knowing the pass rates is worth to a selector of this kind; no me
 pass rates come from outside the budget (`Learner.pass_rates`) and are refreshed every `refresh_every` steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,3 +47,10 @@ class Oracle(Curriculum):
             others = np.setdiff1d(self._passes.take(2 * num, len(self.pool)), positions)[: num - len(positions)]
             positions = np.concatenate([positions, others])
         return Draft(positions, largest_remainder(np.ones(len(positions)), self.rollouts_per_step))
+
+    def _own_state(self) -> dict[str, Any]:
+        return {"told_at": self._told_at, "variance": self._variance, "passes": self._passes.state_dict()}
+
+    def _load_own_state(self, state: Mapping[str, Any]) -> None:
+        self._told_at, self._variance = state["told_at"], np.array(state["variance"], dtype=np.float64)
+        self._passes.load_state_dict(state["passes"])

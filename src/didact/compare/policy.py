@@ -155,10 +155,14 @@ class Policy:
         weights = advantages * loss_weights(ids, lengths, weighting)
         taught = [
             (*rows[row], float(weights[row]))
-            for row in np.argsort([len(rollouts.prompt) + len(rollouts.responses[i]) for rollouts, i in rows], kind="stable")
+            for row in np.argsort(
+                [len(rollouts.prompt) + len(rollouts.responses[i]) for rollouts, i in rows], kind="stable"
+            )
             if weights[row] != 0
         ]
-        for part in np.array_split(np.arange(len(taught)), min(3, max(len(taught), 1))):  # sorted by length: less padding
+        for part in np.array_split(
+            np.arange(len(taught)), min(3, max(len(taught), 1))
+        ):  # sorted by length: less padding
             if len(part):
                 self._backward([taught[row] for row in part])
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)

@@ -2,7 +2,8 @@
 
 The answer of an example is reasoning-gym's entry as JSON, since many families score against more than one answer; a
 plain answer is accepted where a family needs no more. Scores are the library's own, and many families give a wrong
-answer partial credit (0.01 to 0.1).
+answer partial credit: 0.01 to 0.1, or the share of an answer that is the right one. Such credit needs a marked answer;
+else a model can learn to go on writing until the right answer happens to stand somewhere.
 
 Difficulty is a level of the family's curriculum, with every attribute (terms, digits, size...) at that level, or at its
 highest where it has fewer; without levels the family's default configuration is drawn, of no stated difficulty. Single
@@ -43,10 +44,12 @@ class ReasoningGym(Task):
         self._score = get_score_answer_fn(family)
 
     def verify(self, response: str, answer: str) -> float:
-        """The family's score of what stands between the last <answer> and </answer>, or of the whole response."""
-        entry = _entry(answer)
+        """The family's score of what stands between the last <answer> and </answer>; without them, 1.0 if the whole
+        response is the answer."""
+        entry, marked = _entry(answer), "</answer>" in response
         try:
-            return float(self._score(_final_answer(response), entry))
+            score = float(self._score(_final_answer(response), entry))
+            return score if marked or score == 1.0 else 0.0
         except KeyError as error:
             if entry["metadata"]:
                 raise

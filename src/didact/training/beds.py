@@ -90,11 +90,11 @@ class ChainSum(Bed):
     max_response = 19  # three words for each of five steps, three for the answer, and the end
     task_options: ClassVar[Mapping[str, Any]] = {"levels": [1, 2, 3, 4], "config": {"min_digits": 1, "max_digits": 1}}
     warm_start: ClassVar[Mapping[str, Any]] = {
-        "weak_share": {"add": 0.4, "sub": 0.4},
+        "weak_share": {"add": 0.36, "sub": 0.36},
         "reliability": (0.02, 0.15),
         "max_level": 4,
         "level_decay": 1.0,
-        "num_steps": 1200,
+        "num_steps": 1100,
     }
     skipped = (
         "State the final answer to the following arithmetic problem:",

@@ -125,7 +125,8 @@ def warm_started_model(
 ) -> Path:
     """Folder with the warm-started model and its tokenizer; trained now if no intact copy is cached.
 
-    The cache is `cache_dir`, else `cache_folder()`. A process that finds another one training the same model waits for it.
+    The cache is `cache_dir`, else `cache_folder()`. A process that finds another one training the same model waits
+    for it.
     """
     from filelock import FileLock
 

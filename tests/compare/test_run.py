@@ -1,0 +1,45 @@
+"""One run: its budget, its curve, its updates."""
+
+import pytest
+
+from didact import make
+from didact.compare.run import COLUMNS, run
+from didact.simulate import make_learner
+
+SIZES = {"prompts_per_step": 8, "rollouts_per_step": 64, "seed": 0}
+
+
+def _run(method: str = "uniform", rollouts: int = 640, **options):
+    learner = make_learner("skills", "mixed", size=200, seed=0)
+    return run(learner, make(method, learner.pool, **SIZES, **options), rollouts=rollouts, evaluate_every=128)
+
+
+def test_the_curve_has_every_column_and_begins_before_the_first_rollout() -> None:
+    curve = _run()["curve"]
+    assert set(curve) == set(COLUMNS)
+    assert {len(column) for column in curve.values()} == {6}
+    assert curve["rollouts"] == [0, 128, 256, 384, 512, 640]
+    assert curve["updates"] == [0, 2, 4, 6, 8, 10]
+
+
+@pytest.mark.parametrize("method", ["cures", "dapo", "speed", "pilot_commit", "reinforce_ada"])
+def test_all_rollouts_count_and_a_step_is_one_update(method: str) -> None:
+    result = _run(method, rollouts=3200)
+    curve, metrics = result["curve"], result["metrics"]
+    assert 3200 <= metrics["rollouts"] == curve["rollouts"][-1] < 3200 + 64
+    assert curve["rollouts_trained"][-1] < curve["rollouts"][-1]
+    assert curve["updates"][-1] <= curve["step"][-1]
+
+
+def test_a_budget_that_ends_within_a_step_is_not_overspent_by_more_than_a_plan() -> None:
+    assert _run("dapo", rollouts=100)["metrics"]["rollouts"] == 128
+
+
+def test_a_method_that_asks_for_nothing_ends() -> None:
+    class Idle(type(make("uniform", make_learner("skills", "mixed", size=8, seed=0).pool, **SIZES))):
+        def _draft(self, step, round, rng):
+            return None if step >= 3 else super()._draft(step, round, rng)
+
+    learner = make_learner("skills", "mixed", size=200, seed=0)
+    result = run(learner, Idle(learner.pool, **SIZES), rollouts=6400, evaluate_every=64)
+    assert result["metrics"]["rollouts"] == 3 * 64
