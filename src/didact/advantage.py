@@ -44,8 +44,8 @@ def group_advantages(
         epsilon: added to the standard deviation by `grpo` (verl 1e-6, TRL 1e-4).
         singleton: the advantage of a rollout alone in its group, which has nothing to be compared with: its reward (as
             in verl's GRPO and looped RLOO) or zero (no signal).
-        baselines: shape (n,); where not None or nan, the advantage is the reward less this, undivided: for groups of which not
-            all rollouts are here (`AdmittedGroup.baseline`).
+        baselines: shape (n,); where not None or nan, the advantage is the reward less this, undivided: for groups of
+            which not all rollouts are here (`AdmittedGroup.baseline`).
 
     Raises:
         ValueError: shapes that do not match, or an unknown kind.

@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from didact.compare.bed import SHAPES, bed_of  # noqa: E402
-from didact.compare.config import Cell  # noqa: E402
-from didact.tasks.task import split_of  # noqa: E402
-from didact.training.warm_start import WarmStartConfig  # noqa: E402
+from didact.compare.bed import SHAPES, bed_of
+from didact.compare.config import Cell
+from didact.tasks.task import split_of
+from didact.training.warm_start import WarmStartConfig
 
 CELL = Cell(name="bed", pool_size=200, held_out=60)
 

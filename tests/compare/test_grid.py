@@ -15,6 +15,7 @@ from didact.compare.config import compare_config
 from didact.compare.grid import Job, compare, play
 from didact.journal import read_journal
 
+PROGRAM = "from didact.cli.main import main; main()"
 CELL: dict[str, Any] = {
     "name": "small",
     "learner": "skills",
@@ -93,7 +94,7 @@ def test_another_comparison_in_the_folder_is_refused(tmp_path: Path) -> None:
 
 def test_bad_options_are_refused_before_anything_runs(tmp_path: Path) -> None:
     bad = {"name": "x", "method": "dapo", "options": {"max_round": 3}}
-    with pytest.raises(ValueError, match="variant 'x' in cell 'small': .*did you mean 'max_rounds'"):
+    with pytest.raises(ValueError, match=r"variant 'x' in cell 'small': .*did you mean 'max_rounds'"):
         compare(_config(variants=[bad]), tmp_path / "c", jobs=1, progress=Heard())
     assert not (tmp_path / "c").exists()
 
@@ -132,7 +133,7 @@ def test_play_never_raises() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_keeps_what_ended_and_the_same_command_goes_on(tmp_path: Path, times: int) -> None:
-    command = [sys.executable, "-c", "from didact.cli.main import main; main()", "simulate", "--methods", "dapo", "--pool-size", "4096", "--seeds", "6",
+    command = [sys.executable, "-c", PROGRAM, "simulate", "--methods", "dapo", "--pool-size", "4096", "--seeds", "6",
                "--rollouts", "60000", "--jobs", "2", "--folder", str(tmp_path / "c")]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120

@@ -33,7 +33,7 @@ _PICKED = "dapo,cures,speed,mopps"
 def _shared(command: Any) -> Any:
     for option in reversed(
         (
-            click.option("--folder", type=click.Path(path_type=Path), help="Where it goes.  [default: comparisons/NAME]"),
+            click.option("--folder", type=click.Path(path_type=Path), help="[default: comparisons/NAME]"),
             click.option("--methods", default=None, help=f"Methods, with commas; uniform and oracle always take part.  "
                          f"[default: {_PICKED}]"),
             click.option("--seeds", type=int, default=None, help="Number of paired seeds.  [default: 10]"),

@@ -1,4 +1,4 @@
-"""A test bed of real training: a warm-started small model, a pool whose pass rates have a given shape, held-out prompts.
+"""A test bed of real training: a warm-started small model, a pool of a given shape, held-out prompts.
 
 The pass rates of many candidate prompts are measured under the warm-started model (`PROBES` rollouts each), and prompts
 are drawn so that given shares of them never, sometimes and always pass. Held-out prompts come from the task's test

@@ -1,4 +1,4 @@
-"""What a comparison was asked to do: people write TOML or flags, the program writes the resolved JSON into its folder."""
+"""What a comparison was asked to do: people write TOML or flags, the program writes the resolved JSON."""
 
 import dataclasses
 import difflib
@@ -7,7 +7,9 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, get_args
+
+from didact.advantage import AdvantageKind, WeightMode
 
 ORACLE: Final = "oracle"
 LEARNERS: Final = ("policy", "skills", "independent")
@@ -31,6 +33,9 @@ class Cell:
     evaluations: int = 10
     learning_rate: float | None = None  # None: 1e-3 for a model, a simulated learner's own
     warmup_steps: int = 10
+    # One objective for all, so that curricula are compared and not estimators; "own" leaves each method its own.
+    advantage: str = "rloo"
+    loss_weighting: str = "prompt"
     max_completion_length: int = 24
     tuned_on: str | None = None  # the cell whose tuned learning rates it takes; None: its own, where there is tuning
 
@@ -49,6 +54,7 @@ class Cell:
             object.__setattr__(self, "learning_rate", 1e-3)
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise ValueError(f"cell {self.name!r}: learning_rate must be positive, got {self.learning_rate}")
+        check_objective(f"cell {self.name!r}", self.advantage, self.loss_weighting)
         if self.rollouts < self.rollouts_per_step:
             raise ValueError(
                 f"cell {self.name!r}: a budget of {self.rollouts} rollouts is less than one step of "
@@ -63,6 +69,21 @@ class Variant:
     name: str
     method: str
     options: dict[str, Any] = field(default_factory=dict)
+    advantage: str | None = None  # None: the cell's
+    loss_weighting: str | None = None
+
+
+    def __post_init__(self) -> None:
+        check_objective(f"variant {self.name!r}", self.advantage, self.loss_weighting)
+
+
+def check_objective(where: str, advantage: str | None, loss_weighting: str | None) -> None:
+    for what, value, known in (
+        ("advantage", advantage, get_args(AdvantageKind)),
+        ("loss_weighting", loss_weighting, get_args(WeightMode)),
+    ):
+        if value not in (None, "own", *known):
+            raise ValueError(f"{where}: unknown {what} {value!r}; expected own, {', '.join(known)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,21 +108,20 @@ class CompareConfig:
     tuning: Tuning | None = None
 
     def __post_init__(self) -> None:
-        for what, rows in {"cell": self.cells, "variant": self.variants}.items():
-            names = [row.name for row in rows]
+        named = {"cell": [cell.name for cell in self.cells], "variant": [variant.name for variant in self.variants]}
+        for what, names in named.items():
             if not names:
                 raise ValueError(f"a comparison needs at least one {what}")
             if twice := [name for name in names if names.count(name) > 1]:
                 raise ValueError(f"two {what}s are called {twice[0]!r}: names tell them apart")
-        names = [cell.name for cell in self.cells]
         for cell in self.cells:
-            if cell.tuned_on is not None and cell.tuned_on not in names:
+            if cell.tuned_on is not None and cell.tuned_on not in named["cell"]:
                 raise ValueError(f"cell {cell.name!r}: tuned_on names {cell.tuned_on!r}, which is no cell")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds must be distinct and at least one, got {self.seeds}")
         if self.tuning and (both := set(self.seeds) & set(self.tuning.seeds)):
             raise ValueError(f"seed {both.pop()} is used for tuning and for the comparison: keep them apart")
-        if self.baseline not in [row.name for row in self.variants]:
+        if self.baseline not in named["variant"]:
             raise ValueError(f"the baseline {self.baseline!r} is not among the variants")
         if not self.gain > 0:
             raise ValueError(f"gain must be positive, got {self.gain}")
@@ -120,8 +140,8 @@ def variants_of(names: Sequence[str]) -> list[Variant]:
 def compare_config(values: Mapping[str, Any]) -> CompareConfig:
     """A config from plain values, such as a TOML file's.
 
-    `[defaults]` holds what all cells share; `seeds` may be a number (1 to that number); `variants` may be names; uniform
-    and the oracle are added where they are missing.
+    `[defaults]` holds what all cells share; `seeds` may be a number (1 to that number); `variants` may be names;
+    uniform and the oracle are added where they are missing.
 
     Raises:
         ValueError: an unknown key (the nearest is named), a value of the wrong type or out of range.

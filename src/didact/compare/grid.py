@@ -89,7 +89,8 @@ def compare(config: CompareConfig, folder: Path, *, jobs: int, progress: Progres
             for cell in config.cells
             for variant in config.variants
         ]
-        _run_all(wanted, folder / "runs.jsonl", "comparing", submit, asked, jobs, progress)
+        if not asked():
+            _run_all(wanted, folder / "runs.jsonl", "comparing", submit, asked, jobs, progress)
         return not asked()
 
 
@@ -118,6 +119,8 @@ def play(job: Job) -> dict[str, Any]:
         "method": variant.method,
         "options": variant.options,
         "seed": job.seed,
+        "advantage": variant.advantage or cell.advantage,
+        "loss_weighting": variant.loss_weighting or cell.loss_weighting,
         "learning_rate": cell.learning_rate,
         "budget": {"rollouts": cell.rollouts},
     }
@@ -132,6 +135,11 @@ def play(job: Job) -> dict[str, Any]:
                 curriculum: Any = Oracle(learner.pool, truth=learner.pass_rates, **sizes, **variant.options)
             else:
                 curriculum = make(variant.method, learner.pool, **sizes, **variant.options)
+            advantage, weighting = variant.advantage or cell.advantage, variant.loss_weighting or cell.loss_weighting
+            if advantage != "own":
+                curriculum.advantage = advantage
+            if weighting != "own":
+                curriculum.loss_weighting = weighting
             every = max(cell.rollouts // cell.evaluations, 1)
             result = run(learner, curriculum, rollouts=cell.rollouts, evaluate_every=every)
     except Exception as error:  # whatever a method does, the grid goes on, and the record says what happened
@@ -192,6 +200,8 @@ def _tune(
         for rate in config.tuning.learning_rates
     ]
     records = _run_all(wanted, folder / "tuning.jsonl", "tuning", submit, asked, jobs, progress)
+    if asked():
+        return {}
     scores: dict[tuple[str, str], dict[float, list[float]]] = {}
     for record in records.values():
         where = scores.setdefault((record["cell"], record["variant"]), {})

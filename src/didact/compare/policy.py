@@ -1,4 +1,4 @@
-"""A real model in a comparison: rolled out, verified and trained like `didact train` does it, without TRL's bookkeeping.
+"""A real model in a comparison: rolled out, verified and trained as by `didact train`, without TRL's bookkeeping.
 
 Advantages, loss weights and the curriculum are the code that the TRL adapter uses; what is left here is a loss of one
 line. `tests/compare/test_policy.py` trains both side by side on the same rollouts and holds the weights equal.
@@ -54,7 +54,7 @@ def policy_of(
             verifier,
             pool=pool or PromptPool([example.prompt_id for example in examples]),
             seed=seed,
-            learning_rate=cell.learning_rate,
+            learning_rate=cell.learning_rate or 1e-3,
             warmup_steps=cell.warmup_steps,
             max_completion_length=cell.max_completion_length,
             num_probes=num_probes,

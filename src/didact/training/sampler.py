@@ -37,7 +37,7 @@ class Sampler:
         self._size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._epsilon, self._rotary = config.rms_norm_eps, model.model.rotary_emb
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def sample(
         self, prompts: Sequence[Sequence[int]], num: Sequence[int], uniforms: NDArray[np.float64] | None, limit: int
     ) -> list[Response]:

@@ -1,0 +1,184 @@
+"""Publish a finished comparison: its raw runs, tables and pictures, under benchmarks/.
+
+    python benchmarks/publish.py comparisons/main comparisons/ablation comparisons/groups comparisons/simulated
+
+For each folder: benchmarks/results/NAME/ gets the settings, the runs and what tuning chose (`didact compare --report-only`
+works on it), and benchmarks/NAME.md the tables. With `main` among them the picture of the README is drawn as well, and
+from all of them the page on where curricula stop helping.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from didact.compare.figures import figure
+from didact.compare.summary import summarise
+from didact.compare.tables import markdown_overview, markdown_table, said_number, said_ratio
+
+HERE = Path(__file__).parent
+KEPT = ("config.json", "runs.jsonl", "tuning.json", "tuning.jsonl")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="*", type=Path)
+    for folder in parser.parse_args().folders:
+        name = json.loads((folder / "config.json").read_text(encoding="utf-8"))["name"]
+        target = HERE / "results" / name
+        target.mkdir(parents=True, exist_ok=True)
+        for each in KEPT:
+            if (folder / each).exists() and folder.resolve() != target.resolve():
+                shutil.copyfile(folder / each, target / each)
+    published = {
+        path.parent.name: summarise(path.parent) for path in sorted((HERE / "results").glob("*/config.json"))
+    }
+    for name, summary in published.items():
+        write(f"tables-{name}.md", tables(summary))
+        for number, cell in enumerate(summary["cells"]):
+            figure(summary, "differences", HERE / "results" / name / f"differences-{number}.png", cell=cell)
+    write("tables-headroom.md", headroom(published))
+    draw_headroom(published, HERE / "results" / "headroom.png")
+
+
+def tables(summary: dict[str, Any]) -> str:
+    """Every table of a comparison, as markdown."""
+    parts = [
+        f"# Tables of `{summary['name']}`",
+        f"Written by `python benchmarks/publish.py` from [the raw runs](results/{summary['name']}/runs.jsonl): "
+        f"{summary['finished']} of {summary['planned']} runs finished, seeds {summary['seeds'][0]} to "
+        f"{summary['seeds'][-1]}. Difference: mean held-out accuracy over the budget, less uniform's of the same seed, "
+        "median over seeds with a 95% bootstrap interval. Ratio: rollouts to the target over uniform's, below 1 is "
+        "cheaper. Accuracy is a share, so +0.01 is one point in a hundred.",
+        "## Difference from uniform, all cells",
+        markdown_overview(summary),
+    ]
+    for number, (name, cell) in enumerate(summary["cells"].items()):
+        silent = 1 - (cell["variants"][summary["baseline"]]["share_with_signal"] or 0)
+        parts += [
+            f"## {name}",
+            f"{silent:.0%} of uniform's groups were silent. Target: accuracy at the start + {summary['gain']}.",
+            markdown_table(summary, name),
+            f"![Paired differences in mean accuracy](results/{summary['name']}/differences-{number}.png)",
+            "### Probing counted and not counted",
+            "Ratio of rollouts to the target, once with every rollout on the axis and once with only those that "
+            "trained, as most papers plot it.",
+            counted(cell, summary["baseline"]),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def counted(cell: dict[str, Any], baseline: str) -> str:
+    lines = ["| variant | rollouts that trained | ratio, all counted | ratio, probing left out |", "|---|---|---|---|"]
+    for name, row in cell["variants"].items():
+        spent, ratio = row["spent"], row["ratio"]
+        if name == baseline or not row["runs"] or not ratio:
+            continue
+        share = said_number(spent["rollouts_trained"] / spent["rollouts"], ".0%")
+        lines.append(
+            f"| {name} | {share} | {said_ratio(ratio.get('rollouts'))} | {said_ratio(ratio.get('rollouts_trained'))} |"
+        )
+    return "\n".join(lines)
+
+
+def points(published: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of every cell: the share of silent groups under uniform, and what was gained over it."""
+    rows = []
+    for comparison, summary in published.items():
+        if comparison == "ablation":
+            continue
+        for cell, found in summary["cells"].items():
+            variants = found["variants"]
+            if not variants[summary["baseline"]]["runs"]:
+                continue
+            gains = {
+                name: row["difference"]["median"]
+                for name, row in variants.items()
+                if row["difference"] and row["method"] != "uniform"
+            }
+            methods = {name: gain for name, gain in gains.items() if name != summary["oracle"]}
+            best = max(methods, key=lambda name: methods[name])
+            better, worse = (
+                [name for name in methods if variants[name]["verdict"] == verdict] for verdict in ("better", "worse")
+            )
+            rows.append(
+                {
+                    "comparison": comparison,
+                    "cell": cell,
+                    "silent": 1 - variants[summary["baseline"]]["share_with_signal"],
+                    "oracle": gains.get(summary["oracle"]),
+                    "best": methods[best],
+                    "best_name": best,
+                    "median": float(np.median(list(methods.values()))),
+                    "better": better,
+                    "worse": worse,
+                    "num": len(methods),
+                }
+            )
+    return sorted(rows, key=lambda row: -row["silent"])
+
+
+def headroom(published: dict[str, dict[str, Any]]) -> str:
+    rows = points(published)
+    silent, oracle = [row["silent"] for row in rows], [row["oracle"] for row in rows]
+    lines = [
+        "# Where curricula stop helping",
+        "Written by `python benchmarks/publish.py`. Every cell of the comparisons, by the share of groups that were "
+        "silent under uniform sampling. Gains are differences from uniform in mean held-out accuracy over the budget, "
+        "medians over ten paired seeds. The best of a dozen methods is picked after the fact and is flattered by that.",
+        "![Gain over uniform against the share of silent groups](results/headroom.png)",
+        "| cell | silent under uniform | oracle | best method | median of methods | better than uniform | worse |\n"
+        "|---|---|---|---|---|---|---|\n"
+        + "\n".join(
+            f"| {row['cell']} | {row['silent']:.0%} | {row['oracle']:+.3f} | {row['best']:+.3f} ({row['best_name']}) | "
+            f"{row['median']:+.3f} | {len(row['better'])} of {row['num']} | {len(row['worse'])} of {row['num']} |"
+            for row in rows
+        ),
+        f"Rank correlation of the oracle's gain with the silent share: {rank_correlation(silent, oracle):+.2f} over "
+        f"{len(rows)} cells.",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def rank_correlation(x: list[float], y: list[float]) -> float:
+    ranks = [np.argsort(np.argsort(values)) for values in (x, y)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def draw_headroom(published: dict[str, dict[str, Any]], path: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    drawing, axes = plt.subplots(figsize=(7, 4), dpi=140, layout="constrained")
+    rows = points(published)
+    for what, colour, label in (
+        ("oracle", "#b4600f", "oracle"),
+        ("best", "#1d6a9c", "best method of the cell"),
+        ("median", "#66717f", "median of the methods"),
+    ):
+        for real, marker in ((True, "o"), (False, "x")):
+            chosen = [row for row in rows if (row["comparison"] != "simulated") == real]
+            axes.plot(
+                [100 * row["silent"] for row in chosen],
+                [row[what] for row in chosen],
+                marker,
+                color=colour,
+                label=f"{label}, {'trained' if real else 'simulated'}" if chosen else None,
+                markersize=5,
+            )
+    axes.axhline(0, color="#66717f", linewidth=0.8)
+    axes.set_xlabel("groups without signal under uniform sampling (%)")
+    axes.set_ylabel("mean accuracy over the budget,\nless uniform's")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=7)
+    drawing.savefig(path)
+
+
+def write(name: str, text: str) -> None:
+    (HERE / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
