@@ -11,11 +11,11 @@ train: $(VENV)/ready  ## build, warm-start and train a small model with CurES, e
 	$(BIN)/didact train $(ARGS)
 
 test: $(VENV)/ready  ## all tests, the fast ones first
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n auto -m slow $(ARGS)
 
 test-fast: $(VENV)/ready
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
 
 check: $(VENV)/ready  ## lint, format and types
 	$(BIN)/ruff check .

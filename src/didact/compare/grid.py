@@ -75,7 +75,7 @@ def compare(config: CompareConfig, folder: Path, *, jobs: int, progress: Progres
     with _interruptible(progress) as asked, _workers(jobs) as submit:
         beds = {(cell.learner, cell.task, cell.pool, cell.pool_size, cell.held_out): cell for cell in config.cells}
         seeds = [*config.seeds, *(config.tuning.seeds if config.tuning else [])]
-        todo = [(cell, seed) for seed in seeds for cell in beds.values() if cell.learner == "policy"]
+        todo = [(cell, seed) for cell in beds.values() for seed in seeds if cell.learner == "policy"]
         for number, _ in enumerate(_as_completed([(prepare, each) for each in todo], submit, asked, jobs), start=1):
             progress.stage("preparing test beds", number, len(todo))
         chosen = _tune(config, folder, submit, asked, jobs, progress)
