@@ -2,9 +2,9 @@
 
     python benchmarks/publish.py comparisons/main comparisons/ablation comparisons/groups comparisons/simulated
 
-For each folder: benchmarks/results/NAME/ gets the settings, the runs and what tuning chose (`didact compare --report-only`
-works on it), and benchmarks/NAME.md the tables. With `main` among them the picture of the README is drawn as well, and
-from all of them the page on where curricula stop helping.
+For each folder: benchmarks/results/NAME/ gets the settings, the runs and what tuning chose (`didact compare
+--report-only` works on it), and benchmarks/tables-NAME.md the tables. From all that is published there the page and the
+picture on where curricula stop helping are made anew.
 """
 
 import argparse
@@ -33,9 +33,7 @@ def main() -> None:
         for each in KEPT:
             if (folder / each).exists() and folder.resolve() != target.resolve():
                 shutil.copyfile(folder / each, target / each)
-    published = {
-        path.parent.name: summarise(path.parent) for path in sorted((HERE / "results").glob("*/config.json"))
-    }
+    published = {path.parent.name: summarise(path.parent) for path in sorted((HERE / "results").glob("*/config.json"))}
     for name, summary in published.items():
         write(f"tables-{name}.md", tables(summary))
         for number, cell in enumerate(summary["cells"]):

@@ -64,7 +64,7 @@ def test_outcomes_are_complete() -> None:
     learner = make_learner("skills", "mixed", size=50)
     plan = Plan(3, 2, [PlannedGroup(7, "prompt-4", 5), PlannedGroup(9, "prompt-1", 2)])
     first, second = learner.roll_out(plan)
-    assert (first.group_id, first.prompt_id, first.part, first.policy_version) == (7, "prompt-4", 2, 3)
+    assert (first.group_id, first.prompt_id, first.part, first.policy_version) == (7, "prompt-4", plan.part, 3)
     assert [len(first.rewards), len(first.num_tokens or ()), len(second.rewards)] == [5, 5, 2]
     assert min(first.num_tokens or (0,)) >= 1
 
@@ -208,7 +208,7 @@ def test_the_pool_tells_something_about_its_prompts_and_not_everything() -> None
     assert pool.difficulty is not None
     assert pool.features is not None
     assert set(pool.source) == {"family-0", "family-1", "family-2", "family-3"}
-    assert set(pool.difficulty) == {1, 2, 3, 4, 5}
+    assert set(pool.difficulty) == {0, 25, 50, 75, 100}
     assert -0.8 < np.corrcoef(pool.difficulty, rates)[0, 1] < -0.5
     columns = np.c_[pool.features, np.ones(4000)]
     residual = rates - columns @ np.linalg.lstsq(columns, rates, rcond=None)[0]

@@ -112,12 +112,12 @@ def _config(path: Path | None, flags: dict[str, Any]) -> CompareConfig:
 
 
 _SIMULATED = {
-    "pool_size": 20_000,
-    "held_out": 2048,
-    "prompts_per_step": 64,
-    "rollouts_per_step": 512,
-    "rollouts": 153_600,
-    "evaluations": 30,
+    "pool_size": 4096,
+    "held_out": 1024,
+    "prompts_per_step": 32,
+    "rollouts_per_step": 256,
+    "rollouts": 38_400,
+    "evaluations": 15,
 }
 
 
@@ -127,7 +127,7 @@ def _compare(config: CompareConfig, folder: Path | None, jobs: int | None, as_js
     folder = folder or Path("comparisons") / config.name
     began = time.monotonic()
     with _Terminal(Console(stderr=True)) as terminal:
-        complete = compare(config, folder, jobs=jobs or os.cpu_count() or 1, progress=terminal)
+        complete = compare(config, folder, jobs=(os.cpu_count() or 1) if jobs is None else jobs, progress=terminal)
     if not complete:
         click.echo(f"interrupted after {time.monotonic() - began:.0f} s; the same command goes on", err=True)
         return 130

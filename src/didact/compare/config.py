@@ -72,7 +72,6 @@ class Variant:
     advantage: str | None = None  # None: the cell's
     loss_weighting: str | None = None
 
-
     def __post_init__(self) -> None:
         check_objective(f"variant {self.name!r}", self.advantage, self.loss_weighting)
 

@@ -68,7 +68,9 @@ def compare(config: CompareConfig, folder: Path, *, jobs: int, progress: Progres
     Raises:
         ValueError: the folder holds another comparison, or a variant's options are bad.
     """
-    check_variants(config)
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}")
+    check(config)
     folder.mkdir(parents=True, exist_ok=True)
     _check_folder(config, folder)
     _write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
@@ -94,9 +96,10 @@ def compare(config: CompareConfig, folder: Path, *, jobs: int, progress: Progres
         return not asked()
 
 
-def check_variants(config: CompareConfig) -> None:
-    """Refuse a misspelt method or a bad option now, and not in the middle of the night."""
+def check(config: CompareConfig) -> None:
+    """Refuse a misspelt method, a bad option or a pool that is not there now, and not in the middle of the night."""
     for cell in config.cells:
+        _check_pool(cell)
         sizes = {"prompts_per_step": cell.prompts_per_step, "rollouts_per_step": cell.rollouts_per_step, "seed": 0}
         for variant in config.variants:
             try:
@@ -104,6 +107,24 @@ def check_variants(config: CompareConfig) -> None:
                     check_options(variant.method, **sizes, **variant.options)
             except (ValueError, TypeError) as error:
                 raise ValueError(f"variant {variant.name!r} in cell {cell.name!r}: {error}") from error
+
+
+def _check_pool(cell: Cell) -> None:
+    if cell.learner != "policy":
+        from didact.simulate import POOLS, from_histogram
+
+        if cell.pool not in POOLS:
+            try:
+                from_histogram(cell.pool, cell.pool_size)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(f"{error}; pools by name are {', '.join(POOLS)}") from error
+        return
+    from didact.compare.bed import SHAPES
+    from didact.training.beds import bed
+
+    bed(cell.task)
+    if cell.pool not in SHAPES:
+        raise ValueError(f"cell {cell.name!r}: unknown pool {cell.pool!r}; pools: {', '.join(SHAPES)}")
 
 
 def play(job: Job) -> dict[str, Any]:
@@ -267,8 +288,6 @@ def _as_completed(
 
 @contextmanager
 def _workers(jobs: int) -> Iterator[Submit]:
-    if jobs < 1:
-        raise ValueError(f"jobs must be at least 1, got {jobs}")
     before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
     executor = ProcessPoolExecutor(

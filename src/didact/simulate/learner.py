@@ -89,12 +89,12 @@ class SimulatedLearner(ABC):
         self._start = log_odds(initial.rate, floor, Stream(self.seed, "floor").uniform(every))
         hardness, label = np.clip(-self._start, -6.0, 6.0), Stream(self.seed, "labels")
         self._log_length = np.log(response_tokens) + 0.12 * hardness + 0.3 * label.normal(every, every * 0)
-        # Five levels, as data sets have them: cuts through a label that knows about half of the hardness.
+        # Five levels from 0 to 100, as data sets have them: cuts through a label that knows about half of the hardness.
         noisy = hardness + 5.0 * label.normal(every, every * 0 + 1)
         self.pool = PromptPool(
             [f"prompt-{index}" for index in every.tolist()],
             source=np.array(initial.names, dtype=object)[initial.source].tolist(),
-            difficulty=np.clip(np.round(3 + noisy / 5), 1, 5),
+            difficulty=25 * np.clip(np.round(2 + noisy / 5), 0, 4),
             prompt_tokens=np.ceil(80 * np.exp(0.03 * noisy + 0.4 * label.normal(every, every * 0 + 2))),
             features=self._describe(initial),
         )
