@@ -25,7 +25,7 @@ from didact.admission import has_signal
 from didact.ledger import OpenGroup
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
-from didact.screening import ScreenedCurriculum
+from didact.methods.screening import ScreenedCurriculum
 
 
 class PilotCommit(ScreenedCurriculum):

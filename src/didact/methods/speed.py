@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from didact.admission import has_signal
 from didact.ledger import OpenGroup
 from didact.prompts import PromptPool
-from didact.screening import ScreenedCurriculum
+from didact.methods.screening import ScreenedCurriculum
 
 
 class Speed(ScreenedCurriculum):
