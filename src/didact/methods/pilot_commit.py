@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from didact.admission import has_signal
 from didact.ledger import OpenGroup
+from didact.methods.screening import ScreenedCurriculum
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
-from didact.methods.screening import ScreenedCurriculum
 
 
 class PilotCommit(ScreenedCurriculum):

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from didact.admission import has_signal
 from didact.ledger import OpenGroup
-from didact.prompts import PromptPool
 from didact.methods.screening import ScreenedCurriculum
+from didact.prompts import PromptPool
 
 
 class Speed(ScreenedCurriculum):
