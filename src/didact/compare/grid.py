@@ -104,7 +104,7 @@ def check(config: CompareConfig) -> None:
         for variant in config.variants:
             try:
                 if variant.method != ORACLE:
-                    check_options(variant.method, **sizes, **variant.options)
+                    check_options(variant.method, **{**sizes, **variant.options})
             except (ValueError, TypeError) as error:
                 raise ValueError(f"variant {variant.name!r} in cell {cell.name!r}: {error}") from error
 
@@ -153,9 +153,9 @@ def play(job: Job) -> dict[str, Any]:
     try:
         with _learner(cell, job.seed) as learner:
             if variant.method == ORACLE:
-                curriculum: Any = Oracle(learner.pool, truth=learner.pass_rates, **sizes, **variant.options)
+                curriculum: Any = Oracle(learner.pool, truth=learner.pass_rates, **{**sizes, **variant.options})
             else:
-                curriculum = make(variant.method, learner.pool, **sizes, **variant.options)
+                curriculum = make(variant.method, learner.pool, **{**sizes, **variant.options})
             advantage, weighting = variant.advantage or cell.advantage, variant.loss_weighting or cell.loss_weighting
             if advantage != "own":
                 curriculum.advantage = advantage
