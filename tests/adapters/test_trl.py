@@ -76,9 +76,9 @@ def test_uneven_groups_get_rloo_advantages_and_the_prompt_mean_loss(model_path, 
         seen["output"] = training_batch(step, batch)
         return seen["output"]
 
-    def keep_rows(rewards, ids, lengths):
+    def keep_rows(rewards, ids, *others):
         seen["rewards"], seen["ids"] = rewards[:, 0], ids
-        return advantages(rewards, ids, lengths)
+        return advantages(rewards, ids, *others)
 
     trainer._training_batch, trainer._advantages = keep_batch, keep_rows
     trainer.train()
