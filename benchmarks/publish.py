@@ -61,24 +61,24 @@ def tables(summary: dict[str, Any]) -> str:
             f"{silent:.0%} of uniform's groups were silent. Target: accuracy at the start + {summary['gain']}.",
             markdown_table(summary, name),
             f"![Paired differences in mean accuracy](results/{summary['name']}/differences-{number}.png)",
-            "### Probing counted and not counted",
-            "Ratio of rollouts to the target, once with every rollout on the axis and once with only those that "
-            "trained, as most papers plot it.",
+            "### The same runs on other axes",
+            "Ratio to uniform of what reaching the target cost: every rollout counted; only those that trained "
+            "(probing left out); optimiser updates, as most papers plot it; response tokens; seconds.",
             counted(cell, summary["baseline"]),
         ]
     return "\n\n".join(parts) + "\n"
 
 
 def counted(cell: dict[str, Any], baseline: str) -> str:
-    lines = ["| variant | rollouts that trained | ratio, all counted | ratio, probing left out |", "|---|---|---|---|"]
+    axes = ("rollouts", "rollouts_trained", "updates", "tokens", "seconds")
+    names = ("all rollouts", "rollouts that trained", "updates", "tokens", "seconds")
+    lines = [f"| variant | share that trained | {' | '.join(names)} |", "|---" * (len(axes) + 2) + "|"]
     for name, row in cell["variants"].items():
         spent, ratio = row["spent"], row["ratio"]
         if name == baseline or not row["runs"] or not ratio:
             continue
         share = said_number(spent["rollouts_trained"] / spent["rollouts"], ".0%")
-        lines.append(
-            f"| {name} | {share} | {said_ratio(ratio.get('rollouts'))} | {said_ratio(ratio.get('rollouts_trained'))} |"
-        )
+        lines.append(f"| {name} | {share} | {' | '.join(said_ratio(ratio.get(axis)) for axis in axes)} |")
     return "\n".join(lines)
 
 
