@@ -163,3 +163,20 @@ def test_bad_input() -> None:
         loss_weights([0], mode="token")
     assert group_advantages([], []).tolist() == []
     assert loss_weights([]).tolist() == []
+
+
+@pytest.mark.parametrize("kind", ["rloo", "grpo", "dr_grpo"])
+def test_a_baseline_takes_the_place_of_the_groups_own_mean(kind):
+    """Reinforce-Ada, vector RV1: 2 passes of 24 rollouts, 4 of which train."""
+    rewards, ids = [1.0, 1.0, 0.0, 0.0, 1.0, 0.0], [7, 7, 7, 7, 8, 8]
+    baselines = [2 / 24] * 4 + [None] * 2
+    given = group_advantages(rewards, ids, kind, baselines=baselines)
+    assert given[:4] == pytest.approx([0.916667, 0.916667, -0.083333, -0.083333], abs=1e-6)
+    assert given[4:] == pytest.approx(group_advantages(rewards, ids, kind)[4:])
+    assert group_advantages(rewards, ids, kind, baselines=[None] * 6) == pytest.approx(
+        group_advantages(rewards, ids, kind)
+    )
+
+
+def test_a_rollout_without_a_reward_has_no_advantage_over_a_baseline_either():
+    assert group_advantages([float("nan"), 1.0], [1, 1], baselines=[0.5, 0.5]).tolist() == [0.0, 0.5]

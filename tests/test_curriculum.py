@@ -222,3 +222,47 @@ def test_errors_name_what_was_given() -> None:
             curriculum.observe([outcome])
     with pytest.raises(TypeError, match="got dict"):
         curriculum.observe([{}])  # type: ignore[list-item]
+
+
+class Patient(Uniform):
+    """Trains every group one step late, on its first two rollouts, against the mean of all."""
+
+    def _draft(self, step, round, rng):
+        return super()._draft(step, round, rng) if round == 0 else None
+
+    def _admit(self, groups):
+        return [group for group in groups if group.step < self.step]
+
+    def _held(self, group):
+        return group.step == self.step
+
+    def _kept(self, group):
+        return group.usable[:2]
+
+    def _baseline(self, group):
+        return float(np.mean([group.rewards[index] for index in group.usable]))
+
+
+class TestPatient(CurriculumContract):
+    build = Patient
+
+
+def test_groups_that_wait_are_held_counted_and_trained_later():
+    curriculum = Patient(pool_of(8), prompts_per_step=2, rollouts_per_step=8)
+    plan = curriculum.plan(0)
+    curriculum.observe(outcomes_of(plan, lambda num: [1.0, 0.0, 0.0, 0.0]))
+    assert curriculum.admitted(0) == []
+    assert curriculum.held() == [group.group_id for group in plan]
+    assert curriculum.metrics()["rollouts_held"] == 8
+    curriculum.plan(1)
+    first, _ = curriculum.admitted(1)
+    assert (first.group_id, first.rollouts, first.baseline) == (plan.groups[0].group_id, (0, 1), 0.25)
+    metrics = curriculum.metrics()
+    assert (metrics["rollouts_held"], metrics["rollouts_trained"], metrics["rollouts_discarded"]) == (0, 4, 4)
+    assert curriculum.held() == []
+
+
+def test_no_two_plans_have_the_same_part():
+    curriculum = Uniform(pool_of(8), prompts_per_step=2, rollouts_per_step=8)
+    parts = [curriculum.plan(step).part for step in range(3)]
+    assert len(set(parts)) == 3
