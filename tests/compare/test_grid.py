@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from didact.compare.config import compare_config
 from didact.compare.grid import Job, compare, play
@@ -90,6 +91,11 @@ def test_another_comparison_in_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match="holds no comparison"):
         compare(_config(), tmp_path / "elsewhere", jobs=1, progress=Heard())
+
+
+def test_two_processes_on_one_folder(tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".lock"), pytest.raises(ValueError, match="another process is working on"):
+        compare(_config(), tmp_path, jobs=1, progress=Heard())
 
 
 def test_bad_options_are_refused_before_anything_runs(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from didact.compare.config import ORACLE, Cell, CompareConfig, Variant, compare_config
 from didact.journal import Journal, read_journal
@@ -72,9 +73,9 @@ def compare(config: CompareConfig, folder: Path, *, jobs: int, progress: Progres
         raise ValueError(f"jobs must be at least 1, got {jobs}")
     check(config)
     folder.mkdir(parents=True, exist_ok=True)
-    _check_folder(config, folder)
-    _write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-    with _interruptible(progress) as asked, _workers(jobs) as submit:
+    with _locked(folder), _interruptible(progress) as asked, _workers(jobs) as submit:
+        _check_folder(config, folder)
+        _write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
         beds = {(cell.learner, cell.task, cell.pool, cell.pool_size, cell.held_out): cell for cell in config.cells}
         seeds = [*config.seeds, *(config.tuning.seeds if config.tuning else [])]
         todo = [(cell, seed) for cell in beds.values() for seed in seeds if cell.learner == "policy"]
@@ -287,6 +288,19 @@ def _as_completed(
 
 
 @contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"another process is working on {folder}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def _workers(jobs: int) -> Iterator[Submit]:
     before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
@@ -350,7 +364,7 @@ def _check_folder(config: CompareConfig, folder: Path) -> None:
     """More seeds, cells and variants may be asked for than before; what was there must be the same."""
     path = folder / "config.json"
     if not path.exists():
-        if any(folder.iterdir()):
+        if any(entry.name != ".lock" for entry in folder.iterdir()):
             raise ValueError(f"{folder} is not empty and holds no comparison: choose another --folder")
         return
     old, new = compare_config(json.loads(path.read_text(encoding="utf-8"))).to_dict(), config.to_dict()

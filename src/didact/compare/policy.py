@@ -45,7 +45,7 @@ def policy_of(
     num_probes: int = 8,
 ) -> Iterator["Policy"]:
     """The model in a folder as the policy of a cell, with its verifier running."""
-    with Verifier(cell.task) as verifier:
+    with Verifier(cell.task, isolate=False) as verifier:  # the bed's own prompts: nothing to be protected from
         yield Policy(
             AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
             AutoTokenizer.from_pretrained(model),

@@ -54,13 +54,15 @@ class Verifier:
             be imported.
         timeout: seconds for one response.
         workers: number of processes.
+        isolate: whether a task's verifier runs in a process of its own; None: as the task wishes. In this process nothing
+            ends one that hangs.
 
     Raises:
         ValueError: no such task, family or function, one that cannot be loaded, or an argument out of range.
         ImportError: the task's library is not installed.
     """
 
-    def __init__(self, name: str, *, timeout: float = 5.0, workers: int = 1) -> None:
+    def __init__(self, name: str, *, timeout: float = 5.0, workers: int = 1, isolate: bool | None = None) -> None:
         if not timeout > 0 or workers < 1:
             raise ValueError(f"timeout={timeout!r} and workers={workers!r} given; expected more than 0 s, at least 1")
         self.name = name
@@ -71,7 +73,7 @@ class Verifier:
         base, _, attribute = name.partition(":")
         if base in TASKS or not attribute:
             chosen = task(name)
-            self._local = None if chosen.isolate else chosen
+            self._local = None if (chosen.isolate if isolate is None else isolate) else chosen
         if self._local is None:
             self._workers = [_Worker(name, timeout) for _ in range(workers)]
             try:
