@@ -54,7 +54,7 @@ class Verifier:
             be imported.
         timeout: seconds for one response.
         workers: number of processes.
-        isolate: whether a task's verifier runs in a process of its own; None: as the task wishes. In this process nothing
+        isolate: whether a task's verifier runs in a process of its own; None: as the task wishes. In this one nothing
             ends one that hangs.
 
     Raises:
