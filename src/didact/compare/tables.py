@@ -74,7 +74,7 @@ def markdown_table(summary: Section, cell: str) -> str:
 
 
 def markdown_overview(summary: Section) -> str:
-    """All cells in one table: difference in mean accuracy from the baseline, and the verdict where there is one."""
+    """All cells in one table: difference in mean accuracy from the baseline, and the verdict where one stands."""
     cells = summary["cells"]
     names = [row["name"] for row in summary["settings"]["variants"] if row["name"] != summary["baseline"]]
     texts = [[name, *(said_overview(cell["variants"][name]) for cell in cells.values())] for name in names]
@@ -84,7 +84,9 @@ def markdown_overview(summary: Section) -> str:
 def said_overview(row: Section) -> str:
     if not row["difference"]:
         return "–"
-    mark = {"better": " better", "worse": " worse"}.get(row["verdict"], "")
+    # A verdict that does not survive the correction for many variants is no word in a table of all cells.
+    stands = row["difference"]["p_holm"] is None or row["difference"]["p_holm"] < 0.05
+    mark = {"better": " better", "worse": " worse"}.get(row["verdict"], "") if stands else ""
     return f"{_signed(row['difference']['median'])}{mark}"
 
 
