@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         _fail(error.format_message(), 2, debug)
     except ModuleNotFoundError as error:
-        extra = "train" if arguments[:1] == ["train"] else "report"
+        extra = "train" if arguments[:1] in (["train"], ["compare"]) else "report"
         _fail(f"{arguments[0]} needs {error.name}; pip install 'didact[{extra}]'", 2, debug)
     except BAD_INPUT as error:
         _fail(_with_notes(str(error) or type(error).__name__, error), 2, debug)
