@@ -107,7 +107,12 @@ def points(published: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
             methods = {name: gain for name, gain in gains.items() if name != summary["oracle"]}
             best = max(methods, key=lambda name: methods[name])
             better, worse = (
-                [name for name in methods if variants[name]["verdict"] == verdict] for verdict in ("better", "worse")
+                [
+                    name
+                    for name in methods
+                    if variants[name]["verdict"] == verdict and variants[name]["difference"]["p_holm"] < 0.05
+                ]
+                for verdict in ("better", "worse")
             )
             rows.append(
                 {
@@ -133,7 +138,8 @@ def headroom(published: dict[str, dict[str, Any]]) -> str:
         "# Where curricula stop helping",
         "Written by `python benchmarks/publish.py`. Every cell of the comparisons, by the share of groups that were "
         "silent under uniform sampling. Gains are differences from uniform in mean held-out accuracy over the budget, "
-        "medians over ten paired seeds. The best of a dozen methods is picked after the fact and is flattered by that.",
+        "medians over ten paired seeds. The best of a dozen methods is picked after the fact and is flattered by that. "
+        "Better and worse count verdicts that survive Holm's correction within the cell.",
         "![Gain over uniform against the share of silent groups](results/headroom.png)",
         "| cell | silent under uniform | oracle | best method | median of methods | better than uniform | worse |\n"
         "|---|---|---|---|---|---|---|\n"
