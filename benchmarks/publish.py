@@ -95,6 +95,7 @@ def points(published: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     for comparison, summary in published.items():
         if comparison == "ablation":
             continue
+        learners = {row["name"]: row["learner"] for row in summary["settings"]["cells"]}
         for cell, found in summary["cells"].items():
             variants = found["variants"]
             if not variants[summary["baseline"]]["runs"]:
@@ -116,7 +117,7 @@ def points(published: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
             )
             rows.append(
                 {
-                    "comparison": comparison,
+                    "trained": learners[cell] == "policy",
                     "cell": cell,
                     "silent": 1 - variants[summary["baseline"]]["share_with_signal"],
                     "oracle": gains.get(summary["oracle"]),
@@ -133,7 +134,6 @@ def points(published: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 def headroom(published: dict[str, dict[str, Any]]) -> str:
     rows = points(published)
-    silent, oracle = [row["silent"] for row in rows], [row["oracle"] for row in rows]
     lines = [
         "# Where curricula stop helping",
         "Written by `python benchmarks/publish.py`. Every cell of the comparisons, by the share of groups that were "
@@ -148,15 +148,8 @@ def headroom(published: dict[str, dict[str, Any]]) -> str:
             f"{row['median']:+.3f} | {len(row['better'])} of {row['num']} | {len(row['worse'])} of {row['num']} |"
             for row in rows
         ),
-        f"Rank correlation of the oracle's gain with the silent share: {rank_correlation(silent, oracle):+.2f} over "
-        f"{len(rows)} cells.",
     ]
     return "\n\n".join(lines) + "\n"
-
-
-def rank_correlation(x: list[float], y: list[float]) -> float:
-    ranks = [np.argsort(np.argsort(values)) for values in (x, y)]
-    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def draw_headroom(published: dict[str, dict[str, Any]], path: Path) -> None:
@@ -170,7 +163,7 @@ def draw_headroom(published: dict[str, dict[str, Any]], path: Path) -> None:
         ("median", "#66717f", "median of the methods"),
     ):
         for real, marker in ((True, "o"), (False, "x")):
-            chosen = [row for row in rows if (row["comparison"] != "simulated") == real]
+            chosen = [row for row in rows if row["trained"] == real]
             axes.plot(
                 [100 * row["silent"] for row in chosen],
                 [row[what] for row in chosen],
