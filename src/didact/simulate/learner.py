@@ -151,9 +151,8 @@ class SimulatedLearner(ABC):
         passed = np.array([book.passed[index] for book, index in rows])
         tokens = np.array([book.num_tokens[index] for book, index in rows])
         ids = np.repeat([group.group_id for group in groups], sizes)
-        baseline = np.repeat([np.nan if group.baseline is None else group.baseline for group in groups], sizes)
-        advantages = group_advantages(rewards, ids, advantage, tokens, singleton="zero")
-        advantages = np.where(np.isnan(baseline), advantages, rewards - baseline)
+        baselines = [group.baseline for group in groups for _ in group.rollouts]
+        advantages = group_advantages(rewards, ids, advantage, tokens, singleton="zero", baselines=baselines)
         weights = advantages * loss_weights(ids, tokens, weighting)
         # A prompt can come in two groups, a late one and a fresh one: gradients are summed by prompt.
         positions, which = np.unique(np.repeat([book.position for book in books], sizes), return_inverse=True)
