@@ -224,6 +224,69 @@ def test_errors_name_what_was_given() -> None:
         curriculum.observe([{}])  # type: ignore[list-item]
 
 
+def test_observe_says_where_rollouts_are_in_their_group() -> None:
+    curriculum = uniform()
+    first, second = (GroupOutcome(g.group_id, g.prompt_id, [1.0, 0.0]) for g in curriculum.plan(0))
+    rest = GroupOutcome(first.group_id, first.prompt_id, [1.0, 1.0])
+    placed = curriculum.observe([first, second, rest, first])
+    assert placed == [range(0, 2), range(0, 2), range(2, 4), range(0)]
+    assert curriculum.observe([second, second]) == [range(2, 4), range(0)]
+
+
+def test_lost_rollouts_are_written_off_and_may_be_found() -> None:
+    curriculum = uniform()
+    first, second = curriculum.plan(0)
+    curriculum.observe([GroupOutcome(first.group_id, first.prompt_id, [1.0, 0.0])])
+    assert curriculum.admitted(0, complete=True) == []
+    curriculum.lost(first.group_id, 2)
+    assert [group.rollouts for group in curriculum.admitted(0, complete=True)] == [(0, 1)]
+    curriculum.lost(second.group_id, 4, again=True)  # four more are made in their place
+    metrics = curriculum.metrics()
+    assert (metrics["rollouts_planned"], metrics["rollouts_lost"]) == (12, 6)
+    curriculum.observe([GroupOutcome(second.group_id, second.prompt_id, [1.0] * 4, part=1)])
+    assert len(curriculum.admitted(0, complete=True)) == 2
+    for group, num in ((first, 2), (second, 4)):
+        curriculum.found(group.group_id, num)
+        curriculum.observe([GroupOutcome(group.group_id, group.prompt_id, [0.0] * num, part=2)])
+    metrics = curriculum.metrics()
+    assert metrics["rollouts"] == metrics["rollouts_planned"] == 12
+    assert (metrics["rollouts_lost"], metrics["rollouts_missing"], metrics["rollouts_discarded"]) == (0, 0, 6)
+    assert len(curriculum.state_dict()["ledger"]["group_id"]) == 0
+    assert sorted(curriculum.pass_rates().mean) == pytest.approx([2 / 6, 0.5, 0.5, 5 / 10])
+
+
+def test_rollouts_that_were_never_out_cannot_be_lost_or_found() -> None:
+    curriculum = uniform()
+    curriculum.plan(0)
+    for call, words in (
+        (lambda: curriculum.lost(0, 5), "5 rollouts of group 0 cannot be lost: it waits for 4"),
+        (lambda: curriculum.lost(9, 1), "it is not open"),
+        (lambda: curriculum.found(0, 1), "cannot be found: 0 are lost"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+def test_a_state_of_before_there_were_lost_rollouts_still_loads() -> None:
+    curriculum = uniform()
+    curriculum.plan(2)
+    state = curriculum.state_dict()
+    old = {**state, "ledger": {k: v for k, v in state["ledger"].items() if k not in ("asked", "again", "lost")}}
+    old["totals"] = {name: total for name, total in state["totals"].items() if name != "rollouts_lost"}
+    again = uniform()
+    again.load_state_dict(old)
+    assert again.metrics() == curriculum.metrics()
+    assert [group.asked for group in again._ledger] == [2, 2]
+
+
+def test_without_a_version_an_outcome_is_as_old_as_the_plan_that_asked_for_it() -> None:
+    curriculum = uniform(discount=0.5)
+    held = outcomes_of(curriculum.plan(0), lambda num: [1.0] * num)
+    curriculum.plan(2)
+    curriculum.observe(held)
+    assert curriculum.pass_rates().evidence.max() == 4 * 0.25
+
+
 class Patient(Uniform):
     """Trains every group one step late, on its first two rollouts, against the mean of all."""
 

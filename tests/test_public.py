@@ -19,6 +19,7 @@ HEAVY = (
     "click",
     "pytest",
     "yaml",
+    "ray",
 )
 
 

@@ -6,6 +6,7 @@ itself.
 """
 
 from didact.curriculum import Curriculum
+from didact.dispatcher import Assignment, Dispatcher, Receipt
 from didact.methods import METHODS, make
 from didact.outcomes import GroupOutcome
 from didact.pass_rates import PassRates
@@ -18,12 +19,15 @@ __version__ = "0.1.0"
 __all__ = [
     "METHODS",
     "AdmittedGroup",
+    "Assignment",
     "Curriculum",
+    "Dispatcher",
     "GroupOutcome",
     "PassRates",
     "Plan",
     "PlannedGroup",
     "PromptPool",
+    "Receipt",
     "StagedCurriculum",
     "make",
 ]

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from didact.admission import Admission, AdmitAll, has_signal
 from didact.advantage import AdvantageKind, WeightMode
-from didact.belief import BetaBelief
 from didact.context import ContextSchedule, as_context
 from didact.ledger import Ledger, OpenGroup
 from didact.outcomes import GroupOutcome
@@ -72,6 +71,11 @@ class Curriculum(ABC):
     name = "custom"
     #: Whether groups of one step may differ in size.
     uneven = False
+    #: Whether a step has one round and no more, whatever comes back.
+    one_round = False
+    #: Whether all that grows with the pool is in the stores that the pool gives out (`belief`, `weight_tree`,
+    #: `passes`), and no step passes over all of it: then the pool may be sharded.
+    shardable = False
     #: The objective the method is meant for; adapters read these.
     advantage: AdvantageKind = "rloo"
     loss_weighting: WeightMode = "prompt"
@@ -94,6 +98,11 @@ class Curriculum(ABC):
     ) -> None:
         if not isinstance(pool, PromptPool):
             raise TypeError(f"pool must be a PromptPool, got {type(pool).__name__}; write PromptPool(ids)")
+        if pool.sharded and not self.shardable:
+            raise ValueError(
+                f"method {self.name!r} keeps or passes over figures of the whole pool, so the pool cannot be sharded; "
+                f"methods that work on a {type(pool).__name__}: {', '.join(_shardable())}"
+            )
         for what, value in {"prompts_per_step": prompts_per_step, "rollouts_per_step": rollouts_per_step}.items():
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise ValueError(f"{what} must be a whole number of at least 1, got {value!r}")
@@ -112,7 +121,7 @@ class Curriculum(ABC):
         self.seed = int(seed)
         self.context = as_context(context)
         self.admission: Admission = admission or AdmitAll()
-        self.belief = BetaBelief(len(pool), prior=prior, discount=discount, window=window, pass_above=pass_above)
+        self.belief = pool.belief(prior=prior, discount=discount, window=window, pass_above=pass_above)
         self._truncated = truncated
         self.options: dict[str, Any] = {
             "prompts_per_step": self.prompts_per_step,
@@ -145,6 +154,13 @@ class Curriculum(ABC):
         """Groups admitted at the current step so far."""
         return len(self._admitted)
 
+    @property
+    def next_round(self) -> Literal["none", "now", "later"]:
+        """Whether the current step has another round: "none" for certain, "now" (outcomes that are still out do not
+        matter to it), or "later": that depends on what comes back. Asynchronous callers wait for "later" alone.
+        """
+        return "none" if self.one_round and self._round > 0 else "later"
+
     # The loop ---------------------------------------------------------------------------------------------------
 
     def plan(self, step: int) -> Plan:
@@ -162,23 +178,32 @@ class Curriculum(ABC):
         self._round += 1
         return plan
 
-    def observe(self, outcomes: Iterable[GroupOutcome]) -> None:
+    def observe(self, outcomes: Iterable[GroupOutcome]) -> list[range]:
         """Take in outcomes, in any order. A bad one raises before anything is taken in.
+
+        Returns:
+            For each outcome the positions that its rollouts have in their group, as `admitted` will name them; an empty
+            range for one that repeats others.
 
         Raises:
             ValueError: an unknown group or prompt id, or more rewards than were planned. TypeError: not a GroupOutcome.
         """
-        fresh, repeated = self._ledger.screen(list(outcomes), self.pool)
-        self._totals["outcomes_duplicate"] += repeated
+        given = list(outcomes)
+        groups = self._ledger.screen(given, self.pool)
+        fresh = [(group, outcome) for group, outcome in zip(groups, given, strict=True) if group is not None]
+        self._totals["outcomes_duplicate"] += len(given) - len(fresh)
         if not fresh:
-            return
+            return [range(0)] * len(given)
         believed: list[list[float]] = []
         scored: list[float] = []
-        positions, sizes, tokens = [], [], []
+        positions, sizes, tokens, versions, placed = [], [], [], [], []
         for group, outcome in fresh:
-            believed.append(self._record(group, outcome))
+            placed.append(range(len(group.rewards), len(group.rewards) + len(outcome.rewards)))
+            usable = self._record(group, outcome)
+            believed.append([] if self._forgotten(group) else usable)
             scored.extend(group.rewards[len(group.rewards) - len(outcome.rewards) :])
             positions.append(group.position)
+            versions.append(group.asked if outcome.policy_version is None else outcome.policy_version)
             sizes.append(len(outcome.rewards))
             tokens.append(sum(outcome.num_tokens or ()))
             if outcome.prompt_tokens is not None:
@@ -193,19 +218,57 @@ class Curriculum(ABC):
         kept = np.array([len(usable) for usable in believed], dtype=np.int64)
         rewards = np.fromiter((reward for usable in believed for reward in usable), np.float64, int(kept.sum()))
         self._calibrate([group.predicted for group, _ in fresh], kept, rewards)
-        self.belief.observe(where, kept, rewards, step=self._step)
+        self.belief.observe(where, kept, rewards, step=self._step, versions=np.array(versions, dtype=np.int64))
         self._observed(where, fresh)
+        ranges = iter(placed)
+        return [range(0) if group is None else next(ranges) for group in groups]
 
-    def admitted(self, step: int) -> list[AdmittedGroup]:
+    def lost(self, group_id: int, num_rollouts: int, *, again: bool = False) -> None:
+        """Write off rollouts that were planned and will not come; with `again`, as many are made in their place.
+
+        A group that waits for nothing else is complete. Rollouts that come after all are evidence that was paid for:
+        say `found`, then observe them.
+
+        Raises:
+            ValueError: a group that is not open, or more rollouts than it has outstanding.
+        """
+        group = self._ledger.get(group_id)
+        if group is None or not 1 <= num_rollouts <= group.outstanding - group.lost:
+            left = "is not open" if group is None else f"waits for {group.outstanding - group.lost}"
+            raise ValueError(f"{num_rollouts} rollouts of group {group_id} cannot be lost: it {left}")
+        group.lost += num_rollouts
+        self._totals["rollouts_lost"] += num_rollouts
+        if again:
+            group.again += num_rollouts
+            self._totals["rollouts_planned"] += num_rollouts
+        elif group.done and group.completed < 0:
+            group.completed = self._step
+
+    def found(self, group_id: int, num_rollouts: int) -> None:
+        """Take `lost` back for rollouts that come after all; nothing happens where the group was given up long ago.
+
+        Raises:
+            ValueError: more rollouts than were lost.
+        """
+        group = self._ledger.get(group_id)
+        if group is None:
+            return
+        if not 1 <= num_rollouts <= group.lost:
+            raise ValueError(f"{num_rollouts} rollouts of group {group_id} cannot be found: {group.lost} are lost")
+        group.lost -= num_rollouts
+        self._totals["rollouts_lost"] -= num_rollouts
+
+    def admitted(self, step: int, *, complete: bool = False) -> list[AdmittedGroup]:
         """The groups that train at `step`: those that came back by now and pass the admission rule.
 
         Asking again at the same step gives the same list, longer if more came back since. A group that came back after
         its step is considered at the step at which it is asked for. A group trains once; what arrives for it later
-        still informs the belief.
+        still informs the belief. With `complete`, a group of which rollouts are still to come is not considered yet;
+        without, it trains on what it has.
         """
         if step != self._step:
             raise ValueError(f"admitted({step}) was asked at step {self._step}: ask for the step of the latest plan")
-        fresh = self._ledger.waiting()
+        fresh = [group for group in self._ledger.waiting() if group.completed >= 0 or not complete]
         chosen = {
             group.group_id: AdmittedGroup(
                 group.group_id, self.pool.ids[group.position], tuple(self._kept(group)), self._baseline(group)
@@ -220,6 +283,10 @@ class Curriculum(ABC):
         """Ids of groups that came back and wait for a later step, oldest first: keep their rollouts till then."""
         return [group.group_id for group in self._ledger.waiting() if self._held(group)]
 
+    def open_groups(self) -> list[int]:
+        """Ids of groups that may still train, oldest first: the rollouts of all others are not needed any more."""
+        return [group.group_id for group in self._ledger if not group.settled]
+
     def pass_rates(self) -> PassRates:
         """A read-only snapshot of the belief over the whole pool."""
         self.belief.grow(len(self.pool))
@@ -228,7 +295,7 @@ class Curriculum(ABC):
     def metrics(self) -> dict[str, float]:
         """Counters of the whole run and figures of the current step, flat; see docs/metrics.md for each name."""
         totals, now = self._totals, self._now
-        missing = sum(group.planned - len(group.rewards) for group in self._ledger if group.step < self._step)
+        missing = sum(group.outstanding - group.lost for group in self._ledger if group.step < self._step)
         weight, predicted, passed = self._calibration
         seen = weight > 0
         error = np.abs(predicted[seen] - passed[seen]).sum() / weight.sum() if seen.any() else 0.0
@@ -281,7 +348,8 @@ class Curriculum(ABC):
         self._admitted = [
             AdmittedGroup(group, prompt, tuple(rows), baseline) for group, prompt, rows, baseline in state["admitted"]
         ]
-        self._totals, self._now = dict(state["totals"]), dict(state["now"])
+        self._totals = dict.fromkeys(_TOTALS, 0.0) | dict(state["totals"])
+        self._now = dict(state["now"])
         self._calibration = np.array(state["calibration"], dtype=np.float64)
         self.belief.load_state_dict(state["belief"])
         self._load_own_state(state["own"])
@@ -294,6 +362,11 @@ class Curriculum(ABC):
 
     def _observed(self, positions: NDArray[np.int64], fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
         """Called after the belief took in outcomes of the prompts at `positions`."""
+
+    def _forgotten(self, group: OpenGroup) -> bool:
+        """Whether the method forgot all about the group's prompt since it was planned: then its outcomes are counted
+        and not believed, as if they had come in time and been forgotten."""
+        return False
 
     def _admit(self, groups: Sequence[OpenGroup]) -> list[OpenGroup]:
         """Which of the groups that came back train now; the others are discarded (and stay counted)."""
@@ -342,6 +415,7 @@ class Curriculum(ABC):
             # A trainer that never asks what to train on must not make the books grow.
             unclaimed = [group for group in self._ledger if 0 <= group.completed < step - 1]
             self._settle([group for group in unclaimed if not group.settled and not self._held(group)], {})
+            self._ledger.forget(self._step)
         self.belief.grow(len(self.pool))
 
     def _open_groups(self, draft: Draft) -> list[PlannedGroup]:
@@ -364,7 +438,7 @@ class Curriculum(ABC):
             if group_id is None:
                 group = self._ledger.open(position, self._step, reason, mean, count)
             else:
-                group = self._ledger.extend(group_id, count, reason)
+                group = self._ledger.extend(group_id, count, self._step, reason)
             planned.append(PlannedGroup(group.group_id, prompt_id, count, context, reason, mean))
         self._totals["rollouts_planned"] += float(draft.num_rollouts.sum())
         return planned
@@ -385,7 +459,7 @@ class Curriculum(ABC):
         totals["rollouts_pilot"] += size if group.reason in PROBES else 0
         if group.settled:
             totals["rollouts_discarded"] += size
-        version = group.step if outcome.policy_version is None else outcome.policy_version
+        version = group.asked if outcome.policy_version is None else outcome.policy_version
         now["lag"] = now.get("lag", 0.0) + (self._step - version)
         now["lag_count"] = now.get("lag_count", 0.0) + 1
         hidden = truncated if self._truncated == "exclude" else (False,) * size
@@ -450,7 +524,8 @@ class Curriculum(ABC):
         if size > len(self.pool) or self.pool.fingerprint(size) != state["pool"]["fingerprint"]:
             raise ValueError(
                 f"state of another pool: it knew {size} prompts, and the first {min(size, len(self.pool))} of this "
-                f"pool's {len(self.pool)} are not the same; load it with its own prompts in their own order"
+                f"pool's {len(self.pool)} are not the same; load it with its own prompts in their own order (and "
+                "shards)"
             )
 
 
@@ -462,6 +537,7 @@ _TOTALS = (
     "rollouts_pilot",
     "rollouts_errored",
     "rollouts_truncated",
+    "rollouts_lost",
     "response_tokens",
     "prompt_tokens",
     "groups",
@@ -476,6 +552,12 @@ _TOTALS = (
     "prompts_seen",
     "_rollout_squares",
 )
+
+
+def _shardable() -> list[str]:
+    from didact.methods import METHODS  # which import this module
+
+    return [name for name, method in METHODS.items() if method.shardable]
 
 
 def describe(stage: object) -> str:

@@ -128,20 +128,30 @@ class RecordedCurriculum:
             )
         return plan
 
-    def observe(self, outcomes: Iterable[GroupOutcome]) -> None:
+    def observe(self, outcomes: Iterable[GroupOutcome]) -> list[range]:
         outcomes = list(outcomes)
-        self.curriculum.observe(outcomes)
+        placed = self.curriculum.observe(outcomes)
         if outcomes:
             self.journal.append({"kind": "outcomes", "step": self.curriculum.step, **_columns(outcomes)})
+        return placed
 
-    def admitted(self, step: int) -> list[AdmittedGroup]:
+    def lost(self, group_id: int, num_rollouts: int, *, again: bool = False) -> None:
+        self.curriculum.lost(group_id, num_rollouts, again=again)
+        self.journal.append({"kind": "lost", "group": group_id, "rollouts": num_rollouts, "again": again})
+
+    def found(self, group_id: int, num_rollouts: int) -> None:
+        self.curriculum.found(group_id, num_rollouts)
+        self.journal.append({"kind": "found", "group": group_id, "rollouts": num_rollouts})
+
+    def admitted(self, step: int, *, complete: bool = False) -> list[AdmittedGroup]:
         before = self.curriculum.num_admitted
-        groups = self.curriculum.admitted(step)
+        groups = self.curriculum.admitted(step, complete=complete)
         new = groups[before:]
         if new or (self._metrics is not None and before == 0):
             rollouts = [list(group.rollouts) for group in new]
             ids = [group.group_id for group in new]
-            self.journal.append({"kind": "admitted", "step": step, "groups": ids, "rollouts": rollouts})
+            rule = {"complete": True} if complete else {}
+            self.journal.append({"kind": "admitted", "step": step, "groups": ids, "rollouts": rollouts, **rule})
             if self._metrics is not None:
                 self._metrics.append({"step": step, **self.curriculum.metrics()})
         return groups

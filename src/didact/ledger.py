@@ -2,6 +2,9 @@
 
 Outcomes come late, out of order, in parts, twice, or not at all. A group id is a whole number given out once, so an id
 below the next one that is no longer in the ledger is a closed group, and its outcome a repetition.
+
+Rollouts of a worker that died are written off (`lost`), perhaps with as many asked for in their place (`again`). They
+may come after all (`found`): every rollout is one that was asked for, so planned = observed + in flight + lost.
 """
 
 import math
@@ -15,7 +18,9 @@ from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
 
 _COLUMNS = {"group_id": int, "position": int, "step": int, "predicted": float, "planned": int}
-_COLUMNS |= {"completed": int, "settled": bool}
+_COLUMNS |= {"completed": int, "settled": bool, "asked": int, "again": int, "lost": int}
+#: Steps after which rollouts that were written off are no longer waited for.
+LATE_STEPS = 100
 
 
 @dataclass(slots=True)
@@ -32,6 +37,19 @@ class OpenGroup:
     parts: list[int] = field(default_factory=list)
     completed: int = -1  # the step at which the last planned rollout came back
     settled: bool = False  # admitted or discarded; kept while rollouts of it are still to come
+    asked: int = -1  # the step of the latest plan that named it
+    again: int = 0  # rollouts asked for in place of lost ones, beyond those planned
+    lost: int = 0  # rollouts written off that have not come after all
+
+    @property
+    def outstanding(self) -> int:
+        """Rollouts that were asked for and are not back, lost ones included."""
+        return self.planned + self.again - len(self.rewards)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has all the rollouts it can be expected to have."""
+        return len(self.rewards) >= self.planned - max(self.lost - self.again, 0)
 
     @property
     def usable(self) -> list[int]:
@@ -44,7 +62,7 @@ class OpenGroup:
         self.rewards += [math.nan if bad else reward for bad, reward in zip(errored, outcome.rewards, strict=True)]
         if outcome.part is not None:
             self.parts.append(outcome.part)
-        if len(self.rewards) >= self.planned:
+        if self.done:
             self.completed = step
 
 
@@ -60,58 +78,69 @@ class Ledger:
 
     def open(self, position: int, step: int, reason: str, predicted: float, planned: int) -> OpenGroup:
         """A new group under a new id."""
-        group = self._groups[self._next_id] = OpenGroup(self._next_id, position, step, reason, predicted, planned)
+        group = OpenGroup(self._next_id, position, step, reason, predicted, planned, asked=step)
+        self._groups[self._next_id] = group
         self._next_id += 1
         return group
 
-    def extend(self, group_id: int, num_rollouts: int, reason: str) -> OpenGroup:
+    def get(self, group_id: int) -> OpenGroup | None:
+        """A group by its id; None if it is closed."""
+        return self._groups.get(group_id)
+
+    def extend(self, group_id: int, num_rollouts: int, step: int, reason: str) -> OpenGroup:
         """Plan further rollouts of an open group."""
         group = self._groups[group_id]
-        group.reason = reason
+        group.reason, group.asked = reason, step
         group.planned += num_rollouts
         group.completed = -1
         return group
 
     def close(self, group: OpenGroup) -> None:
         """Strike out a group that is settled and complete; keep it otherwise."""
-        if group.settled and len(group.rewards) >= group.planned:
+        if group.settled and group.outstanding <= 0:
             del self._groups[group.group_id]
+
+    def forget(self, step: int) -> None:
+        """Strike out settled groups that have waited for nothing but lost rollouts for LATE_STEPS steps."""
+        old = [group for group in self if group.settled and group.lost and group.asked < step - LATE_STEPS]
+        for group in old:
+            if group.outstanding <= group.lost:
+                del self._groups[group.group_id]
 
     def waiting(self) -> list[OpenGroup]:
         """Groups that have something to train on and are not settled, oldest first."""
         return [group for group in self if not group.settled and group.usable]
 
-    def screen(
-        self, outcomes: Sequence[GroupOutcome], pool: PromptPool
-    ) -> tuple[list[tuple[OpenGroup, GroupOutcome]], int]:
-        """The outcomes that tell something new, with their groups, and how many repeat others. Changes nothing.
+    def screen(self, outcomes: Sequence[GroupOutcome], pool: PromptPool) -> list[OpenGroup | None]:
+        """The group of each outcome that tells something new; None for one that repeats others. Changes nothing.
 
         Raises:
             ValueError: an unknown group or prompt id, or more rewards than planned. TypeError: not a GroupOutcome.
         """
-        fresh: list[tuple[OpenGroup, GroupOutcome]] = []
+        fresh: list[OpenGroup | None] = []
         pending: dict[int, int] = {}
         labels: set[tuple[int, int]] = set()
         for outcome in outcomes:
             if not isinstance(outcome, GroupOutcome):
                 raise TypeError(f"observe takes GroupOutcome objects, got {type(outcome).__name__}")
             group = self._find(outcome, pool)
+            fresh.append(None)
             if group is None:
                 continue
             known = len(group.rewards) + pending.get(group.group_id, 0)
-            size = len(outcome.rewards)
+            size, most = len(outcome.rewards), group.planned + group.again
             label = None if outcome.part is None else (group.group_id, outcome.part)
             if label is not None and (label in labels or outcome.part in group.parts):
                 continue
-            if known > 0 and known + size > group.planned:
+            if known > 0 and known + size > most:
                 continue
-            if size > group.planned:
-                raise ValueError(f"group {group.group_id} came back with {size} rewards, {group.planned} were planned")
+            if size > most:
+                raise ValueError(f"group {group.group_id} came back with {size} rewards, {most} were planned")
             if label is not None:
                 labels.add(label)
             pending[group.group_id] = pending.get(group.group_id, 0) + size
-            fresh.append((group, outcome))
-        return fresh, len(outcomes) - len(fresh)
+            fresh[-1] = group
+        return fresh
 
     def state_dict(self) -> dict[str, Any]:
         groups = list(self)
@@ -134,7 +163,10 @@ class Ledger:
         parts = _split(state["parts"], state["num_parts"])
         self._groups = {}
         for index, reason in enumerate(state["reason"]):
-            plain: dict[str, Any] = {name: kind(state[name][index]) for name, kind in _COLUMNS.items()}
+            # States of before there were lost rollouts lack the columns that count them.
+            known = {name: kind for name, kind in _COLUMNS.items() if name in state}
+            plain: dict[str, Any] = {name: kind(state[name][index]) for name, kind in known.items()}
+            plain.setdefault("asked", plain["step"])
             group = OpenGroup(reason=reason, rewards=rewards[index].tolist(), parts=parts[index].tolist(), **plain)
             self._groups[group.group_id] = group
 

@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from didact.belief import BetaBelief
+from didact.selection import ShuffledPasses
+from didact.weight_tree import WeightTree
+
 
 class PromptPool:
     """Prompts by unique id, with optional columns of the same length.
@@ -26,6 +30,9 @@ class PromptPool:
         ValueError: no ids, a duplicate or empty id, or a column of another length.
         TypeError: an id that is not a string.
     """
+
+    #: Whether the prompts are spread over shards, see `didact.sharded`.
+    sharded = False
 
     def __init__(
         self,
@@ -102,8 +109,22 @@ class PromptPool:
             self._fingerprints[size] = digest.hexdigest()
         return self._fingerprints[size]
 
+    # What a curriculum keeps about every prompt; a pool that is spread over shards keeps it there.
+
+    def belief(self, **options: Any) -> BetaBelief:
+        """A belief about the prompts; options as in `BetaBelief`."""
+        return BetaBelief(len(self), **options)
+
+    def weight_tree(self) -> WeightTree:
+        """A weight for each prompt of the pool as it is now, all zero."""
+        return WeightTree(len(self))
+
+    def passes(self, seed: int) -> ShuffledPasses:
+        """Shuffled passes through the pool."""
+        return ShuffledPasses(seed)
+
     def _append(self, ids: NDArray[np.object_], columns: Mapping[str, Any]) -> None:
-        prepared = {name: _as_column(name, column, len(ids)) for name, column in columns.items()}
+        prepared = {name: as_column(name, column, len(ids)) for name, column in columns.items()}
         if self._columns:
             prepared = {name: np.concatenate([self._columns[name], column]) for name, column in prepared.items()}
         merged = np.concatenate([self._ids, ids])
@@ -146,7 +167,8 @@ def _as_ids(ids: Iterable[str]) -> NDArray[np.object_]:
     return array
 
 
-def _as_column(name: str, column: Any, size: int) -> NDArray[Any]:
+def as_column(name: str, column: Any, size: int) -> NDArray[Any]:
+    """A column as the pool keeps it: a copy, one row for each of `size` prompts."""
     if name == "source":
         array: NDArray[Any] = np.asarray(list(column), dtype=object)
     elif name == "prompt_tokens":

@@ -41,6 +41,7 @@ class StagedCurriculum(Curriculum):
     """
 
     name = "staged"
+    one_round = True
 
     def __init__(
         self, pool: PromptPool, *, selection: Selection, allocation: Allocation | None = None, **common: Any

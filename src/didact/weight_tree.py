@@ -30,6 +30,11 @@ class WeightTree:
         return self._size
 
     @property
+    def total(self) -> float:
+        """The sum of all weights."""
+        return float(self._levels[-1].sum())
+
+    @property
     def weights(self) -> NDArray[np.float64]:
         """The weight of every position; read-only."""
         view = self._levels[0].reshape(-1)[: self._size]
@@ -54,8 +59,8 @@ class WeightTree:
         drawn: list[NDArray[np.int64]] = []
         saved: list[NDArray[np.float64]] = []
         missing = num
-        while missing > 0 and self._levels[-1].sum() > 0:
-            found = self._descend(rng.random(missing))
+        while missing > 0 and self.total > 0:
+            found = self.descend(rng.random(missing))
             _, first = np.unique(found, return_index=True)
             fresh = found[np.sort(first)]
             drawn.append(fresh)
@@ -68,7 +73,8 @@ class WeightTree:
             self.set(positions, np.concatenate(saved))
         return positions
 
-    def _descend(self, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
+    def descend(self, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Independent draws, with repeats: a position for each number in [0, 1). Some weight must be positive."""
         node = np.zeros(len(uniform), dtype=np.int64)
         for level in reversed(self._levels):
             cumulative = level[node].cumsum(axis=1)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from didact.belief import BetaBelief
@@ -31,6 +31,7 @@ def by_hand(seen: list[tuple[int, int, list[float]]], now: int, discount: float,
     return counts
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(histories, st.sampled_from([(1.0, None), (0.7, None), (1.0, 1), (1.0, 3)]), st.booleans())
 def test_lazy_discount_and_window_agree_with_counting_anew(
     history: list[tuple[int, int, list[float]]], memory: tuple[float, int | None], reload: bool
@@ -55,6 +56,61 @@ def test_lazy_discount_and_window_agree_with_counting_anew(
     snapshot = belief.pass_rates(IDS, step=step)
     assert snapshot.num_rollouts.sum() == sum(len(values) for *_, values in history)
     assert (snapshot.response_tokens == 10 * snapshot.num_rollouts).all()
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, SIZE - 1), rewards), max_size=20),
+    st.data(),
+    st.sampled_from([(1.0, None), (0.7, None), (1.0, 1), (1.0, 3)]),
+    st.booleans(),
+)
+def test_the_belief_does_not_depend_on_when_evidence_arrives(
+    made: list[tuple[int, int, list[float]]], data: st.DataObject, memory: tuple[float, int | None], reload: bool
+) -> None:
+    """Any order, batching and delay of the same outcomes; versions newer than the step they arrive at included."""
+    discount, window = memory
+    arrivals = data.draw(st.permutations(made))
+    belief, step = BetaBelief(SIZE, discount=discount, window=window), 0
+    while arrivals:
+        size = data.draw(st.integers(1, len(arrivals)))
+        step += data.draw(st.integers(0, 2))
+        batch, arrivals = arrivals[:size], arrivals[size:]
+        positions, sizes = (
+            np.array(column) for column in zip(*((p, len(values)) for _, p, values in batch), strict=True)
+        )
+        belief.count(positions, sizes, sizes, step=step)
+        belief.observe(
+            positions,
+            sizes,
+            np.array([value for *_, values in batch for value in values]),
+            step=step,
+            versions=np.array([version for version, *_ in batch]),
+        )
+        belief.mean(step=step)  # looking must not change anything
+        if reload:
+            saved, belief = belief.state_dict(), BetaBelief(SIZE, discount=discount, window=window)
+            belief.load_state_dict(saved)
+    now = max([step, *(version for version, *_ in made)])
+    passes, evidence, _ = by_hand(made, now, discount, window)
+    assert belief.mean(step=now) == pytest.approx((passes + 1) / (evidence + 2))
+    assert belief.evidence(step=now) == pytest.approx(evidence)
+
+
+def test_evidence_is_as_old_as_its_policy() -> None:
+    one = np.array([1])
+    for options, kept in (({"discount": 0.5}, 0.125), ({"window": 3}, 0.0), ({"window": 4}, 1.0), ({}, 1.0)):
+        belief = BetaBelief(2, **options)
+        belief.observe(one, one, np.array([1.0]), step=5, versions=np.array([2]))
+        assert belief.evidence(step=5).tolist() == [0, kept]
+
+
+def test_a_version_from_the_future_weighs_one_and_fades_from_there() -> None:
+    belief, one = BetaBelief(2, discount=0.5), np.array([1])
+    belief.observe(one, one, np.array([1.0]), step=2, versions=np.array([2]))
+    belief.observe(one, one, np.array([1.0]), step=2, versions=np.array([4]))
+    assert belief.evidence(step=2)[1] == belief.evidence(step=4)[1] == 1.25
+    assert belief.evidence(step=5)[1] == 0.625
 
 
 def test_four_rollouts_three_pass() -> None:

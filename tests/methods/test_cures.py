@@ -413,3 +413,16 @@ def test_rewards_between_0_and_1_are_weighed_by_their_spread():
     assert planned["mixed"] > planned["still"]
     # The prior counts as one reward of 1 and one of 0: variance (8 * 0.25 + 1) / 10 - 0.25 = 0.05, and 0.25.
     assert curriculum.belief.spread() == pytest.approx([0.05**0.5, 0.5])
+
+
+def test_what_comes_late_from_before_a_reset_stays_forgotten():
+    """As if it had come in time: believed, then forgotten when its prompt was taken up again."""
+    for reset, evidence in ((True, 0.0), (False, 16.0)):
+        options = {"steps_per_iteration": 1, "subset_size": 4, "pilot_rollouts": 2, "reset": reset}
+        curriculum = CurES(pool_of(4), prompts_per_step=2, rollouts_per_step=8, **options)
+        held = outcomes_of(curriculum.plan(0), lambda num: [1.0] * num)
+        held += outcomes_of(curriculum.plan(0), lambda num: [1.0] * num)
+        curriculum.plan(1)
+        curriculum.observe(held)
+        assert curriculum.pass_rates().evidence.sum() == evidence
+        assert curriculum.metrics()["rollouts"] == 16

@@ -5,6 +5,11 @@
 The posterior mean alpha / (alpha + beta) is the believed pass rate. A reward between 0 and 1 counts as a fraction of a
 pass; `pass_above` turns any reward into pass or fail. Old evidence can fade (`discount` per step), drop out (`window`
 of steps) or be forgotten at once (`reset`). Nothing is shared between prompts here.
+
+Evidence is as old as the policy that made it, not as its arrival: an outcome of version v weighs discount^(t - v) at
+step t, or counts while v > t - window. So the belief is a function of which outcomes came, whatever their order and
+delay, up to the order in which floats are added up. Versions count steps; a version newer than the step it is read at
+weighs 1, and what is older fades against it.
 """
 
 import math
@@ -37,7 +42,7 @@ class BetaBelief:
         prior: pseudo-counts (passes, failures); (1, 1) is uniform on [0, 1].
         discount: factor on all evidence per step, in (0, 1]; 1 never forgets. It is applied when a prompt is read or
             observed, so a step costs as much as its batch and not as much as the pool.
-        window: remember only the outcomes of the latest `window` steps, exactly.
+        window: remember only the outcomes of the latest `window` policy versions, exactly.
         pass_above: a rollout passes when its reward is greater than this. None: rewards are clipped to [0, 1] and
             counted as fractions.
 
@@ -88,13 +93,23 @@ class BetaBelief:
             return np.clip(rewards, 0.0, 1.0)
         return (rewards > self.pass_above).astype(np.float64)
 
-    def observe(self, positions: Positions, sizes: Positions, rewards: Floats, *, step: int) -> None:
+    def observe(
+        self,
+        positions: Positions,
+        sizes: Positions,
+        rewards: Floats,
+        *,
+        step: int,
+        versions: Positions | None = None,
+    ) -> None:
         """Take in groups of rewards: group k is of prompt positions[k] and has sizes[k] rewards, laid end to end.
 
-        A prompt may occur in several groups. Groups without rewards change nothing.
+        A prompt may occur in several groups. Groups without rewards change nothing. `versions`, one for each group,
+        are those of the policies that made them; None takes `step` for all.
         """
+        versions = np.full(len(positions), step, dtype=np.int64) if versions is None else versions
         keep = sizes > 0
-        positions, sizes = positions[keep], sizes[keep]
+        positions, sizes, versions = positions[keep], sizes[keep], versions[keep]
         if len(positions) == 0:
             return
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
@@ -102,11 +117,13 @@ class BetaBelief:
         sums = [np.add.reduceat(rewards, starts), np.add.reduceat(rewards**2, starts)]
         increments = np.stack([passed, sizes.astype(np.float64), *sums])
         self._forget(step)
-        self._fade(positions, step)
+        increments = self._fade(positions, versions, increments)
         for name, increment in zip(_COUNTS, increments, strict=True):
             np.add.at(self._columns[name], positions, increment)
         if self.window is not None:
-            self._recent.append((step, positions.copy(), increments))
+            for version in np.unique(versions):
+                here = versions == version
+                self._remember(int(version), positions[here], increments[:, here])
 
     def count(self, positions: Positions, num_rollouts: Positions, tokens: Positions, *, step: int) -> None:
         """Count what was spent on prompts, whether or not it told anything about their pass rates."""
@@ -223,13 +240,26 @@ class BetaBelief:
         age = np.maximum(step - self._columns["updated"][positions], 0)
         return np.asarray(self.discount**age, dtype=np.float64)
 
-    def _fade(self, positions: Positions, step: int) -> None:
-        if self.discount < 1:
-            unique = np.unique(positions)
-            scale = self._scale(unique, step)
-            for name in _COUNTS:
-                self._columns[name][unique] *= scale
-        np.maximum.at(self._columns["updated"], positions, step)
+    def _fade(self, positions: Positions, versions: Positions, increments: Floats) -> Floats:
+        """Bring what is known and what is new to the newest version that told of each prompt."""
+        updated = self._columns["updated"]
+        if self.discount == 1:
+            np.maximum.at(updated, positions, versions)
+            return increments
+        unique = np.unique(positions)
+        before = updated[unique]
+        np.maximum.at(updated, positions, versions)
+        scale = self.discount ** (updated[unique] - before)
+        for name in _COUNTS:
+            self._columns[name][unique] *= scale
+        return np.asarray(increments * self.discount ** (updated[positions] - versions))
+
+    def _remember(self, version: int, positions: Positions, increments: Floats) -> None:
+        """Keep the window sorted by version: what comes late leaves when it would have left."""
+        place = len(self._recent)
+        while place and self._recent[place - 1][0] > version:
+            place -= 1
+        self._recent.insert(place, (version, positions, increments))
 
     def _forget(self, step: int) -> None:
         while self.window is not None and self._recent and self._recent[0][0] <= step - self.window:

@@ -64,6 +64,7 @@ class AdaRFT(Curriculum):
     """
 
     name = "adarft"
+    one_round = True
     advantage = "grpo"
     loss_weighting = "token"
 

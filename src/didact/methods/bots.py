@@ -60,6 +60,7 @@ class BOTS(Curriculum):
     """
 
     name = "bots"
+    one_round = True
     advantage = "grpo"
     loss_weighting = "token"
 

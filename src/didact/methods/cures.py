@@ -20,7 +20,7 @@ other than 0 and 1 the standard deviation of the reward stands in for sqrt(p(1-p
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,8 +30,7 @@ from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
-from didact.selection import ShuffledPasses, draw
-from didact.weight_tree import WeightTree
+from didact.selection import draw
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -123,6 +122,7 @@ class CurES(Curriculum):
     """
 
     name = "cures"
+    shardable = True
     uneven = True
 
     def __init__(
@@ -184,14 +184,15 @@ class CurES(Curriculum):
             raise ValueError(f"max_rollouts={max_rollouts} is less than min_rollouts={min_rollouts}")
         self.advantage = advantage  # type: ignore[assignment]
         self._subset_size = subset_size or steps_per_iteration * self.prompts_per_step
-        self._passes = ShuffledPasses(self.seed)
-        self._tree = WeightTree(len(pool))
+        self._passes = pool.passes(self.seed)
+        self._tree = pool.weight_tree()
         self._moments: dict[int, list[float]] = {}
         self._subset: Positions = np.zeros(0, dtype=np.int64)
         self._pending: Positions = np.zeros(0, dtype=np.int64)  # prompts of the subset still without a pilot
         self._steps_done = 0
         self._began = False  # whether any iteration has
         self._drawn = -1  # the step that already has its training plan
+        self._first = 0  # the step at which the iteration began
         self._released = _Released(pilot_rollouts) if as_released else None
         if self._released:
             self.advantage, self.loss_weighting = "grpo", "token"
@@ -205,6 +206,12 @@ class CurES(Curriculum):
         """Tell how the gradients of a prompt's rollouts relate; arguments as in `gradient_moments`."""
         position = int(self.pool.positions([prompt_id])[0])
         self._moments[position] = [float(moment) for moment in gradient_moments(gram, passed)]
+
+    @property
+    def next_round(self) -> Literal["none", "now", "later"]:
+        if self._drawn == self._step:
+            return "none"
+        return "now" if len(self._pending) else "later"
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
         if self._drawn == step:
@@ -221,11 +228,11 @@ class CurES(Curriculum):
 
     def _begin_iteration(self, step: int) -> None:
         if len(self._tree) < len(self.pool):
-            self._tree = WeightTree(len(self.pool))
+            self._tree = self.pool.weight_tree()
         else:
             self._tree.set(np.unique(self._subset), 0.0)
         self._subset = np.sort(self._passes.take(self._subset_size, len(self.pool)))
-        self._began, self._steps_done = True, 0
+        self._began, self._steps_done, self._first = True, 0, step
         self._pending = self._subset
         if self.options["reset"]:
             self.belief.reset(self._subset)
@@ -277,6 +284,12 @@ class CurES(Curriculum):
         inside = touched[self._subset[np.minimum(index, len(self._subset) - 1)] == touched]
         self._weigh(inside, self._step)
 
+    def _forgotten(self, group: OpenGroup) -> bool:
+        if not self.options["reset"] or group.step >= self._first:
+            return False
+        index = int(np.searchsorted(self._subset, group.position))
+        return index < len(self._subset) and bool(self._subset[index] == group.position)
+
     def _admit(self, groups: Sequence[OpenGroup]) -> list[OpenGroup]:
         if not self.options["train_on_pilot"]:
             groups = [group for group in groups if group.reason != "pilot"]
@@ -291,6 +304,7 @@ class CurES(Curriculum):
             "moments": {str(position): list(moments) for position, moments in self._moments.items()},
             "steps_done": self._steps_done,
             "began": self._began,
+            "first": self._first,
             "drawn": self._drawn,
             "released": self._released.state_dict() if self._released else None,
         }
@@ -299,10 +313,11 @@ class CurES(Curriculum):
         self._passes.load_state_dict(state["passes"])
         self._subset = np.asarray(state["subset"], dtype=np.int64)
         self._pending = np.asarray(state["pending"], dtype=np.int64)
-        self._tree = WeightTree(len(self.pool))
+        self._tree = self.pool.weight_tree()
         self._tree.set(self._subset, np.asarray(state["weights"], dtype=np.float64))
         self._moments = {int(position): list(moments) for position, moments in state["moments"].items()}
         self._steps_done, self._began, self._drawn = state["steps_done"], state["began"], state["drawn"]
+        self._first = int(state.get("first", 0))
         if self._released:
             self._released.load_state_dict(state["released"])
 

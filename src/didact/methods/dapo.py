@@ -18,7 +18,6 @@ from didact.allocation import largest_remainder
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.prompts import PromptPool
-from didact.selection import ShuffledPasses
 
 
 class DAPO(Curriculum):
@@ -33,6 +32,7 @@ class DAPO(Curriculum):
     """
 
     name = "dapo"
+    shardable = True
     advantage = "grpo"
     loss_weighting = "token"
 
@@ -49,7 +49,7 @@ class DAPO(Curriculum):
         self.uneven = self.rollouts_per_step % self.prompts_per_step > 0
         self._prompts_per_round = prompts_per_round
         self._max_rounds = max_rounds
-        self._passes = ShuffledPasses(self.seed)
+        self._passes = pool.passes(self.seed)
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
         if round >= self._max_rounds or len(self._admitted) + len(self._with_signal()) >= self.prompts_per_step:

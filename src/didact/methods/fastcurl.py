@@ -106,6 +106,7 @@ class FastCuRL(Curriculum):
     """
 
     name = "fastcurl"
+    one_round = True
     advantage = "grpo"
     loss_weighting = "token"
 

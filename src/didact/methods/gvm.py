@@ -21,7 +21,7 @@ three lines that cut a pilot into plans, and these stay where they are.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -136,6 +136,12 @@ class GVM(Curriculum):
         position = int(self.pool.positions([prompt_id])[0])
         if passed.any():
             self._norms[position] = float(np.sqrt(np.diag(gram)[passed]).mean())
+
+    @property
+    def next_round(self) -> Literal["none", "now", "later"]:
+        if self._drawn == self._step:
+            return "none"
+        return "now" if len(self._pending) else "later"
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
         if self._drawn == step:

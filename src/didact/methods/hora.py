@@ -15,7 +15,7 @@ notes this was written from name neither; what a cap leaves over in a small pool
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,7 +23,6 @@ from numpy.typing import ArrayLike, NDArray
 from didact.allocation import greedy
 from didact.curriculum import Curriculum, Draft
 from didact.prompts import PromptPool
-from didact.selection import ShuffledPasses
 
 
 def hit_gain(passes: float, failures: float, extra: int) -> float:
@@ -52,6 +51,7 @@ class HORA(Curriculum):
     """
 
     name = "hora"
+    shardable = True
     uneven = True
     advantage = "grpo"
 
@@ -71,9 +71,13 @@ class HORA(Curriculum):
                 f"max_rollouts={max_rollouts} for {self.prompts_per_step} prompts cannot use up "
                 f"rollouts_per_step={self.rollouts_per_step}"
             )
-        self._passes = ShuffledPasses(self.seed)
+        self._passes = pool.passes(self.seed)
         self._probed = 0  # prompts probed at this step
         self._ended = -1  # the latest step that got all its rollouts
+
+    @property
+    def next_round(self) -> Literal["none", "now", "later"]:
+        return "none" if self._ended == self._step else "later"
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
         if self._ended == step:

@@ -93,6 +93,7 @@ class Knapsack(Curriculum):
     """
 
     name = "knapsack"
+    one_round = True
     uneven = True
     advantage = "grpo"
     loss_weighting = "token"

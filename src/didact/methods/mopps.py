@@ -66,6 +66,7 @@ class MoPPS(Curriculum):
     """
 
     name = "mopps"
+    one_round = True
     advantage = "grpo"
     loss_weighting = "token"
 

@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.prompts import PromptPool
-from didact.selection import ShuffledPasses
 
 
 class ReinforceAda(Curriculum):
@@ -45,6 +44,7 @@ class ReinforceAda(Curriculum):
     """
 
     name = "reinforce_ada"
+    shardable = True
     advantage = "dr_grpo"
     loss_weighting = "token"
 
@@ -83,9 +83,13 @@ class ReinforceAda(Curriculum):
             )
         self._positive = mode == "positive"
         self._threshold = threshold
-        self._passes = ShuffledPasses(self.seed)
+        self._passes = pool.passes(self.seed)
         self._pending: NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # prompts of the batch still to start
         self._drawn = -1  # the step whose batch was drawn
+
+    @property
+    def next_round(self) -> Literal["none", "now", "later"]:
+        return "now" if len(self._pending) else "later"
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
         if self._drawn < step:

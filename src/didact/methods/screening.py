@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.prompts import PromptPool
-from didact.selection import ShuffledPasses
 
 _CONTINUE = "continue"
 #: Of a group that came back: waits for more of it, is to be continued, may train, or is not wanted (any more).
@@ -72,7 +71,7 @@ class ScreenedCurriculum(Curriculum):
         self._prompts_per_round = prompts_per_round or self.oversampling * self.prompts_per_step
         self._max_staleness = max_staleness
         self._max_rounds = max_rounds
-        self._passes = ShuffledPasses(self.seed)
+        self._passes = pool.passes(self.seed)
 
     @abstractmethod
     def _accepts(self, rewards: NDArray[np.float64]) -> bool:

@@ -50,6 +50,7 @@ class Speed(ScreenedCurriculum):
     """
 
     name = "speed"
+    shardable = True
     loss_weighting = "token"
 
     def __init__(

@@ -8,18 +8,19 @@ import numpy as np
 from didact.allocation import largest_remainder
 from didact.curriculum import Curriculum, Draft
 from didact.prompts import PromptPool
-from didact.selection import ShuffledPasses
 
 
 class Uniform(Curriculum):
     """Every prompt equally often. Options: those of `Curriculum`."""
 
     name = "uniform"
+    shardable = True
+    one_round = True
 
     def __init__(self, pool: PromptPool, **common: Any) -> None:
         super().__init__(pool, **common)
         self.uneven = self._divides_unevenly()
-        self._passes = ShuffledPasses(self.seed)
+        self._passes = pool.passes(self.seed)
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
         if round > 0:

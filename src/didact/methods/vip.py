@@ -92,6 +92,7 @@ class VIP(Curriculum):
     """
 
     name = "vip"
+    one_round = True
     uneven = True
 
     def __init__(

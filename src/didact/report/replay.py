@@ -63,7 +63,11 @@ def _verify(records: list[dict[str, Any]], curriculum: Curriculum, start: Mappin
         elif record["kind"] == "outcomes":
             curriculum.observe(outcomes_of(record))
         elif record["kind"] == "admitted":
-            curriculum.admitted(record["step"])
+            curriculum.admitted(record["step"], complete=record.get("complete", False))
+        elif record["kind"] == "lost":
+            curriculum.lost(record["group"], record["rollouts"], again=record["again"])
+        elif record["kind"] == "found":
+            curriculum.found(record["group"], record["rollouts"])
     return {"method": start["method"], "plans": plans, "first_difference": None}
 
 

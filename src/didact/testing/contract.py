@@ -58,9 +58,16 @@ class CurriculumContract:
         """The one hole: a new curriculum from `prompts_per_step`, `rollouts_per_step` and `seed`."""
         raise NotImplementedError("set build = staticmethod(your_method)")
 
+    #: How a pool is made of ids and columns; another kind of pool can be put through the same.
+    pool_type: ClassVar[Callable[..., PromptPool]] = PromptPool
+
+    def pool_of(self, size: int, **columns: Any) -> PromptPool:
+        """A pool of `size` prompts called prompt-0, prompt-1, ..."""
+        return type(self).pool_type(pool_of(size).ids.tolist(), **columns)
+
     def new(self, pool: PromptPool | int | None = None, *, seed: int = 0, **options: Any) -> Curriculum:
         if not isinstance(pool, PromptPool):
-            pool = pool_of(self.pool_size if pool is None else pool)
+            pool = self.pool_of(self.pool_size if pool is None else pool)
         sizes = {"prompts_per_step": self.prompts_per_step, "rollouts_per_step": self.rollouts_per_step}
         return self.build(pool, **{**sizes, "seed": seed, **options})
 
@@ -97,6 +104,22 @@ class CurriculumContract:
                 assert plan.num_rollouts == 0
             curriculum.admitted(step)
             assert not curriculum.plan(step), "admitted() must not bring an ended step back"
+
+    def test_next_round_keeps_its_word(self) -> None:
+        """Asynchronous callers go by it: nothing follows "none", and "now" gives a plan without any outcome."""
+        curriculum, silent = self.new(), self.new()
+        for step in range(_STEPS):
+            for other, deliver in ((curriculum, True), (silent, False)):
+                while True:
+                    said = other.next_round if other.step == step else "later"
+                    plan = other.plan(step)
+                    assert bool(plan) or said != "now"
+                    assert not plan or said != "none"
+                    if not plan:
+                        break
+                    if deliver:
+                        other.observe(_policy().roll_out(plan))
+                other.admitted(step)
 
     def test_steps_do_not_go_back(self) -> None:
         curriculum = self.new()
@@ -163,7 +186,7 @@ class CurriculumContract:
 
     def test_states_that_do_not_fit_are_refused_and_change_nothing(self) -> None:
         state = play(self.new(), _policy(), range(2))[0].state_dict()
-        renamed = PromptPool([f"other-{index}" for index in range(self.pool_size)])
+        renamed = type(self).pool_type([f"other-{index}" for index in range(self.pool_size)])
         for other in (self.new(renamed), self.new(self.pool_size - 1), self.new(seed=1)):
             before = other.state_dict()
             with pytest.raises(ValueError):
@@ -308,7 +331,7 @@ class CurriculumContract:
     def test_no_input_is_written_to(self) -> None:
         prompt_tokens = np.arange(self.pool_size)
         difficulty = np.linspace(0, 1, self.pool_size)
-        curriculum = self.new(pool_of(self.pool_size, prompt_tokens=prompt_tokens, difficulty=difficulty))
+        curriculum = self.new(self.pool_of(self.pool_size, prompt_tokens=prompt_tokens, difficulty=difficulty))
         plan = curriculum.plan(0)
         rewards = [np.linspace(0, 1, group.num_rollouts) for group in plan]
         copies = [row.copy() for row in rewards]
@@ -358,7 +381,7 @@ class CurriculumContract:
         """New prompts join every other step; the state of a smaller pool loads on the larger one."""
         runs = []
         for reloads in (False, True):
-            pool = pool_of(start)
+            pool = self.pool_of(start)
             curriculum, trace = self.new(pool), []
             for step in range(2 * _STEPS):
                 curriculum, entries = play(curriculum, _policy(), [step])
@@ -378,7 +401,7 @@ class CurriculumContract:
     @pytest.mark.parametrize(("size", "rollouts_per_step"), [(2, 4), (2, 8), (40, 8)])
     def test_a_budget_of_two_rollouts_a_prompt(self, size: int, rollouts_per_step: int) -> None:
         """Also when the pool outgrows what the budget can cover."""
-        pool = pool_of(size)
+        pool = self.pool_of(size)
         curriculum, trace = play(self.new(pool, rollouts_per_step=rollouts_per_step), _policy(), range(4))
         pool.extend([f"joined-{index}" for index in range(20)])
         curriculum, more = play(curriculum, _policy(), range(4, 10))

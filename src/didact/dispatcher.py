@@ -1,0 +1,656 @@
+"""The desk of an asynchronous trainer: workers take leases and report, the trainer advances and takes what trains.
+
+    desk = Dispatcher(make("cures", pool, ...), max_lag=4, lease_seconds=600, folder="desk")
+    work = desk.ask("worker-3")                       # a lease on a group or a part of one; None: ask again later
+    desk.report(work.lease, rewards, policy_version=version)
+    desk.advance(version)                             # the trainer: new weights are out
+    groups = desk.admitted()                          # the trainer: what became trainable since the last call
+
+Any number of workers and threads may call. What is handed out is leased: a lease that runs out, or whose worker is
+`lost`, is handed out again, and if its outcome comes after all it counts as what it is, rollouts that were paid for.
+At any moment
+
+    rollouts_planned = rollouts + rollouts_in_flight + rollouts_lost.
+
+Plans are drawn when somebody asks and nothing is queued, so they know all that came back by then: those of step s while
+s <= version + max_lag, a further round of a step once a `quorum` of its groups is back. With a `folder` every call is
+on file before it is answered, and opening the folder again gives the state before the kill.
+
+It makes no rollouts, knows no network, and starts no thread; `didact.adapters.ray` puts it into an actor.
+"""
+
+import math
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from didact.call_log import CallLog
+from didact.curriculum import Curriculum
+from didact.journal import RecordedCurriculum
+from didact.ledger import LATE_STEPS
+from didact.outcomes import GroupOutcome
+from didact.pass_rates import PassRates
+from didact.plan import AdmittedGroup, Plan, PlannedGroup
+
+SCHEMA = 1
+#: Closed leases whose receipts are kept, for reports that are repeated because their answer got lost.
+RECEIPTS = 4096
+_MAX_PARTS = 1 << 16
+_COUNTS = ("leases", "leases_expired", "leases_lost", "leases_abandoned", "reports_duplicate", "reports_late")
+_LAGS = ("lag_sum", "lag_count", "lag_max")
+_LEASE = ("number", "step", "attempt", "version", "worker", "request", "deadline", "done", "status")
+
+#: out: with a worker. queued: to be handed out again. lost: handed out again. abandoned: given up.
+Status = Literal["out", "queued", "lost", "abandoned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Roll `group.prompt_id` out `group.num_rollouts` times, and report under `lease`.
+
+    `group.num_rollouts` is this lease's share of the group; `step` is the step it was planned for.
+    """
+
+    lease: int
+    group: PlannedGroup
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a report: `positions` are those of its rollouts in the group, as `AdmittedGroup.rollouts` names
+    them. A `duplicate` was not counted again, and has the positions of the first report if that is not long ago.
+    """
+
+    lease: int
+    group_id: int
+    positions: range
+    duplicate: bool = False
+
+
+@dataclass(slots=True)
+class _Lease:
+    number: int
+    group: PlannedGroup
+    step: int
+    attempt: int
+    version: int  # the desk's when it was handed out
+    worker: str
+    request: str | None
+    deadline: float
+    done: int = 0
+    status: Status = "out"
+    parts: dict[int, range] = field(default_factory=dict)
+
+    @property
+    def rest(self) -> int:
+        return self.group.num_rollouts - self.done
+
+
+@dataclass(slots=True)
+class _Work:
+    """Something to hand out; `origin` is the lease it is handed out again for, -1 for the first time."""
+
+    group: PlannedGroup
+    step: int
+    attempt: int = 1
+    origin: int = -1
+
+
+class Dispatcher:
+    """A curriculum behind a desk.
+
+    Args:
+        curriculum: any Curriculum or RecordedCurriculum. From now on the desk alone talks to it.
+        max_lag: steps that plans may run ahead of the policy version; 0 is synchronous.
+        quorum: share of a step's groups that must be back (or given up) before its next round is drawn, where that
+            round depends on them.
+        max_rollouts: most rollouts of a lease; a larger group is shared by several. None leases whole groups.
+        lease_seconds: seconds until a lease runs out; a partial report starts them anew. None never ends one.
+        max_attempts: times that rollouts are handed out before they are given up: a prompt that kills its workers must
+            not kill them all.
+        folder: where calls and snapshots are written; what lies there is taken up again. None keeps nothing.
+        snapshot_every: calls between snapshots, which take as long as writing the curriculum's state.
+        clock: seconds since some fixed moment; with a folder, one that a restart does not set back.
+
+    Raises:
+        ValueError: an option out of range; a folder of another curriculum; a folder that another process has open.
+    """
+
+    def __init__(
+        self,
+        curriculum: Curriculum | RecordedCurriculum,
+        *,
+        max_lag: int = 1,
+        quorum: float = 1.0,
+        max_rollouts: int | None = None,
+        lease_seconds: float | None = 600.0,
+        max_attempts: int = 3,
+        folder: str | os.PathLike[str] | None = None,
+        snapshot_every: int = 5000,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        whole = {"max_lag": max_lag, "max_attempts": max_attempts, "snapshot_every": snapshot_every}
+        for what, value in {**whole, "max_rollouts": 1 if max_rollouts is None else max_rollouts}.items():
+            least = 0 if what == "max_lag" else 1
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+                raise ValueError(f"{what} must be a whole number of at least {least}, got {value!r}")
+        if not 0 < quorum <= 1:
+            raise ValueError(f"quorum must be in (0, 1], got {quorum!r}")
+        if lease_seconds is not None and not lease_seconds > 0:
+            raise ValueError(f"lease_seconds must be positive, or None for no end, got {lease_seconds!r}")
+        self.curriculum = curriculum
+        self.options: dict[str, Any] = {
+            "max_lag": int(max_lag),
+            "quorum": float(quorum),
+            "max_rollouts": max_rollouts,
+            "lease_seconds": None if lease_seconds is None else float(lease_seconds),
+            "max_attempts": int(max_attempts),
+        }
+        self._clock = clock
+        self._snapshot_every = snapshot_every
+        self._lock = threading.RLock()
+        self._version = max(curriculum.step, 0)
+        self._queue: deque[_Work] = deque()
+        self._leases: dict[int, _Lease] = {}
+        self._workers: dict[str, list[int]] = {}  # leases that are out, by worker
+        self._receipts: dict[int, tuple[int, dict[int, range]]] = {}  # of closed leases: group and parts
+        self._next_lease = 0
+        self._next_due = math.inf
+        self._over = True  # whether the curriculum's step has no further round
+        self._awaited: dict[int, int] = {}  # rollouts still to come by group of the current step
+        self._asked = 0  # groups asked for at the current step, in all its rounds
+        self._back = 0  # of these, groups that are back or given up
+        self._ready: list[AdmittedGroup] = []
+        self._taken = 0  # groups admitted at the current step that are in `_ready` or were handed over
+        self._news = False  # whether anything happened that may let a group train
+        self._answer: tuple[str, list[AdmittedGroup]] | None = None
+        self._counts = dict.fromkeys(_COUNTS + _LAGS, 0)
+        self._changes = 0
+        self._failed: str | None = None
+        self._log: CallLog | None = None
+        if folder is not None:
+            log = CallLog(Path(folder))
+            try:
+                self._open(log)
+            except BaseException:
+                log.close()
+                raise
+
+    @property
+    def version(self) -> int:
+        """The newest policy version the trainer told of."""
+        return self._version
+
+    # Workers ----------------------------------------------------------------------------------------------------
+
+    def ask(self, worker: str = "worker", *, request: str | None = None) -> Assignment | None:
+        """The next piece of work, leased to `worker`; None when nothing may be handed out now: ask again later.
+
+        Asking again with the same `request` gives the same lease while that is open: for callers whose answer got lost.
+        """
+        found = self.ask_many(1, worker, request=request)
+        return found[0] if found else None
+
+    def ask_many(self, num: int, worker: str = "worker", *, request: str | None = None) -> list[Assignment]:
+        """At most `num` leases at once, fewer where no more may be handed out now."""
+        now = self._clock()
+        leases: list[_Lease] = self._perform("ask", num=int(num), worker=str(worker), request=request, now=now)
+        return [Assignment(lease.number, lease.group, lease.step) for lease in leases]
+
+    def report(
+        self,
+        lease: int,
+        rewards: Sequence[float],
+        *,
+        num_tokens: Sequence[int] | None = None,
+        truncated: Sequence[bool] | None = None,
+        errored: Sequence[bool] | None = None,
+        policy_version: int | None = None,
+        prompt_tokens: int | None = None,
+        part: int = 0,
+    ) -> Receipt:
+        """Say what came of a lease; columns as in `GroupOutcome`. The same (lease, part) again changes nothing.
+
+        Fewer rewards than were leased leave the rest leased: number the deliveries of such a lease with `part`.
+        `policy_version` None takes the version that was out when the lease was.
+
+        Raises:
+            ValueError: a lease that was never handed out, no rewards, more than are out, or columns that do not fit.
+        """
+        outcome = GroupOutcome(
+            self._group_of(lease), "", rewards, num_tokens, truncated, errored, policy_version, None, prompt_tokens
+        )
+        columns = {
+            "rewards": [reward if math.isfinite(reward) else None for reward in outcome.rewards],
+            "num_tokens": _listed(outcome.num_tokens),
+            "truncated": _listed(outcome.truncated),
+            "errored": _listed(outcome.errored),
+            "policy_version": outcome.policy_version,
+            "prompt_tokens": None if prompt_tokens is None else int(prompt_tokens),
+        }
+        receipt: Receipt = self._perform("report", lease=int(lease), part=int(part), now=self._clock(), columns=columns)
+        return receipt
+
+    def report_many(self, reports: Sequence[Mapping[str, Any]]) -> list[Receipt]:
+        """Several reports at once: each a dict of the arguments of `report`."""
+        return [self.report(**report) for report in reports]
+
+    def lost(self, worker: str) -> int:
+        """A worker is gone: its leases are handed out again. Returns how many rollouts that concerns."""
+        concerned: int = self._perform("lost", worker=str(worker))
+        return concerned
+
+    # The trainer ------------------------------------------------------------------------------------------------
+
+    def advance(self, version: int) -> None:
+        """New weights are out; `version` counts the curriculum's steps that were trained on.
+
+        Raises:
+            ValueError: a version before the newest.
+        """
+        self._perform("advance", version=int(version))
+
+    def admitted(self, *, request: str | None = None) -> list[AdmittedGroup]:
+        """The groups that became trainable since the last call; each once. Same `request`, same answer.
+
+        A group is considered when it has what it was planned with, or the rest was given up, and its step has no
+        further round.
+        """
+        groups: list[AdmittedGroup] = self._perform("admitted", request=request)
+        return list(groups)
+
+    def open_groups(self) -> list[int]:
+        """Ids of groups that may still be admitted, or wait to be fetched: drop the rollouts of all others."""
+        with self._lock:
+            return sorted({*self.curriculum.open_groups(), *(group.group_id for group in self._ready)})
+
+    def pass_rates(self) -> PassRates:
+        """What the curriculum believes."""
+        with self._lock:
+            return self.curriculum.pass_rates()
+
+    def metrics(self) -> dict[str, float]:
+        """The curriculum's metrics, and those of the desk; docs/asynchronous.md explains each."""
+        with self._lock:
+            counts = self._counts
+            out = [lease for lease in self._leases.values() if lease.status == "out"]
+            queued = sum(work.group.num_rollouts for work in self._queue)
+            lags = max(counts["lag_count"], 1)
+            return {
+                **self.curriculum.metrics(),
+                **{name: float(counts[name]) for name in _COUNTS},
+                "leases_out": float(len(out)),
+                "rollouts_queued": float(queued),
+                "rollouts_in_flight": float(queued + sum(lease.rest for lease in out)),
+                "policy_version": float(self._version),
+                "steps_ahead": float(max(self.curriculum.step, 0) - self._version),
+                "lag_mean": counts["lag_sum"] / lags,
+                "lag_max": float(counts["lag_max"]),
+            }
+
+    # State ------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, open leases and the curriculum included: saving and loading changes nothing."""
+        with self._lock:
+            return {
+                "schema": SCHEMA,
+                "options": dict(self.options),
+                "curriculum": self.curriculum.state_dict(),
+                "version": self._version,
+                "next_lease": self._next_lease,
+                "queue": [[list(astuple(work.group)), work.step, work.attempt, work.origin] for work in self._queue],
+                "leases": [_packed(lease) for lease in self._leases.values()],
+                "receipts": [[lease, group, _rows(parts)] for lease, (group, parts) in self._receipts.items()],
+                "awaited": [list(item) for item in self._awaited.items()],
+                "step": [self._over, self._asked, self._back, self._taken, self._news],
+                "ready": [list(astuple(group)) for group in self._ready],
+                "answer": None
+                if self._answer is None
+                else [self._answer[0], [list(astuple(group)) for group in self._answer[1]]],
+                "counts": dict(self._counts),
+            }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state. Leases handed out since it was saved are void: numbers are not given out twice.
+
+        Raises:
+            ValueError: no state of a desk, or of another curriculum.
+        """
+        with self._lock:
+            self._restore(state)
+            if self._log is not None:
+                self._log.snapshot(self.state_dict())
+
+    def close(self) -> None:
+        """Write a snapshot and let go of the folder."""
+        with self._lock:
+            if self._log is not None:
+                if self._failed is None:
+                    self._log.snapshot(self.state_dict())
+                self._log.close()
+                self._failed, self._log = "it was closed", None
+
+    # Calls, as they are written and replayed --------------------------------------------------------------------
+
+    def _perform(self, kind: str, **given: Any) -> Any:
+        with self._lock:
+            if self._failed is not None:
+                raise RuntimeError(f"this desk cannot go on: {self._failed}; open its folder again")
+            before = self._changes
+            try:
+                answer = _CALLS[kind](self, **given)
+                if self._log is not None and self._changes != before:
+                    self._log.append({"kind": kind, "given": given, "leases": self._next_lease})
+            except BaseException as error:
+                if self._log is not None and self._changes != before:  # memory is ahead of the file
+                    self._failed = f"{kind} failed half-way with {type(error).__name__}: {error}"
+                raise
+            if self._log is not None and self._log.events >= self._snapshot_every:
+                self._log.snapshot(self.state_dict())
+            return answer
+
+    def _ask(self, num: int, worker: str, request: str | None, now: float) -> list[_Lease]:
+        held = [self._leases[number] for number in self._workers.get(worker, ())]
+        same = [lease for lease in held if request is not None and lease.request == request and lease.deadline > now]
+        if same:
+            return same
+        self._expire(now)
+        leases: list[_Lease] = []
+        while len(leases) < num and (self._queue or self._draw()):
+            leases.append(self._hand_out(self._queue.popleft(), worker, request, now))
+        return leases
+
+    def _report(self, lease: int, part: int, now: float, columns: Mapping[str, Any]) -> Receipt:
+        held = self._leases.get(lease)
+        group, parts = self._receipts.get(lease, (-1, {})) if held is None else (held.group.group_id, held.parts)
+        size = len(columns["rewards"])
+        if part in parts and len(parts[part]) not in (0, size):
+            raise ValueError(
+                f"part {part} of lease {lease} was reported with {len(parts[part])} rewards before and has {size} now: "
+                "number the deliveries of a lease, part=0, 1, ..."
+            )
+        if held is None or part in parts:
+            self._counts["reports_duplicate"] += 1
+            self._changes += 1
+            return Receipt(lease, group, parts.get(part, range(0)), duplicate=True)
+        if not 1 <= size <= held.rest:
+            raise ValueError(
+                f"lease {lease} was reported with {size} rewards, and {held.rest} of its {held.group.num_rollouts} "
+                "rollouts are out; report an aborted rollout as errored"
+            )
+        if not 0 <= part < _MAX_PARTS:
+            raise ValueError(f"part must be from 0 to {_MAX_PARTS - 1}, got {part}")
+        self._changes += 1
+        self._take_back(held, size)
+        version = held.version if columns["policy_version"] is None else columns["policy_version"]
+        rest = {name: column for name, column in columns.items() if name != "policy_version"}
+        label = held.number * _MAX_PARTS + part
+        outcome = GroupOutcome(group, held.group.prompt_id, policy_version=version, part=label, **rest)
+        positions = self.curriculum.observe([outcome])[0]
+        self._count_lag(self._version - version)
+        held.done += size
+        held.parts[part] = positions
+        if held.status == "out" and self.options["lease_seconds"] is not None:
+            held.deadline = now + self.options["lease_seconds"]
+        if held.rest == 0:
+            self._close(held)
+        return Receipt(lease, group, positions, duplicate=not positions)
+
+    def _lost(self, worker: str) -> int:
+        leases = [self._leases[number] for number in self._workers.get(worker, ())]
+        self._counts["leases_lost"] += len(leases)
+        rollouts = sum(lease.rest for lease in leases)
+        for lease in reversed(leases):
+            self._hand_back(lease)
+        return rollouts
+
+    def _advance(self, version: int) -> None:
+        if version < self._version:
+            raise ValueError(f"policy versions do not go back: {version} after {self._version}; load an earlier state")
+        self._changes += version > self._version
+        self._version = version
+
+    def _admitted(self, request: str | None) -> list[AdmittedGroup]:
+        if request is not None and self._answer is not None and self._answer[0] == request:
+            return self._answer[1]
+        self._collect()
+        groups, self._ready = self._ready, []
+        self._changes += bool(groups)
+        if request is not None and groups:
+            self._answer = (request, groups)
+        return groups
+
+    # Planning ---------------------------------------------------------------------------------------------------
+
+    def _draw(self) -> bool:
+        """Queue the next plan, if one may be drawn now."""
+        curriculum = self.curriculum
+        while True:
+            step = curriculum.step
+            if not self._over and curriculum.next_round != "none":
+                if curriculum.next_round == "later" and self._back < self.options["quorum"] * self._asked:
+                    return False
+            else:
+                step = max(step + 1, self._version)  # a step that the trainer has passed is left out
+                if step > self._version + self.options["max_lag"]:
+                    return False
+                self._collect()
+                self._forget()
+                self._awaited, self._asked, self._back, self._taken = {}, 0, 0, 0
+            self._changes += 1
+            plan = curriculum.plan(step)
+            self._over, self._news = not plan, True
+            if plan:
+                self._enqueue(plan)
+                return True
+
+    def _enqueue(self, plan: Plan) -> None:
+        for group in plan:
+            most = self.options["max_rollouts"] or group.num_rollouts
+            pieces = -(-group.num_rollouts // most)
+            for index in range(pieces):
+                size = group.num_rollouts * (index + 1) // pieces - group.num_rollouts * index // pieces
+                self._queue.append(_Work(replace(group, num_rollouts=size), plan.step))
+            self._asked += group.group_id not in self._awaited
+            self._awaited[group.group_id] = self._awaited.get(group.group_id, 0) + group.num_rollouts
+
+    def _collect(self) -> None:
+        """Ask the curriculum what trains, where rounds to come cannot change that."""
+        curriculum = self.curriculum
+        if self._news and curriculum.step >= 0 and (self._over or curriculum.next_round == "none"):
+            groups = curriculum.admitted(curriculum.step, complete=True)
+            self._ready += groups[self._taken :]
+            self._taken, self._news = len(groups), False
+            self._changes += 1
+
+    # Leases -----------------------------------------------------------------------------------------------------
+
+    def _hand_out(self, work: _Work, worker: str, request: str | None, now: float) -> _Lease:
+        if work.origin >= 0:
+            origin = self._leases[work.origin]
+            self.curriculum.lost(work.group.group_id, work.group.num_rollouts, again=True)
+            origin.status = "lost"
+        seconds = self.options["lease_seconds"]
+        deadline = math.inf if seconds is None else now + seconds
+        lease = _Lease(self._next_lease, work.group, work.step, work.attempt, self._version, worker, request, deadline)
+        self._leases[lease.number] = lease
+        self._workers.setdefault(worker, []).append(lease.number)
+        self._next_lease += 1
+        self._next_due = min(self._next_due, deadline)
+        self._counts["leases"] += 1
+        self._changes += 1
+        return lease
+
+    def _expire(self, now: float) -> None:
+        if now < self._next_due:
+            return
+        out = [lease for lease in self._leases.values() if lease.status == "out"]
+        due = [lease for lease in out if lease.deadline <= now]
+        self._counts["leases_expired"] += len(due)
+        for lease in reversed(due):
+            self._hand_back(lease)
+        self._next_due = min((lease.deadline for lease in out if lease.status == "out"), default=math.inf)
+
+    def _hand_back(self, lease: _Lease) -> None:
+        """What is left of a lease is handed out again, before anything else; or given up."""
+        self._changes += 1
+        self._leave(lease)
+        if lease.attempt < self.options["max_attempts"]:
+            lease.status = "queued"
+            group = replace(lease.group, num_rollouts=lease.rest)
+            self._queue.appendleft(_Work(group, lease.step, lease.attempt + 1, lease.number))
+            return
+        lease.status = "abandoned"
+        self._counts["leases_abandoned"] += 1
+        self.curriculum.lost(lease.group.group_id, lease.rest)
+        self._arrived(lease.group.group_id, lease.rest)
+
+    def _take_back(self, lease: _Lease, size: int) -> None:
+        """Rollouts of this lease came: if it was handed back, they were not lost after all."""
+        group_id = lease.group.group_id
+        self._counts["reports_late"] += lease.status != "out"
+        if lease.status == "queued":
+            work = next(work for work in self._queue if work.origin == lease.number)
+            work.group = replace(work.group, num_rollouts=work.group.num_rollouts - size)
+            if work.group.num_rollouts == 0:
+                self._queue.remove(work)
+        elif lease.status != "out":
+            self.curriculum.found(group_id, size)
+        if lease.status == "abandoned":
+            self._news = True  # the group was counted as back when it was given up
+        else:
+            self._arrived(group_id, size)
+
+    def _arrived(self, group_id: int, size: int) -> None:
+        self._news = True
+        left = self._awaited.get(group_id)
+        if left is None:
+            return
+        self._awaited[group_id] = left - size
+        if left <= size:
+            del self._awaited[group_id]
+            self._back += 1
+
+    def _close(self, lease: _Lease) -> None:
+        if lease.status == "out":
+            self._leave(lease)
+        del self._leases[lease.number]
+        self._receipts[lease.number] = (lease.group.group_id, lease.parts)
+        if len(self._receipts) > RECEIPTS:
+            del self._receipts[next(iter(self._receipts))]
+
+    def _leave(self, lease: _Lease) -> None:
+        """The lease is no longer with its worker."""
+        numbers = self._workers[lease.worker]
+        numbers.remove(lease.number)
+        if not numbers:
+            del self._workers[lease.worker]
+
+    def _forget(self) -> None:
+        """Lost leases are waited for as long as the curriculum waits, so that the books stay bounded."""
+        first = self.curriculum.step - LATE_STEPS
+        old = [lease for lease in self._leases.values() if lease.status in ("lost", "abandoned") and lease.step < first]
+        for lease in old:
+            del self._leases[lease.number]
+
+    def _count_lag(self, lag: int) -> None:
+        counts = self._counts
+        counts["lag_sum"] += lag
+        counts["lag_count"] += 1
+        counts["lag_max"] = max(counts["lag_max"], lag)
+
+    def _group_of(self, lease: int) -> int:
+        whole = isinstance(lease, int | np.integer) and not isinstance(lease, bool)
+        with self._lock:
+            if not whole or not 0 <= lease < self._next_lease:
+                raise ValueError(
+                    f"unknown lease {lease!r}: leases so far are the whole numbers below {self._next_lease}"
+                )
+            held = self._leases.get(int(lease))
+            return held.group.group_id if held is not None else self._receipts.get(int(lease), (-1, {}))[0]
+
+    # Loading ----------------------------------------------------------------------------------------------------
+
+    def _open(self, log: CallLog) -> None:
+        state, records = log.latest()
+        if state is not None:
+            mine = self.options
+            self._restore(state)
+            self.options = dict(state["options"])  # what was decided under these is decided again
+            for record in records:
+                _CALLS[record["kind"]](self, **record["given"])
+                if self._next_lease != record["leases"]:
+                    raise ValueError(f"{log.folder} was written by another curriculum or version of didact")
+            self.options = mine
+        self._log = log
+        if state is None or state["options"] != mine:
+            log.snapshot(self.state_dict())
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        if not isinstance(state, Mapping) or set(state) != set(Dispatcher.state_dict(self)):
+            given = sorted(state) if isinstance(state, Mapping) else type(state).__name__
+            raise ValueError(f"this is no state of a dispatcher: got {given}")
+        if state["schema"] != SCHEMA:
+            raise ValueError(f"state of schema {state['schema']}, this version of didact reads schema {SCHEMA}")
+        self.curriculum.load_state_dict(state["curriculum"])
+        self._version = state["version"]
+        self._next_lease = max(self._next_lease, state["next_lease"])
+        self._queue = deque(_Work(PlannedGroup(*group), *rest) for group, *rest in state["queue"])
+        self._leases = {row["number"]: _unpacked(row) for row in state["leases"]}
+        self._workers = {}
+        for lease in self._leases.values():
+            if lease.status == "out":
+                self._workers.setdefault(lease.worker, []).append(lease.number)
+        self._next_due = min((self._leases[n].deadline for ns in self._workers.values() for n in ns), default=math.inf)
+        self._receipts = {lease: (group, _parts(rows)) for lease, group, rows in state["receipts"]}
+        self._awaited = dict(state["awaited"])
+        self._over, self._asked, self._back, self._taken, self._news = state["step"]
+        self._ready = [_admitted_of(row) for row in state["ready"]]
+        answer = state["answer"]
+        self._answer = None if answer is None else (answer[0], [_admitted_of(row) for row in answer[1]])
+        self._counts = dict(state["counts"])
+
+
+_CALLS: dict[str, Callable[..., Any]] = {
+    "ask": Dispatcher._ask,
+    "report": Dispatcher._report,
+    "lost": Dispatcher._lost,
+    "advance": Dispatcher._advance,
+    "admitted": Dispatcher._admitted,
+}
+
+
+def _listed(column: Sequence[Any] | None) -> list[Any] | None:
+    return None if column is None else list(column)
+
+
+def _rows(parts: Mapping[int, range]) -> list[list[int]]:
+    return [[part, where.start, where.stop] for part, where in parts.items()]
+
+
+def _parts(rows: Sequence[Sequence[int]]) -> dict[int, range]:
+    return {part: range(start, stop) for part, start, stop in rows}
+
+
+def _packed(lease: _Lease) -> dict[str, Any]:
+    plain = {name: getattr(lease, name) for name in _LEASE}
+    return {**plain, "group": list(astuple(lease.group)), "parts": _rows(lease.parts)}
+
+
+def _unpacked(row: Mapping[str, Any]) -> _Lease:
+    plain = {name: row[name] for name in _LEASE}
+    return _Lease(**plain, group=PlannedGroup(*row["group"]), parts=_parts(row["parts"]))
+
+
+def _admitted_of(row: Sequence[Any]) -> AdmittedGroup:
+    group_id, prompt_id, rollouts, baseline = row
+    return AdmittedGroup(group_id, prompt_id, tuple(rollouts), baseline)
