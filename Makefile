@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test test-fast check bench
+.PHONY: train test test-fast test-verl check bench
 
 train: $(VENV)/ready  ## build, warm-start and train a small model with CurES, evaluate it, write its report
 	$(BIN)/didact train $(ARGS)
@@ -16,6 +16,9 @@ test: $(VENV)/ready  ## all tests, the fast ones first
 
 test-fast: $(VENV)/ready
 	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+
+test-verl: $(VENV)-verl/ready  ## the verl adapter, in the environment of its own that verl needs
+	$(VENV)-verl/bin/python -m pytest $(ARGS) tests/adapters/verl
 
 check: $(VENV)/ready  ## lint, format and types
 	$(BIN)/ruff check .
@@ -30,4 +33,11 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+$(VENV)-verl/ready: pyproject.toml constraints-verl.txt
+	$(PYTHON) -m venv $(VENV)-verl
+	$(VENV)-verl/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)-verl/bin/python -m pip install --quiet "$(TORCH)"
+	$(VENV)-verl/bin/python -m pip install --quiet -c constraints-verl.txt -e ".[verl,testing]"
 	touch $@

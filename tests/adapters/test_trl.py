@@ -141,11 +141,9 @@ def test_groups_that_wait_train_later_with_all_their_rollouts(model_path, rows, 
             output = super()._training_batch(step, batch)
             admitted = self.curriculum.admitted(step)
             trained.extend((group.group_id, len(group.rollouts)) for group in admitted)
-            chosen = [batch.rows[group.group_id][index] for group in admitted for index in group.rollouts]
+            chosen = [batch.groups[group.group_id][index] for group in admitted for index in group.rollouts]
             fed = output["completion_ids"][: len(chosen)]
-            stored = batch.column("completion_ids", self._tokenizer.pad_token_id)[
-                torch.tensor(chosen, dtype=torch.long)
-            ]
+            stored = batch.column("completion_ids")[torch.tensor(chosen, dtype=torch.long)]
             assert torch.equal(fed, stored)
             held.append(self.curriculum.held())
             return output
@@ -167,13 +165,13 @@ def test_the_baseline_of_a_group_is_that_of_all_its_rollouts(model_path, rows, t
     class Watched(CurriculumGRPOTrainer):
         def _training_batch(self, step, batch):
             output = super()._training_batch(step, batch)
-            rewards = self._weighted_sum(np.concatenate(batch.rewards))
+            rewards = self._weighted_sum(batch.rewards)
             for group in self.curriculum.admitted(step):
-                every = rewards[batch.rows[group.group_id]]
+                every = rewards[batch.groups[group.group_id]]
                 assert group.baseline == pytest.approx(every.mean())
                 seen.append((len(group.rollouts), len(every)))
             kept = [
-                rewards[batch.rows[g.group_id][i]] - g.baseline
+                rewards[batch.groups[g.group_id][i]] - g.baseline
                 for g in self.curriculum.admitted(step)
                 for i in g.rollouts
             ]

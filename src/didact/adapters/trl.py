@@ -8,22 +8,29 @@ placeholders; the plan is made when completions are generated, from everything o
 sizes, a step may take several rounds, the context length may change, and the curriculum's state lies in TRL's own
 checkpoints. With the method `uniform`, advantages and loss are those of stock TRL.
 
+With several processes the curriculum, its journal and its state live on the main one; plans and decisions are sent to
+the others. Each rolls out an equally long part of a plan and trains equally many rows.
+
 Five methods of the trainer are extended, none is copied, and `SEAMS` is checked against the installed TRL when a
-trainer is built. Refused by name: streaming data sets, images, several processes, saving inside a generation window.
+trainer is built. Refused by name: streaming data sets, images, saving inside a generation window.
 """
 
 import inspect
 import logging
+from collections.abc import Callable
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from accelerate.utils import broadcast_object_list, gather_object
 from datasets import IterableDataset
 from packaging.specifiers import SpecifierSet
 from trl import GRPOTrainer
 
+from didact.adapters.trl_rows import Rows
 from didact.advantage import AdvantageKind, group_advantages, loss_weights
 from didact.curriculum import Curriculum
 from didact.journal import RecordedCurriculum
@@ -46,6 +53,7 @@ SEAMS = {
 STATE_FILE = "curriculum.npz"
 
 
+T = TypeVar("T")
 _Host: Any = object  # the trainer behind the mixin; for the type checker, anything
 
 
@@ -53,7 +61,8 @@ class CurriculumMixin(_Host):
     """Put in front of a GRPO trainer: `class Trainer(CurriculumMixin, GRPOTrainer)`.
 
     Args (besides those of the trainer):
-        curriculum: a method's name, or a curriculum made for this data set's prompt ids.
+        curriculum: a method's name, a curriculum made for this data set's prompt ids, or a function that makes one of
+            the pool; the function is called on the main process only.
         curriculum_options: options for a method given by name. `prompts_per_step` and `rollouts_per_step` default to
             what TRL's configuration says: generation_batch_size rollouts, num_generations for each prompt.
         prompt_id: the column with unique prompt ids; where the data set has none, row numbers are the ids. Columns
@@ -66,11 +75,12 @@ class CurriculumMixin(_Host):
     """
 
     num_generations: int
+    _scored: tuple[torch.Tensor, list[list[int]]]  # rewards of all processes, completions of this one
 
     def __init__(
         self,
         *args: Any,
-        curriculum: str | Curriculum | RecordedCurriculum,
+        curriculum: str | Curriculum | RecordedCurriculum | Callable[[PromptPool], Curriculum | RecordedCurriculum],
         curriculum_options: dict[str, Any] | None = None,
         prompt_id: str = "prompt_id",
         verifier: str | None = None,
@@ -78,36 +88,50 @@ class CurriculumMixin(_Host):
     ) -> None:
         _check_seams(type(self))
         super().__init__(*args, **kwargs)
-        self._scored: list[tuple[torch.Tensor, list[list[int]]]] = []
         self._own_context = self.max_completion_length
-        self._held = _Batch()  # rollouts of groups that wait for a later step
+        self._held = self._rows()  # rollouts of groups that wait for a later step
         self._warned: set[int] = set()  # context lengths that were said to be too short
+        _refuse(self, self.train_dataset, curriculum)
+        if verifier is not None and verifier not in self.reward_func_names:
+            raise ValueError(f"verifier {verifier!r} is none of the reward functions {self.reward_func_names}")
+        self._verifier = None if verifier is None else self.reward_func_names.index(verifier)
+        self.curriculum: Any = _Elsewhere()
+        self._on_main(lambda: self._install(curriculum, curriculum_options, prompt_id))
+
+    def _install(self, curriculum: Any, curriculum_options: dict[str, Any] | None, prompt_id: str) -> None:
+        """Build the curriculum, or check the one given; on the main process only."""
         data, size = self.train_dataset, self.args.generation_batch_size
-        _refuse(self, data)
         ids = data[prompt_id] if prompt_id in data.column_names else [str(row) for row in range(len(data))]
-        if isinstance(curriculum, str):
-            usual = {"prompts_per_step": size // self.num_generations, "rollouts_per_step": size}
-            options = {**usual, "seed": self.args.seed, **(curriculum_options or {})}
+        if curriculum_options and not isinstance(curriculum, str):
+            raise TypeError("curriculum_options go with a method's name; this curriculum is already built")
+        if isinstance(curriculum, str) or callable(curriculum):
             known = [
                 name for name in ("source", "difficulty", "prompt_tokens", "features") if name in data.column_names
             ]
             pool = PromptPool(ids, **{name: data[name] for name in known})
-            curriculum = make(curriculum, pool, **options)
-        elif curriculum_options:
-            raise TypeError("curriculum_options go with a method's name; this curriculum is already built")
+            if callable(curriculum):
+                curriculum = curriculum(pool)
+            else:
+                usual = {"prompts_per_step": size // self.num_generations, "rollouts_per_step": size}
+                options = {**usual, "seed": self.args.seed, **(curriculum_options or {})}
+                curriculum = make(curriculum, pool, **options)
+        if not isinstance(curriculum, Curriculum | RecordedCurriculum):
+            raise TypeError(f"a curriculum is a method's name or a Curriculum, got {type(curriculum).__name__}")
         self._row_of = {name: row for row, name in enumerate(ids)}
         unknown = [name for name in curriculum.pool.ids if name not in self._row_of]
         if unknown:
             raise ValueError(
                 f"{len(unknown)} prompts of the curriculum, for example {unknown[0]!r}, are not in the data set"
             )
-        if verifier is not None and verifier not in self.reward_func_names:
-            raise ValueError(f"verifier {verifier!r} is none of the reward functions {self.reward_func_names}")
-        self._verifier = None if verifier is None else self.reward_func_names.index(verifier)
         longest, room = getattr(curriculum.context, "longest", None), getattr(self.args, "vllm_max_model_length", None)
         if self.use_vllm and longest and room and longest > room:
             raise ValueError(f"the curriculum's context of {longest} tokens exceeds vllm_max_model_length={room}")
-        self.curriculum: Any = curriculum
+        if getattr(curriculum, "wants_gradients", False) and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            raise ValueError(
+                f"method {curriculum.name!r} with gradient_norms=True needs gradients of single rollouts, and FSDP and "
+                "DeepSpeed hold the model in pieces: leave gradient_norms out, or train with plain data parallelism"
+            )
+        self.curriculum = curriculum
 
     # The five seams ---------------------------------------------------------------------------------------------
 
@@ -118,7 +142,7 @@ class CurriculumMixin(_Host):
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        self._scored.append((rewards, completion_ids_list))
+        self._scored = (rewards, completion_ids_list)
         return rewards
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -126,70 +150,95 @@ class CurriculumMixin(_Host):
             self._set_context(self._own_context)
             return dict(super()._generate_and_score_completions(inputs))
         for _ in range(10):  # a method may skip a step, as CurES as released does
-            step, batch = self.curriculum.step + 1, self._held
-            while plan := self.curriculum.plan(step):
-                self._roll_out(plan, batch)
+            batch, (plan, rows, wants_gradients) = self._held, self._plan(new_step=True)
+            while plan:
+                self._roll_out(plan, rows, wants_gradients, batch)
+                plan, rows, wants_gradients = self._plan(new_step=False)
             if batch.outputs:
-                output = self._training_batch(step, batch)
-                self._held = batch.only(self.curriculum.held(), self._tokenizer.pad_token_id)
+                output = self._training_batch(plan.step, batch)
+                self._held = batch.only(self._on_main(lambda: self.curriculum.held()))
                 return output
-        raise RuntimeError(f"method {self.curriculum.name!r} planned nothing for 10 steps in a row")
+        name = self._on_main(lambda: self.curriculum.name)
+        raise RuntimeError(f"method {name!r} planned nothing for 10 steps in a row")
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-            window = self._step % (self.args.steps_per_generation * self.num_iterations)
-            state = {"window": window, "curriculum": self.curriculum.state_dict(), "held": self._held.state_dict()}
-            save_state(folder / STATE_FILE, state)
+        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        window = self._step % (self.args.steps_per_generation * self.num_iterations)
+        state = {"window": window, "generation_batch_size": self.args.generation_batch_size}
+        held = self._held.state_dict()
+        self._on_main(
+            lambda: save_state(folder / STATE_FILE, {**state, "curriculum": self.curriculum.state_dict(), "held": held})
+        )
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None:
-            return
+        if checkpoint is not None:
+            held = self._on_main(lambda: self._restore(checkpoint))
+            self._held = self._rows()
+            self._held.load_state_dict(held)
+
+    def _restore(self, checkpoint: str) -> dict[str, Any]:
+        """Restore the curriculum; gives the rows that wait. On the main process only."""
         state = load_state(Path(checkpoint) / STATE_FILE)
         if state["window"]:
             raise ValueError(
                 f"{checkpoint} was saved inside a generation window (micro-step {state['window']}): TRL would generate "
                 "anew and the run would differ; resume from a checkpoint at a window's end"
             )
+        size, saved = self.args.generation_batch_size, state.get("generation_batch_size")
+        if saved not in (None, size):
+            raise ValueError(
+                f"{checkpoint} was saved with generation_batch_size={saved}, this run has {size}: choose "
+                "per_device_train_batch_size and steps_per_generation (by default gradient_accumulation_steps) so that "
+                f"their product is {saved} / {self.accelerator.num_processes}, the number of processes"
+            )
         self.curriculum.load_state_dict(state["curriculum"])
-        self._held = _Batch.from_state(state["held"], self.accelerator.device)
+        held: dict[str, Any] = state["held"]
+        return held
 
     # One step ---------------------------------------------------------------------------------------------------
 
-    def _roll_out(self, plan: Plan, batch: "_Batch") -> None:
+    def _plan(self, *, new_step: bool) -> tuple[Plan, list[int], bool]:
+        """The next round, the data set's row for each of its groups, and whether pilots should report gradients."""
+
+        def ask() -> tuple[Plan, list[int], bool]:
+            plan = self.curriculum.plan(self.curriculum.step + new_step)
+            rows = [self._row_of[group.prompt_id] for group in plan]
+            return plan, rows, getattr(self.curriculum, "wants_gradients", False)
+
+        return self._on_main(ask)
+
+    def _roll_out(self, plan: Plan, rows: list[int], wants_gradients: bool, batch: Rows) -> None:
         """Generate and score a plan in calls of at most generation_batch_size rows, and tell the curriculum."""
         self._set_context(plan.groups[0].context_length or self._own_context)
-        examples = [self.train_dataset[self._row_of[group.prompt_id]] for group in plan]
-        rows = [dict(example) for example, group in zip(examples, plan, strict=True) for _ in range(group.num_rollouts)]
-        size, self._scored = self.args.generation_batch_size, []
-        asked: list[int] = []  # prompt tokens of each row
+        wanted = [row for row, group in zip(rows, plan, strict=True) for _ in range(group.num_rollouts)]
+        size = self.args.generation_batch_size
+        made: list[int] = []  # the batch's rows of this plan
+        facts: list[list[int]] = []  # of each rollout of the plan: response tokens, cut off or not, prompt tokens
         # With groups of one TRL neither reshapes rewards into equal groups nor, in vLLM server mode, samples every
         # num_generations-th prompt that many times; the advantages are computed below.
         num_generations, self.num_generations = self.num_generations, 1
         try:
-            for start in range(0, len(rows), size):
-                output = super()._generate_and_score_completions(rows[start : start + size])
-                asked += output["prompt_mask"].sum(1).tolist()
-                batch.outputs.append(output)
+            for start in range(0, len(wanted), size):
+                call = wanted[start : start + size]
+                made += range(batch.size, batch.size + len(call))
+                facts += self._call(call, batch)[: len(call)]
         finally:
             self.num_generations = num_generations
-        rewards = np.concatenate([reward.double().cpu().numpy() for reward, _ in self._scored])
-        ids = [row for _, listed in self._scored for row in listed]
-        lengths, cut = [len(row) for row in ids], [bool(row) and row[-1] not in self._stop_ids for row in ids]
-        if sum(cut) > len(cut) / 2 and self.max_completion_length not in self._warned:
-            self._warned.add(self.max_completion_length)
-            logger.warning(
-                "%d of %d rollouts were cut off at %d tokens: they say little; consider a longer context",
-                sum(cut), len(cut), self.max_completion_length,
-            )  # fmt: skip
-        evidence = self._weighted_sum(rewards) if self._verifier is None else rewards[:, self._verifier]
-        outcomes, start = [], 0
-        for group in plan:
-            part = slice(start, start + group.num_rollouts)
-            start = part.stop
-            outcomes.append(
+        starts = np.cumsum([0] + [group.num_rollouts for group in plan])
+        parts = [slice(*ends) for ends in pairwise(starts)]
+        for group, part in zip(plan, parts, strict=True):
+            batch.groups.setdefault(group.group_id, []).extend(made[part])
+        pilots = [index for index, group in enumerate(plan) if wants_gradients and group.reason == "pilot"]
+        grams = self._gradient_grams([made[parts[index]] for index in pilots], batch)
+
+        def tell() -> None:
+            lengths, cut, asked = zip(*facts, strict=True)
+            self._warn_of_cuts(sum(cut), len(cut))
+            rewards = batch.rewards[made]
+            evidence = self._weighted_sum(rewards) if self._verifier is None else rewards[:, self._verifier]
+            outcomes = [
                 GroupOutcome(
                     group.group_id,
                     group.prompt_id,
@@ -200,38 +249,65 @@ class CurriculumMixin(_Host):
                     part=plan.part,
                     prompt_tokens=asked[part.start],
                 )
-            )
-            batch.rows.setdefault(group.group_id, []).extend(range(batch.size + part.start, batch.size + part.stop))
-            if group.reason == "pilot" and getattr(self.curriculum, "wants_gradients", False):
-                self._tell_gradients(group.prompt_id, batch, part, evidence[part])
-        self.curriculum.observe(outcomes)
-        batch.rewards.append(rewards)
-        batch.lengths += lengths
+                for group, part in zip(plan, parts, strict=True)
+            ]
+            for index, gram in zip(pilots, grams, strict=True):
+                passed = self.curriculum.belief.passes(np.nan_to_num(evidence[parts[index]])) > 0.5
+                self.curriculum.observe_gradients(plan.groups[index].prompt_id, gram, passed)
+            self.curriculum.observe(outcomes)
 
-    def _training_batch(self, step: int, batch: "_Batch") -> dict[str, Any]:
+        self._on_main(tell)
+
+    def _call(self, wanted: list[int], batch: Rows) -> list[list[int]]:
+        """Let TRL generate and score rows of the data set, an equal share on every process, into `batch`."""
+        share = -(-len(wanted) // self.accelerator.num_processes)
+        start = share * self.accelerator.process_index
+        # Every process generates equally many rows, or collectives would wait for ever; the last ones are in no group.
+        own = [wanted[min(row, len(wanted) - 1)] for row in range(start, start + share)]
+        examples = {row: self.train_dataset[row] for row in set(own)}
+        output = super()._generate_and_score_completions([dict(examples[row]) for row in own])
+        rewards, ids = self._scored
+        asked = output["prompt_mask"].sum(1).tolist()
+        facts = [
+            [len(row), bool(row) and row[-1] not in self._stop_ids, tokens]
+            for row, tokens in zip(ids, asked, strict=True)
+        ]
+        every: list[list[int]] = self.accelerator.gather(torch.tensor(facts, device=self.accelerator.device)).tolist()
+        batch.add(output, rewards.double().cpu().numpy(), [length for length, _, _ in every])
+        return every
+
+    def _training_batch(self, step: int, batch: Rows) -> dict[str, Any]:
         """The rows that train, with advantages that are right for their groups, as TRL expects them."""
-        admitted = self.curriculum.admitted(step)
-        rows = [batch.rows[group.group_id][rollout] for group in admitted for rollout in group.rollouts]
-        ids = np.repeat([group.group_id for group in admitted], [len(group.rollouts) for group in admitted])
-        baselines = np.array([group.baseline for group in admitted for _ in group.rollouts], dtype=np.float64)
-        rewards = np.concatenate(batch.rewards)
-        advantages = np.zeros(len(rewards))
-        if rows:
-            advantages[rows] = self._advantages(rewards[rows], ids, np.array(batch.lengths)[rows], baselines)
-        self._log_step(batch, rewards, advantages)
-        spare = -len(rows) % self.args.steps_per_generation if rows else self.args.steps_per_generation
-        kept = len(rows)
-        rows += [0] * spare  # TRL drops a remainder of rows: fill up with rows that weigh nothing
-        scale = len(rows) / max(kept, 1) if self.loss_type in ("grpo", "sapo", "luspo", "dr_grpo") else 1.0
+        chosen, advantages, metrics = self._on_main(lambda: self._decide(step, batch))
+        self._log_step(batch, advantages, metrics)
+        # Every process trains equally many rows, a multiple of its micro-batches (TRL drops a remainder): filled up
+        # with rows that weigh nothing.
+        num, micro = self.accelerator.num_processes, self.args.steps_per_generation
+        share = micro * max(-(-len(chosen) // (num * micro)), 1)
+        parts = np.array_split(np.array(chosen, dtype=np.int64), num)
+        rows = np.stack([np.pad(part, (0, share - len(part))) for part in parts])
+        scale = rows.size / max(len(chosen), 1) if self.loss_type in ("grpo", "sapo", "luspo", "dr_grpo") else 1.0
         if self.loss_type == "dr_grpo":
             scale *= self.max_completion_length / self._own_context  # its divisor follows the context length
-        chosen = torch.tensor(rows, device=self.accelerator.device)
-        names = [name for name in batch.outputs[0] if name not in ("num_items_in_batch", "advantages")]
-        output = {name: batch.column(name, self._tokenizer.pad_token_id)[chosen] for name in names}
-        output["advantages"] = torch.tensor(advantages[rows] * scale, dtype=torch.float32, device=chosen.device)
+        output: dict[str, Any] = batch.take(rows.ravel(), np.repeat(np.arange(num), share))
+        own, kept = rows[self.accelerator.process_index], len(parts[self.accelerator.process_index])
+        device = self.accelerator.device
+        output["advantages"] = torch.tensor(advantages[own] * scale, dtype=torch.float32, device=device)
         output["advantages"][kept:], output["completion_mask"][kept:] = 0, 0
-        output["num_items_in_batch"] = (output["completion_mask"] * output.get("tool_mask", 1)).sum()
+        items = (output["completion_mask"] * output.get("tool_mask", 1)).sum()
+        output["num_items_in_batch"] = self.accelerator.gather(items).sum()
         return output
+
+    def _decide(self, step: int, batch: Rows) -> tuple[list[int], np.ndarray, dict[str, float]]:
+        """The rows that train, the advantages of all rows, and the curriculum's figures; on the main process only."""
+        admitted = self.curriculum.admitted(step)
+        rows = [batch.groups[group.group_id][rollout] for group in admitted for rollout in group.rollouts]
+        ids = np.repeat([group.group_id for group in admitted], [len(group.rollouts) for group in admitted])
+        baselines = np.array([group.baseline for group in admitted for _ in group.rollouts], dtype=np.float64)
+        advantages = np.zeros(batch.size)
+        if rows:
+            advantages[rows] = self._advantages(batch.rewards[rows], ids, np.array(batch.lengths)[rows], baselines)
+        return rows, advantages, self.curriculum.metrics()
 
     def _advantages(
         self, rewards: np.ndarray, ids: np.ndarray, lengths: np.ndarray, baselines: np.ndarray
@@ -257,30 +333,69 @@ class CurriculumMixin(_Host):
         total = np.nansum(rewards * self.reward_weights.double().cpu().numpy(), axis=1)
         return np.where(np.isnan(rewards).all(axis=1), np.nan, total)  # unscorable: no evidence, no advantage
 
-    def _tell_gradients(self, prompt_id: str, batch: "_Batch", part: slice, evidence: np.ndarray) -> None:
+    def _gradient_grams(self, groups: list[list[int]], batch: Rows) -> list[np.ndarray]:
+        """The Gram matrix of each group's rollouts. The groups are dealt out to the processes, whole."""
+        if not groups:
+            return []
         from didact.training.gradients import gradient_gram
 
-        named = ("prompt_ids", "completion_ids", "prompt_mask", "completion_mask")
-        start = batch.size + part.start
-        take = torch.arange(start, start + part.stop - part.start, device=self.accelerator.device)
-        prompt, completion, mask, answered = (batch.column(name, self._tokenizer.pad_token_id)[take] for name in named)
-        attention, none = torch.cat([mask, answered], 1), torch.zeros_like(mask)
+        num, me = self.accelerator.num_processes, self.accelerator.process_index
+        dealt = np.repeat(np.arange(len(groups)) % num, [len(group) for group in groups])
+        columns = batch.take(np.concatenate(groups), dealt)
+        own = [index for index in range(len(groups)) if index % num == me]
         model = self.accelerator.unwrap_model(self.model)
-        gram = gradient_gram(model, torch.cat([prompt, completion], 1), attention, torch.cat([none, answered], 1))
-        self.curriculum.observe_gradients(prompt_id, gram, self.curriculum.belief.passes(np.nan_to_num(evidence)) > 0.5)
+        found, start = [], 0
+        for index in own:
+            part = slice(start, start + len(groups[index]))
+            start = part.stop
+            mask, answered = columns["prompt_mask"][part], columns["completion_mask"][part]
+            ids = torch.cat([columns["prompt_ids"][part], columns["completion_ids"][part]], 1)
+            completion = torch.cat([torch.zeros_like(mask), answered], 1)
+            found.append((index, gradient_gram(model, ids, torch.cat([mask, answered], 1), completion)))
+        return [gram for _, gram in sorted(gather_object(found), key=lambda pair: pair[0])]
 
-    def _log_step(self, batch: "_Batch", rewards: np.ndarray, advantages: np.ndarray) -> None:
-        metrics, total = self._metrics["train"], self._weighted_sum(rewards)
-        silent = [len(rows) for rows in batch.rows.values() if not _std(total[rows]) > 1e-8]
+    def _log_step(self, batch: Rows, advantages: np.ndarray, figures: dict[str, float]) -> None:
+        metrics, total = self._metrics["train"], self._weighted_sum(batch.rewards)
+        silent = [len(rows) for rows in batch.groups.values() if not _std(total[rows]) > 1e-8]
         # TRL logged each call of this step; what had waited from an earlier step is in its logs already.
         if calls := len(batch.outputs) - (batch.waited > 0):
-            metrics["frac_reward_zero_std"][-calls:] = [sum(silent) / len(total)]
+            metrics["frac_reward_zero_std"][-calls:] = [sum(silent) / sum(map(len, batch.groups.values()))]
         fresh = advantages[batch.waited :].tolist()
         logged = self._logs["advantages"]  # bounded: rows beyond its length have already fallen out of all columns
         for _ in range(min(len(fresh), len(logged))):
             logged.pop()
         logged.extend(fresh)
-        metrics.update({f"curriculum/{name}": [value] for name, value in self.curriculum.metrics().items()})
+        metrics.update({f"curriculum/{name}": [value] for name, value in figures.items()})
+
+    def _warn_of_cuts(self, cut: int, made: int) -> None:
+        if cut > made / 2 and self.max_completion_length not in self._warned:
+            self._warned.add(self.max_completion_length)
+            logger.warning(
+                "%d of %d rollouts were cut off at %d tokens: they say little; consider a longer context",
+                cut, made, self.max_completion_length,
+            )  # fmt: skip
+
+    def _on_main(self, work: Callable[[], T]) -> T:
+        """What `work` gives on the main process, on every process; where it fails, all stop with its message."""
+        if self.accelerator.num_processes == 1:
+            return work()
+        sent: list[Any] = [None, None]
+        failure: Exception | None = None
+        if self.accelerator.is_main_process:
+            try:
+                sent[0] = work()
+            except Exception as error:
+                failure, sent[1] = error, f"{type(error).__name__}: {error}"
+        broadcast_object_list(sent)
+        if failure is not None:
+            raise failure
+        if sent[1] is not None:
+            raise RuntimeError(f"the main process stopped with {sent[1]}")
+        result: T = sent[0]
+        return result
+
+    def _rows(self) -> Rows:
+        return Rows(self.accelerator, self._tokenizer.pad_token_id)
 
     def _set_context(self, length: int) -> None:
         """TRL keeps the completion limit in several places."""
@@ -302,88 +417,34 @@ class CurriculumGRPOTrainer(CurriculumMixin, GRPOTrainer):
     """TRL's GRPOTrainer with a curriculum. See `CurriculumMixin` for the arguments it adds."""
 
 
-class _Batch:
-    """What a step has rolled out so far, row by row."""
+class _Elsewhere:
+    """Stands for the curriculum on all processes but the main one."""
 
-    def __init__(self) -> None:
-        self.outputs: list[dict[str, Any]] = []  # what TRL returned, call by call
-        self.rows: dict[int, list[int]] = {}  # rows of each group, in the order observed
-        self.rewards: list[np.ndarray] = []  # (rows, reward functions)
-        self.lengths: list[int] = []
-        self.waited = 0  # so many rows, the first, are from earlier steps
-
-    @property
-    def size(self) -> int:
-        return len(self.lengths)
-
-    def only(self, group_ids: list[int], pad: int) -> "_Batch":
-        """The rows of some groups, for a later step."""
-        kept, chosen = _Batch(), [row for group_id in group_ids for row in self.rows[group_id]]
-        if not chosen:
-            return kept
-        tensors = [name for name, column in self.outputs[0].items() if torch.is_tensor(column) and column.dim()]
-        kept.outputs = [{name: self.column(name, pad)[chosen] for name in tensors}]
-        kept.rewards = [np.concatenate(self.rewards)[chosen]]
-        kept.lengths = [self.lengths[row] for row in chosen]
-        for group_id in group_ids:
-            start = sum(map(len, kept.rows.values()))
-            kept.rows[group_id] = list(range(start, start + len(self.rows[group_id])))
-        kept.waited = len(chosen)
-        return kept
-
-    def state_dict(self) -> dict[str, Any]:
-        """The rows that wait, for a checkpoint."""
-        columns = self.outputs[0] if self.outputs else {}
-        return {
-            "columns": {name: (column.float() if column.dtype == torch.bfloat16 else column).cpu().numpy()
-                        for name, column in columns.items()},
-            "kinds": {name: str(column.dtype).removeprefix("torch.") for name, column in columns.items()},
-            "rewards": np.concatenate(self.rewards) if self.rewards else np.zeros((0, 0)),
-            "lengths": self.lengths,
-            "groups": [[group_id, len(rows)] for group_id, rows in self.rows.items()],
-        }  # fmt: skip
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any], device: torch.device) -> "_Batch":
-        batch = cls()
-        if not state["lengths"]:
-            return batch
-        batch.outputs = [
-            {
-                name: torch.from_numpy(np.array(column)).to(device, getattr(torch, state["kinds"][name]))
-                for name, column in state["columns"].items()
-            }
-        ]
-        batch.rewards, batch.lengths = [np.array(state["rewards"])], [int(length) for length in state["lengths"]]
-        for group_id, num in state["groups"]:
-            start = sum(map(len, batch.rows.values()))
-            batch.rows[int(group_id)] = list(range(start, start + num))
-        batch.waited = len(batch.lengths)
-        return batch
-
-    def column(self, name: str, pad: int) -> torch.Tensor:
-        """One column of all calls, padded to one width: prompts on the left, the rest on the right."""
-        parts = [output[name] for output in self.outputs]
-        if parts[0].dim() == 2:
-            width = max(part.shape[1] for part in parts)
-            value = pad if name.endswith("_ids") else float(name == "tool_mask")
-            for index, part in enumerate(parts):
-                room = width - part.shape[1]
-                sides = (room, 0) if name.startswith("prompt_") else (0, room)
-                parts[index] = torch.nn.functional.pad(part, sides, value=value)
-        return torch.cat(parts)
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"curriculum.{name}: it lives on the main process: ask there, `if trainer.is_world_process_zero()`"
+        )
 
 
 def _std(values: np.ndarray) -> float:
     return float(np.nanstd(values, ddof=1)) if np.isfinite(values).sum() > 1 else 0.0
 
 
-def _refuse(trainer: Any, data: Any) -> None:
+def _refuse(trainer: Any, data: Any, curriculum: Any = None) -> None:
     """Say now what would otherwise go wrong in silence."""
     if data is None or isinstance(data, IterableDataset):
         raise ValueError("a curriculum needs a train_dataset that can be indexed, not a streaming one")
-    if trainer.accelerator.num_processes > 1:
-        raise ValueError(f"{trainer.accelerator.num_processes} processes: this adapter plans for one process")
+    sizes = gather_object([len(data)])
+    if len(set(sizes)) > 1:
+        raise ValueError(
+            f"the processes loaded data sets of {sizes} rows: a plan names rows, so all must load the same"
+        )
+    opened = gather_object([isinstance(curriculum, RecordedCurriculum)])
+    if any(opened[1:]):
+        raise ValueError(
+            f"{sum(opened)} processes opened a journal, and only the main one keeps it: delete the file and give "
+            "`curriculum` a function that makes the curriculum of the pool; it is called on the main process only"
+        )
     if images := {"image", "images"} & set(data.column_names):
         raise ValueError(f"data set column {images.pop()!r}: prompts with images cannot be regrouped")
     args, window = trainer.args, trainer.args.steps_per_generation * trainer.num_iterations
