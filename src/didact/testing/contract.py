@@ -38,7 +38,7 @@ _STEPS = 8
 #: What may differ when the same rollouts are delivered in another way.
 _DELIVERY = {"outcomes", "outcomes_partial", "outcomes_late", "outcomes_duplicate", "lag"}
 
-Deliver = Callable[[Curriculum, list[GroupOutcome]], None]
+Deliver = Callable[[Curriculum, list[GroupOutcome]], object]
 
 
 class CurriculumContract:

@@ -81,7 +81,7 @@ def play(
     steps: Iterable[int],
     *,
     between: Callable[[Curriculum], Curriculum] = lambda curriculum: curriculum,
-    deliver: Callable[[Curriculum, list[GroupOutcome]], None] = lambda curriculum, outcomes: curriculum.observe(
+    deliver: Callable[[Curriculum, list[GroupOutcome]], object] = lambda curriculum, outcomes: curriculum.observe(
         outcomes
     ),
 ) -> tuple[Curriculum, Trace]:
