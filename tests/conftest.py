@@ -5,6 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("shared", deadline=None)  # machines that others use too: time says nothing about the code
+settings.load_profile("shared")
 
 
 @pytest.fixture(scope="session")

@@ -31,8 +31,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from didact.call_log import CallLog
 from didact.curriculum import Curriculum
+from didact.desk.call_log import CallLog
 from didact.journal import RecordedCurriculum
 from didact.ledger import LATE_STEPS
 from didact.outcomes import GroupOutcome

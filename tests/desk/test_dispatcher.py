@@ -312,7 +312,7 @@ def test_errors_name_what_was_given() -> None:
 
 
 def test_every_figure_of_the_desk_is_explained_and_no_other() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "asynchronous.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "asynchronous.md").read_text(encoding="utf-8")
     own = set(Dispatcher(uniform()).metrics()) - set(uniform().metrics())
     assert set(re.findall(r"^\| `(\w+)` \| \w+ \| (?:now|run)", text, re.M)) == own
 
@@ -593,7 +593,7 @@ def test_a_folder_of_another_curriculum_is_refused_and_a_folder_in_use_too(tmp_p
         Dispatcher(uniform(seed=1), folder=tmp_path / "a", clock=clock)
     Dispatcher(uniform(), folder=tmp_path / "a", clock=clock).close()
     owner = Dispatcher(uniform(), folder=tmp_path / "a", clock=clock)
-    code = "import sys, pathlib; from didact.call_log import _locked; _locked(pathlib.Path(sys.argv[1]), 0.1)"
+    code = "import sys, pathlib; from didact.desk.call_log import _locked; _locked(pathlib.Path(sys.argv[1]), 0.1)"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "a" / ".lock"], capture_output=True, text=True)
     assert "in use by another process" in done.stderr
     owner.close()

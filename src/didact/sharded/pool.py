@@ -37,7 +37,7 @@ from didact.pass_rates import PassRates
 from didact.prompts import PromptPool
 from didact.seeding import generator
 from didact.selection import ShuffledPasses
-from didact.shards import PROMPTS, Call, LocalShards, Shards, Source
+from didact.sharded.shards import PROMPTS, Call, LocalShards, Shards, Source
 from didact.weight_tree import WeightTree
 
 Floats = NDArray[np.float64]

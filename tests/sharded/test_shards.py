@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from didact import METHODS, GroupOutcome, PromptPool, make
 from didact.belief import BetaBelief
-from didact.dispatcher import Dispatcher
+from didact.desk import Dispatcher
 from didact.methods.cures import CurES
 from didact.methods.dapo import DAPO
 from didact.methods.hora import HORA
 from didact.methods.reinforce_ada import ReinforceAda
 from didact.methods.speed import Speed
 from didact.methods.uniform import Uniform
-from didact.sharded import ShardedBelief, ShardedPasses, ShardedPool, ShardedTree, pick
-from didact.shards import LocalShards, Shard
+from didact.sharded.pool import ShardedBelief, ShardedPasses, ShardedPool, ShardedTree, pick
+from didact.sharded.shards import LocalShards, Shard
 from didact.state import load_state, save_state
 from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
 
@@ -140,7 +140,7 @@ def test_a_wrong_law_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     weights, size, num_shards, num = CASES[0]
     tree, rng = sharded(size, num_shards).weight_tree(), np.random.default_rng(1)
     tree.set(np.array(list(weights)), np.array(list(weights.values())))
-    monkeypatch.setattr("didact.sharded.pick", lambda totals, uniform: pick((totals > 0).astype(float), uniform))
+    monkeypatch.setattr("didact.sharded.pool.pick", lambda totals, uniform: pick((totals > 0).astype(float), uniform))
     seen = Counter(tuple(tree.draw(num, rng).tolist()) for _ in range(4_000))
     assert chi_square(seen, successive(weights, num)) > 30
 

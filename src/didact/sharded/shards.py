@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from didact.belief import BetaBelief
-from didact.compact_ids import CompactIds
 from didact.prompts import as_column
 from didact.seeding import generator
+from didact.sharded.compact_ids import CompactIds
 from didact.state import load_state, save_state
 from didact.weight_tree import WeightTree
 
