@@ -40,7 +40,7 @@ from overhead import GROUPS, SIZE, simulated
 
 from didact import Curriculum, PromptPool, make
 from didact.sharded import ShardedPool
-from didact.shards import LocalShards, Shards
+from didact.sharded.shards import LocalShards, Shards
 from didact.state import save_state
 
 METHODS = ("cures", "uniform", "dapo")

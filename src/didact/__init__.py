@@ -6,7 +6,7 @@ itself.
 """
 
 from didact.curriculum import Curriculum
-from didact.dispatcher import Assignment, Dispatcher, Receipt
+from didact.desk import Assignment, Dispatcher, Receipt
 from didact.methods import METHODS, make
 from didact.outcomes import GroupOutcome
 from didact.pass_rates import PassRates

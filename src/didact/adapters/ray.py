@@ -25,7 +25,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from didact.curriculum import Curriculum
-from didact.dispatcher import Assignment, Dispatcher, Receipt
+from didact.desk import Assignment, Dispatcher, Receipt
 from didact.journal import RecordedCurriculum
 from didact.methods import make
 from didact.pass_rates import PassRates

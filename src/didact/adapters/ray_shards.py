@@ -19,7 +19,7 @@ import numpy as np
 import ray
 from ray.exceptions import RayActorError
 
-from didact.shards import Call, Failure, Shard, Shards, Source
+from didact.sharded.shards import Call, Failure, Shard, Shards, Source
 
 _ATTEMPTS = 20
 _PAUSE = 0.5  # seconds, longer each time, while Ray starts an actor again
