@@ -33,7 +33,8 @@ CASES: dict[str, dict[str, object]] = {
     "dapo": {"method": "dapo", "loss_type": "dapo", "num_iterations": 2, "max_steps": 4},
     "dr_grpo": {"method": "reinforce_ada", "options": {"keep": 2, "rollouts_per_round": 2}, "loss_type": "dr_grpo"},
     "gradients": {"method": "cures", "options": {"gradient_norms": True, "steps_per_iteration": 2}, "max_steps": 2},
-    "odd": {"method": "uniform", "options": {"prompts_per_step": 3, "rollouts_per_step": 15}, "loss_type": "grpo"},
+    "odd": {"method": "uniform", "options": {"prompts_per_step": 3, "rollouts_per_step": 15}, "loss_type": "grpo",
+            "gradient_accumulation_steps": 1},
 }  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def trainer_for(
         return RecordedCurriculum(make(method, pool, **{**usual, **options}), Journal(folder / "journal.jsonl"))
 
     settings = {
-        "per_device_train_batch_size": 8 // num_processes,
+        "per_device_train_batch_size": 16 // int(str(case.get("gradient_accumulation_steps", 2))) // num_processes,
         "num_generations": 4,
         "optim": "sgd",  # Adam divides by the size of a gradient, and so makes float noise large
         "learning_rate": 0.5,
@@ -130,6 +131,8 @@ def run(name: str, model: str, folder: Path, num_processes: int, resume: Path | 
     }
     if trainer.is_world_process_zero():
         seen["metrics"] = trainer.curriculum.metrics()
+        moments = getattr(trainer.curriculum, "_moments", {})
+        seen["moments"] = [[float(value) for value in moments[row]] for row in sorted(moments)]
     (folder / f"seen-{trainer.accelerator.process_index}.json").write_text(json.dumps(seen))
     return trainer
 

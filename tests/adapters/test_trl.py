@@ -336,6 +336,7 @@ def test_what_cannot_be_expressed_is_refused(model_path, rows, tmp_path):
     refused(ValueError, "duplicate", rows=[rows[0], rows[0]])
     own = make("uniform", PromptPool([row["prompt_id"] for row in rows]), prompts_per_step=4, rollouts_per_step=32)
     refused(TypeError, "already built", curriculum=own, curriculum_options={"seed": 1})
+    refused(ValueError, "baselines of its own", curriculum="reinforce_ada", verifier="length")
 
 
 def test_streaming_data_is_refused(model_path, rows, tmp_path):

@@ -61,6 +61,8 @@ def test_two_processes_train_as_one(folder, model_path, tmp_path, name):
     assert first["plans"] == second["plans"] == one["plans"]
     assert (folder / name / "journal.jsonl").read_bytes() == (tmp_path / "one" / "journal.jsonl").read_bytes()
     assert first["metrics"] == one["metrics"]
+    assert np.array(first["moments"]) == pytest.approx(np.array(one["moments"]), rel=1e-3)
+    assert bool(one["moments"]) == (name == "gradients")
     assert first["loss"] == pytest.approx(one["loss"], abs=1e-6)
     assert first["zero_std"] == pytest.approx(one["zero_std"])
     assert np.array_equal(weights(folder / name, 0), weights(folder / name, 1))
