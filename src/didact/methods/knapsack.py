@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.allocation import greedy, largest_remainder
-from didact.belief.latest import LatestVisit
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
+from didact.methods.latest import LatestVisit
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
 from didact.selection import ShuffledPasses

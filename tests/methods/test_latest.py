@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from didact.belief import BetaBelief
-from didact.belief.latest import LatestVisit
 from didact.ledger import OpenGroup
+from didact.methods.latest import LatestVisit
 from didact.outcomes import GroupOutcome
 
 BELIEF = BetaBelief(3)
