@@ -32,13 +32,12 @@ class Watched(CurriculumGRPOTrainer):
         self.trained: list[list[tuple[AdmittedGroup, list[int], list[list[int]], list[float]]]] = []
 
     def _training_batch(self, step: int, batch: Any) -> dict[str, Any]:
-        pad = self._tokenizer.pad_token_id
-        prompts, masks = batch.column("prompt_ids", pad), batch.column("prompt_mask", pad)
-        answers, ended = batch.column("completion_ids", pad), batch.column("completion_mask", pad)
-        rewards = self._weighted_sum(np.concatenate(batch.rewards))
+        prompts, masks = batch.column("prompt_ids"), batch.column("prompt_mask")
+        answers, ended = batch.column("completion_ids"), batch.column("completion_mask")
+        rewards = self._weighted_sum(batch.rewards)
         groups = []
         for group in self.curriculum.admitted(step):
-            rows = batch.rows[group.group_id]
+            rows = batch.groups[group.group_id]
             prompt = prompts[rows[0]][masks[rows[0]].bool()].tolist()
             responses = [answers[row][ended[row].bool()].tolist() for row in rows]
             groups.append((group, prompt, responses, [float(rewards[row]) for row in rows]))
