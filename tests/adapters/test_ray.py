@@ -175,8 +175,8 @@ def test_64_workers_and_kills_lose_nothing_and_count_nothing_twice(tmp_path: Pat
         columns = {"part": lease << 8 | part, "policy_version": note["policy_version"]}
         outcomes.append(GroupOutcome(note["group"], note["prompt"], note["rewards"], **columns))
     for group, where in places.items():
-        if len(where) > planned[group]:
-            loop.lost(group, len(where) - planned[group], again=True)
+        for start in range(planned[group], len(where), planned[group]):  # each time handed out anew, all or a part
+            loop.lost(group, min(planned[group], len(where) - start), again=True)
     loop.observe(outcomes)
     assert rates.mean == pytest.approx(loop.pass_rates().mean, abs=1e-12)
     assert rates.evidence == pytest.approx(loop.pass_rates().evidence, abs=1e-9)
