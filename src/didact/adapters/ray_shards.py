@@ -66,7 +66,7 @@ class RayShards(Shards):
         if self._failed is not None:
             raise RuntimeError(
                 "the shards stopped in the middle of a question: go on from the latest checkpoint"
-            ) from (self._failed)
+            ) from self._failed
         try:
             sent = {
                 shard: self._actors[shard].hear.remote(self._kept[shard].heard + 1, list(calls))
