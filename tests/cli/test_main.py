@@ -98,7 +98,9 @@ def test_what_to_install_for_a_command(didact, monkeypatch, command, extra):
         import something_that_is_not_installed  # noqa: F401
 
     monkeypatch.setitem(cli.commands, command, needs)
-    wanted = f"didact: {command} needs something_that_is_not_installed; pip install 'didact[{extra}]'\n"
+    wanted = (
+        f"didact: {command} needs something_that_is_not_installed; in a clone of Didact: pip install '.[{extra}]'\n"
+    )
     assert didact(command).err == wanted
 
 
@@ -109,7 +111,9 @@ def test_without_the_command_line_s_libraries_it_says_what_to_install(monkeypatc
     with pytest.raises(SystemExit) as ended:
         main(["methods"])
     assert ended.value.code == 2
-    assert capsys.readouterr().err == "didact: the command line needs click; pip install 'didact[cli]'\n"
+    assert (
+        capsys.readouterr().err == "didact: the command line needs click; in a clone of Didact: pip install '.[cli]'\n"
+    )
 
 
 def test_light_commands_load_nothing_heavy():

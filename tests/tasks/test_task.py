@@ -37,7 +37,7 @@ def test_a_missing_library_is_named_with_its_extra(name: str, library: str) -> N
     code = f"import sys; sys.modules[{library!r}] = None\nfrom didact.tasks import task\ntask({name!r})"
     done = run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.splitlines()[-1].startswith("ImportError: the task")
-    assert "pip install 'didact[tasks]'" in done.stderr
+    assert "pip install '.[tasks]'" in done.stderr
 
 
 def test_importing_the_package_is_light() -> None:

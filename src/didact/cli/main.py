@@ -7,6 +7,7 @@ import sys
 from typing import NoReturn
 
 from didact.cli import BAD_INPUT
+from didact.extras import how_to_install
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -19,7 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         from didact.cli.group import cli
     except ModuleNotFoundError as error:
-        _fail(f"the command line needs {error.name}; pip install 'didact[cli]'", 2, debug)
+        _fail(f"the command line needs {error.name}; {how_to_install('cli')}", 2, debug)
     try:
         code = cli.main(arguments, prog_name="didact", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt) as error:
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(error.format_message(), 2, debug)
     except ModuleNotFoundError as error:
         extra = "train" if arguments[:1] in (["train"], ["compare"]) else "report"
-        _fail(f"{arguments[0]} needs {error.name}; pip install 'didact[{extra}]'", 2, debug)
+        _fail(f"{arguments[0]} needs {error.name}; {how_to_install(extra)}", 2, debug)
     except BAD_INPUT as error:
         _fail(_with_notes(str(error) or type(error).__name__, error), 2, debug)
     except Exception as error:  # the one place that may catch everything: it ends the program

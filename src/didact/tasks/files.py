@@ -22,6 +22,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
+from didact.extras import how_to_install
 from didact.tasks.task import Example
 
 PROMPT_COLUMNS: Final = ("prompt", "problem", "question")
@@ -191,7 +192,7 @@ def _from_hub(name: str, split: str, config: str | None) -> list[Row]:
     try:
         from datasets import load_dataset
     except ImportError as error:
-        raise ImportError(f"{name!r} on the hub needs datasets; pip install 'didact[tasks]'") from error
+        raise ImportError(f"{name!r} on the hub needs datasets; {how_to_install('tasks')}") from error
     try:
         return [dict(row) for row in load_dataset(name, config, split=split)]
     except (OSError, ValueError) as error:  # the library's own errors are one or the other

@@ -13,6 +13,8 @@ from difflib import get_close_matches
 from hashlib import blake2b
 from typing import Any, ClassVar, Literal, get_args
 
+from didact.extras import how_to_install
+
 Split = Literal["train", "test"]
 
 
@@ -87,7 +89,7 @@ def split_of(prompt: str) -> Split:
 
 def missing_extra(name: str, library: str) -> ImportError:
     """What to raise where a task's library is not installed."""
-    return ImportError(f"the task {name!r} needs {library}, which is not installed; pip install 'didact[tasks]'")
+    return ImportError(f"the task {name!r} needs {library}, which is not installed; {how_to_install('tasks')}")
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Contract suites and fakes for people who write methods, stages or tasks: `pip install didact[testing]`.
+"""Contract suites and fakes for people who write methods, stages or tasks: the extra `testing`.
 
 from didact.testing import CurriculumContract
 
