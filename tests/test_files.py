@@ -47,6 +47,22 @@ def test_a_link_at_the_temporary_name_is_not_followed(tmp_path):
     assert not (tmp_path / "state.json").is_symlink()
 
 
+def test_several_writers_of_one_path_take_turns(tmp_path):
+    path = tmp_path / "page.html"
+    code = (
+        "import sys; from didact.files import write_whole\n"
+        f"for _ in range(30): write_whole({str(path)!r}, sys.argv[1] * 200_000)"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, letter]) for letter in "abc"]
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            seen = path.read_text()
+            assert len(seen) == 200_000
+            assert len(set(seen)) == 1
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert [each.name for each in tmp_path.iterdir()] == ["page.html"]
+
+
 def test_digest(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
     assert digest(tmp_path / "file") == blake2b(b"abc", digest_size=16).hexdigest()

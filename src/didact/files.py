@@ -20,37 +20,39 @@ except ImportError:  # not POSIX
 def write_whole(path: str | os.PathLike[str], data: bytes | bytearray | memoryview | str) -> None:
     """Write a file beside its place, force it onto the disk and move it there; text becomes UTF-8.
 
-    Whatever interrupts this, a kill or a full disk, the file is the old one or the new one. Writers of one path take
-    turns (see `locked`). What lies at the temporary name, a link included, is removed and never followed.
+    Whatever interrupts this, a kill or a full disk, the file is the old one or the new one; several writers take turns.
+    What lies at the temporary name, a link included, is removed and never followed.
 
     Raises:
         OSError: the file cannot be written; an earlier one is still whole.
     """
     path = Path(path)
     beside = path.with_name(path.name + ".tmp")
-    with suppress(FileNotFoundError):
-        beside.unlink()
-    try:
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
-        with open(handle, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        with suppress(OSError):
-            beside.unlink()
-        raise
+    with _folder(path.parent):
+        try:
+            with suppress(FileNotFoundError):
+                beside.unlink()
+            handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            with open(handle, "wb") as file:
+                file.write(data.encode() if isinstance(data, str) else data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            with suppress(OSError):
+                beside.unlink()
+            raise
     sync_folder(path.parent)
 
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:
     """Force the names in a folder onto the disk, so that a power failure does not bring an old file back."""
+    if fcntl is None:
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    except OSError:  # some file systems cannot, and then there is no more to be had
-        pass
+        with suppress(OSError):  # some file systems cannot, and then there is no more to be had
+            os.fsync(handle)
     finally:
         os.close(handle)
 
@@ -93,3 +95,18 @@ def lock(handle: int, what: object, *, seconds: float | None = 0.0) -> None:
             if end is not None and time.monotonic() >= end:
                 raise ValueError(f"another process is working on {what}: one at a time writes there") from None
             time.sleep(0.05)
+
+
+@contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """One at a time writes whole files into a folder, where the file system can lock one."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # NFS locks no folder
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -11,7 +11,6 @@ Imports nothing of verl, so that it reads alike with every version of it.
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ import numpy as np
 from didact.admission import AdmitBand, AdmitWithSignal
 from didact.context import StagedContext
 from didact.curriculum import Curriculum
+from didact.files import write_whole
 from didact.journal import Journal, RecordedCurriculum, read_journal
 from didact.methods import make
 from didact.prompts import PromptPool
@@ -176,9 +176,7 @@ def _write_prompts(path: Path, pool: PromptPool) -> None:
     text = "".join(json.dumps({name: _plain(value) for name, value in row.items()}) + "\n" for row in rows)
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ValueError(f"{path} lists other prompts: data.curriculum.run holds another run; name another folder")
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    write_whole(path, text)
 
 
 def _plain(value: Any) -> Any:

@@ -11,8 +11,6 @@ Every text that came from outside (prompts, answers, names, paths, options) pass
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from html import escape
 from importlib.resources import files
@@ -20,6 +18,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from didact.files import write_whole
 from didact.report.figures import compact, draw_figures
 
 Section = dict[str, Any]
@@ -54,23 +53,13 @@ def render_page(summary: Section, findings: Section) -> str:
 
 
 def write_page(page: str, path: str | Path) -> Path:
-    """Write beside the target, then move over it."""
+    """Write the page whole."""
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give a file name such as {path / 'report.html'}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {path.parent} to write {path.name} into; create it first")
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(page)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes it readable by its owner only
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, page)
     return path
 
 
