@@ -134,7 +134,7 @@ def judged(verify: object, response: str, answer: str, nonsense: bool) -> str:
         value = value.value
     if not 0 <= value <= 1:
         return f"gave {value!r}"
-    if nonsense and value == 1:
+    if nonsense and value == 1 and not any(character.isdigit() for character in response):  # a number may be right
         return "passed what is no answer"
     return f"took {seconds:.1f} s" if seconds > SECONDS else ""
 

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from didact.seeding import hashed_seed
 from didact.tasks.reasoning_gym_reach import reached_code
-from didact.tasks.reasoning_gym_scores import BARRED, LONGEST, SCORES
+from didact.tasks.reasoning_gym_scores import BARRED, LONGEST, NEEDED, SCORES
 from didact.tasks.task import Example, Split, Task, check_split, missing_extra, nearest, split_of
 
 _MAX_DRAWS: Final = 200  # draws of one example before a family counts as used up
@@ -61,8 +61,8 @@ class ReasoningGym(Task):
         self._upstream = get_score_answer_fn(family)
         if family not in SCORES and not allow_code and (reached := reached_code(self._upstream)):
             raise ValueError(
-                f"reasoning_gym scores the answers of {family!r} by code that reaches {reached!r}, so what a model writes "
-                f"might be run; choose another family, or accept that by name: '{self.name}:allow_code'"
+                f"reasoning_gym scores the answers of {family!r} by code that reaches {reached!r}, so what a model "
+                f"writes might be run; choose another family, or accept that by name: '{self.name}:allow_code'"
             )
         self._flaw = lru_cache(maxsize=1024)(self._flaw_of)  # the rollouts of a group share their entry
 
@@ -98,14 +98,18 @@ class ReasoningGym(Task):
         if not (gold is None or isinstance(gold, str)) or not isinstance(entry["metadata"], dict):
             return f"{self.name}: {answer[:80]!r} given; expected an entry with a text as its answer"
         try:
-            score = self._score("" if gold is None else gold, entry)
+            for key in NEEDED.get(self._family, ()):
+                entry["metadata"][key]
+            score = self._score("{}" if gold is None else gold, entry)
         except KeyError as error:
             return f"{self.name} needs the whole entry as JSON, with {error}; {answer[:80]!r} given"
         except Exception as error:
             return f"{self.name}: {answer[:80]!r} cannot be scored against itself ({type(error).__name__}: {error})"
-        if gold is None:  # only checked, never compared
-            return None if entry["metadata"] else f"{self.name} needs the whole entry as JSON; {answer[:80]!r} given"
-        return None if score == 1.0 else f"{self.name}: the gold answer {gold[:80]!r} scores {score:g}, not 1"
+        return (
+            None
+            if gold is None or score == 1.0
+            else f"{self.name}: the gold answer {gold[:80]!r} scores {score:g}, not 1"
+        )
 
     def gold_response(self, answer: str) -> str:
         """The entry's own answer; five families only check answers and know none."""

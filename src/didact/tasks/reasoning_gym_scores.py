@@ -33,6 +33,15 @@ LONGEST: Final[Mapping[str, int]] = {"codeio": 1000, "propositional_logic": 1000
 """Characters, on top of four times the gold answer, that an answer may have where upstream's time grows steeply with
 it; 10,000 elsewhere."""
 
+NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
+    "boxnet": ("initial_state",),
+    "graph_color": ("puzzle",),
+    "propositional_logic": ("variables", "premises"),
+    "rubiks_cube": ("cube_size", "scramble_moves"),
+    "rush_hour": ("board_config",),
+}
+"""What the entries of the families that know no answer must hold, since there is nothing to try them with."""
+
 _MAX_DIGITS: Final = 200
 _MAX_NODES: Final = 2000
 _MAX_EXPONENT: Final = 200
