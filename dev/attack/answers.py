@@ -64,14 +64,37 @@ TEXT = [
     "\\N{BULLET}", "\\x",
 ]
 # fmt: on
+SHAPES = [
+    "(A)**(B)",
+    "A**200",
+    "A*B",
+    "(A+B)",
+    "A/(B)",
+    "(A-B)",
+    "sin(A)",
+    "exp(A)",
+    "log(A)",
+    "-A",
+    "sqrt(A)",
+    "tan(A)",
+]
+SHAPES += ["asin(A)", "(A)**(1/2)", "(A)**(-99.5)", "cosh(A)", "(A)**(B)"]
 PIECES = ["", "9", "nan", "\0", "\ud800", "\u0663", "(", "]", "**9**9", "\n", " # ", "'", ",", "1e9", "0x"]
 
 
 def hostile(rng: random.Random) -> str:
-    kind = rng.randrange(3)
+    kind = rng.randrange(4)
     if kind == 0:
         return rng.choice(AROUND).format(rng.choice(CODE))
-    return rng.choice(BOMBS if kind == 1 else TEXT)
+    return expression(rng, rng.randint(1, 14)) if kind == 1 else rng.choice(BOMBS if kind == 2 else TEXT)
+
+
+def expression(rng: random.Random, depth: int) -> str:
+    """Arithmetic that is well formed and better not worked out."""
+    if depth == 0:
+        return rng.choice(["9", "2", "x", "10", "0.5", "99999999", "0", "E", "pi", "y", "I", "(1/3)", "(-7)", "200"])
+    one, other = expression(rng, depth - 1), expression(rng, rng.randrange(depth))
+    return rng.choice(SHAPES).replace("A", one).replace("B", other)
 
 
 def mutated(gold: str, rng: random.Random) -> str:

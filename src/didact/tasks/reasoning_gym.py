@@ -105,11 +105,9 @@ class ReasoningGym(Task):
             return f"{self.name} needs the whole entry as JSON, with {error}; {answer[:80]!r} given"
         except Exception as error:
             return f"{self.name}: {answer[:80]!r} cannot be scored against itself ({type(error).__name__}: {error})"
-        return (
-            None
-            if gold is None or score == 1.0
-            else f"{self.name}: the gold answer {gold[:80]!r} scores {score:g}, not 1"
-        )
+        if gold is None or score == 1.0:
+            return None
+        return f"{self.name}: the gold answer {gold[:80]!r} scores {score:g}, not 1"
 
     def gold_response(self, answer: str) -> str:
         """The entry's own answer; five families only check answers and know none."""

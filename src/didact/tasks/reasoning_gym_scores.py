@@ -15,7 +15,6 @@ import json
 import operator
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -46,7 +45,7 @@ _MAX_DIGITS: Final = 200
 _MAX_NODES: Final = 2000
 _MAX_EXPONENT: Final = 200
 _MAX_BITS: Final = 1 << 12
-_MAX_SIZE: Final = 1e300
+_MAX_SIZE: Final = 1e100
 _OPERATORS: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -100,17 +99,23 @@ def _expression(text: str) -> Any:
 
 def _power(base: Any, exponent: Any) -> Any:
     """A power of sympy's, if it can be held: 9**9**9 is refused before it is worked out."""
-    if not (exponent.is_Rational or exponent.is_Float) or abs(exponent) > _MAX_EXPONENT:
-        raise ValueError(f"an exponent that is no number up to {_MAX_EXPONENT}")
+    number = exponent.is_Integer or (base.is_Rational and (exponent.is_Rational or exponent.is_Float))
+    if not number or abs(exponent) > _MAX_EXPONENT:
+        raise ValueError(f"an exponent that is no whole number up to {_MAX_EXPONENT}")
     factor = base.as_coeff_Mul()[0]
     if factor.is_Rational and max(factor.p.bit_length(), factor.q.bit_length()) * abs(exponent) > _MAX_BITS:
         raise ValueError("too large a power")
     return base**exponent
 
 
-@lru_cache(maxsize=1)
-def _analysis() -> tuple[Any, dict[str, tuple[Any, Any]]]:
-    """Complex numbers of 40 digits, and the functions an integral may have, each with its derivative."""
+Functions = dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]
+
+
+def _analysis() -> tuple[Any, Functions]:
+    """Complex numbers of 40 digits, and the functions an integral may have, each with its derivative.
+
+    Made anew for every answer, since mpmath changes the precision of a context while it computes.
+    """
     from mpmath import MPContext
 
     mp = MPContext()
@@ -135,16 +140,19 @@ def _analysis() -> tuple[Any, dict[str, tuple[Any, Any]]]:
     }
 
 
-def _value_and_slope(tree: ast.expr, variable: str, point: complex) -> tuple[Any, Any]:
+def _value_and_slope(tree: ast.expr, variable: str, point: complex, mp: Any, functions: Functions) -> tuple[Any, Any]:
     """An expression at a point, and its derivative there."""
-    mp, functions = _analysis()
     constants = {"E": mp.e, "pi": mp.pi, "I": mp.j}
 
     def dual(node: ast.expr) -> tuple[Any, Any]:
         value, slope = worked_out(node)
-        if not (abs(value) < _MAX_SIZE and abs(slope) < _MAX_SIZE):
+        return bounded(value), bounded(slope)
+
+    def bounded(number: Any) -> Any:
+        # mpmath adds numbers of very different sizes digit for digit here and there
+        if not abs(number) < _MAX_SIZE:
             raise ValueError("too large a value")
-        return value, slope
+        return mp.mpc(*(part if abs(part) * _MAX_SIZE > 1 else 0 for part in (number.real, number.imag)))
 
     def worked_out(node: ast.expr) -> tuple[Any, Any]:
         match node:
@@ -191,9 +199,10 @@ def _integration(answer: str, entry: dict[str, Any], dataset: Any) -> float:
     """1.0 if the derivative of the answer is the integrand, at points where two different functions do not agree."""
     variable = entry["metadata"]["variable"]
     integrand, found = _tree(entry["metadata"]["integrand"]), _tree(answer)
+    analysis = _analysis()
     for point in _POINTS:
-        expected, _ = _value_and_slope(integrand, variable, point)
-        _, slope = _value_and_slope(found, variable, point)
+        expected, _ = _value_and_slope(integrand, variable, point, *analysis)
+        _, slope = _value_and_slope(found, variable, point, *analysis)
         if abs(slope - expected) > 1e-12 * abs(expected):
             return 0.0
     return 1.0
