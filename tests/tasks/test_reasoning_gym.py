@@ -227,6 +227,7 @@ def test_an_answer_that_upstream_would_choke_on_or_fall_for_is_wrong(family: str
         ("graph_color", {"answer": None, "metadata": {}}),
         ("boxnet", {"answer": None, "metadata": {"initial_state": 3}}),
         ("rush_hour", {"answer": None, "metadata": {"board": ""}}),
+        ("rubiks_cube", {"answer": None, "metadata": {"cube_size": 3, "scramble_moves": "R F F' R'"}}),
     ],
 )
 def test_an_entry_of_no_use_is_an_error_whatever_the_answer(family: str, entry: dict[str, object]) -> None:

@@ -100,12 +100,14 @@ class ReasoningGym(Task):
         try:
             for key in NEEDED.get(self._family, ()):
                 entry["metadata"][key]
-            score = self._score("{}" if gold is None else gold, entry)
+            score = max(self._score(text, entry) for text in (["", "{}"] if gold is None else [gold]))
         except KeyError as error:
             return f"{self.name} needs the whole entry as JSON, with {error}; {answer[:80]!r} given"
         except Exception as error:
             return f"{self.name}: {answer[:80]!r} cannot be scored against itself ({type(error).__name__}: {error})"
-        if gold is None or score == 1.0:
+        if gold is None:
+            return f"{self.name}: no answer at all passes {answer[:80]!r}" if score == 1.0 else None
+        if score == 1.0:
             return None
         return f"{self.name}: the gold answer {gold[:80]!r} scores {score:g}, not 1"
 
