@@ -82,3 +82,28 @@ def test_a_draw_is_reproducible_and_nested(public_data: Find) -> None:
     assert GSM8K().examples("test", 20, path=path)[:10] == ten
     assert GSM8K().examples("test", 10, seed=1, path=path) != ten
     assert ten[0].source == "gsm8k"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\\boxed{",
+        "\\text{",
+        "\\text",
+        "1,234,",
+        "1,234",
+        "1/0",
+        "-",
+        "$",
+        ".5/",
+        "####",
+        "{,",
+        "\\,",
+        "1 ",
+        "\\boxed{1/0",
+    ],
+)
+def test_a_long_response_is_read_in_one_go(text: str) -> None:
+    VERIFY(text * 100_000, "18")  # in time that grows with the square of this, minutes
+    VERIFY("\\boxed{" + text.replace("\\boxed{", "{") * 100_000 + "}" * 100_001, "18")
+    VERIFY("1/" + "0" * 2_000_000, "18")

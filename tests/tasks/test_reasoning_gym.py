@@ -1,6 +1,8 @@
 import json
+from random import Random
 
 import pytest
+from reasoning_gym.factory import DATASETS
 
 from didact.tasks.reasoning_gym import ReasoningGym
 
@@ -94,3 +96,160 @@ def test_fields_of_the_configuration_can_be_fixed_at_any_level() -> None:
     assert task.draw(7, 3, digits) == task.draw(7, 3, digits) != task.draw(7, 3)
     with pytest.raises(TypeError, match="no configuration field 'max_digit'; did you mean 'max_digits'"):
         task.examples("train", 1, config={"max_digit": 1})
+
+
+HOSTILE = [
+    *[
+        "",
+        " ",
+        "\0",
+        "\ud800",
+        "\u0661\u0662",
+        "\u00b2",
+        "\u202e4",
+        "nan",
+        "NaN",
+        "[NaN]",
+        "[NaN, NaN]",
+        "inf",
+        "-inf",
+        "nanj",
+    ],
+    *[
+        "9**9**9",
+        "10**10**10",
+        "1e999999999",
+        "1e-999999999",
+        "1/3e999999",
+        "0x" + "f" * 9000,
+        "9" * 4301,
+        "9" * 9999,
+        "1/0",
+    ],
+    *[
+        "(" * 5000,
+        "[" * 5000,
+        "[" * 4000 + "]" * 4000,
+        '{"a":' * 2000 + "1" + "}" * 2000,
+        "-" * 5000 + "1",
+        "\u00ac" * 5000 + "A",
+    ],
+    *[
+        "(A \u2228 " * 2000,
+        "A \u2227 " * 2000,
+        "R99999999",
+        "R9" * 3000,
+        "A+99999999",
+        "1:" * 3000,
+        "," * 9999,
+        "x" * 300_000,
+    ],
+    *[
+        "__import__('os')._exit(3)",
+        "[__import__('os')._exit(3)]",
+        "f'{__import__(\"os\")._exit(3)}'",
+        "(lambda: exit(3))()",
+    ],
+    *[
+        "S('__import__(\"os\")._exit(3)')",
+        "[]",
+        "{}",
+        "null",
+        "[null]",
+        "{[]: 1}",
+        "[[], 1]",
+        '{"a": "b"}',
+        "\n\n",
+        "no idea",
+    ],
+    *[
+        json.dumps({"k": list(range(1500))}),
+        json.dumps(["a" * 4000]),
+        "Move disk 1 from Peg 1 to Peg 9",
+        "ZZ+1",
+        "\\x",
+        "...",
+    ],
+]
+
+
+def mutated(gold: str, rng: Random) -> str:
+    start = rng.randrange(len(gold) + 1)
+    end = start + rng.randint(0, 5)
+    return (
+        gold[:start]
+        + rng.choice(["", "9", "nan", "\0", "\u0663", "(", "]", "\n", "'", gold[start:end] * 99])
+        + gold[end:]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted(set(DATASETS) - {"composite"}))
+def test_a_hostile_answer_is_a_wrong_one(family: str) -> None:
+    task, rng = ReasoningGym(family), Random(3)
+    for example in task.examples("train", 2):
+        gold = json.loads(example.answer)["answer"] or "1"
+        for text in HOSTILE:
+            score = task.verify(f"<answer>{text}</answer>", example.answer)
+            assert 0 <= score < 1 or (
+                score == 1 and any(character.isdigit() for character in text)
+            )  # a number may be right
+        for _ in range(100):
+            assert 0 <= task.verify(f"<answer>{mutated(gold, rng)}</answer>", example.answer) <= 1
+
+
+@pytest.mark.parametrize(
+    ("family", "answer"),
+    [
+        ("coin_flip", "1e9999999999"),
+        ("complex_arithmetic", "nan"),
+        ("rubiks_cube", "R9999999999"),
+        ("rush_hour", "A+9999999999"),
+        ("codeio", json.dumps({str(number): [number] for number in range(800)})),
+        ("propositional_logic", "(" * 9000 + "A" + ")" * 9000),
+        ("game_of_life_halting", "whatever"),
+    ],
+)
+def test_an_answer_that_upstream_would_choke_on_or_fall_for_is_wrong(family: str, answer: str) -> None:
+    task = ReasoningGym(family)
+    assert task.verify(f"<answer>{answer}</answer>", task.examples("train", 1)[0].answer) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("family", "entry"),
+    [
+        ("survo", {"answer": "1 2", "metadata": {"board_size": 2, "solution": [[3, 4], [5, 6]]}}),
+        ("chain_sum", {"answer": 12, "metadata": {}}),
+        ("chain_sum", {"answer": "12", "metadata": []}),
+        ("number_sorting", {"answer": "__import__('os')._exit(3)", "metadata": {"direction": "ascending"}}),
+        ("simple_integration", {"answer": "x", "metadata": {"variable": "x", "integrand": "exit(3)"}}),
+        ("tower_of_hanoi", {"answer": "Move disk 1 from Peg 1 to Peg 2", "metadata": {"num_disks": 1}}),
+        ("graph_color", {"answer": None, "metadata": {}}),
+        ("boxnet", {"answer": None, "metadata": {"initial_state": 3}}),
+        ("rush_hour", {"answer": None, "metadata": {"board": ""}}),
+        ("rubiks_cube", {"answer": None, "metadata": {"cube_size": 3, "scramble_moves": "R F F' R'"}}),
+    ],
+)
+def test_an_entry_of_no_use_is_an_error_whatever_the_answer(family: str, entry: dict[str, object]) -> None:
+    task, gold = ReasoningGym(family), json.dumps({"question": "", **entry})
+    for response in ("<answer>1</answer>", "", "12"):
+        with pytest.raises(ValueError, match=f"^reasoning_gym:{family}"):
+            task.verify(response, gold)
+
+
+@pytest.mark.parametrize(
+    "gold", ["[" * 100_000, '{"__tuple__": 5}', '{"__set__": [[]]}', "9" * 5000, '{"__items__": [[1]]}']
+)
+def test_a_gold_answer_that_is_no_entry_is_taken_as_text(gold: str) -> None:
+    assert ReasoningGym("ab").verify(gold, gold) == 1.0
+
+
+def test_an_example_whose_own_answer_does_not_pass_is_not_given() -> None:
+    # upstream leaves some integrals as Integral(...), and takes that for an answer
+    task = ReasoningGym("intermediate_integration")
+    examples = task.examples("train", 25)
+    assert not [example for example in examples if task.verifiable(example.answer)]
+    example = json.loads(examples[0].answer)
+    metadata = example["metadata"]
+    unsolved = f"Integral({metadata['integrand']}, {metadata['variable']}) + C"
+    assert task.verify(f"<answer>{unsolved}</answer>", examples[0].answer) == 0.0

@@ -4,6 +4,7 @@ Importing this package loads nothing heavy; each task loads its own library when
 """
 
 from importlib import import_module
+from typing import cast
 
 from didact.tasks.task import Example, Split, Task, nearest
 
@@ -21,8 +22,10 @@ TASKS = {
 def task(name: str) -> Task:
     """The task called `name`: "arithmetic", "gsm8k", "math" or "reasoning_gym:NAME".
 
+    A family whose scoring can run what a model writes is given only as "reasoning_gym:NAME:allow_code".
+
     Raises:
-        ValueError: there is no such task, or no such family; the message names the nearest.
+        ValueError: there is no such task, or no such family; the message names the nearest. Or a family is refused.
         ImportError: the task's library is not installed; the message says how to get it.
     """
     base, colon, family = name.partition(":")
@@ -32,5 +35,9 @@ def task(name: str) -> Task:
         raise ValueError(f"the task {base!r} has no families, {name!r} was given; write {base!r}")
     module, _, attribute = TASKS[base].partition(":")
     builder = getattr(import_module(module), attribute)
-    built: Task = builder(family) if base == "reasoning_gym" else builder()
-    return built
+    if base != "reasoning_gym":
+        return cast(Task, builder())
+    family, colon, option = family.partition(":")
+    if colon and option != "allow_code":
+        raise ValueError(f"{name!r} given; after a family there may stand 'allow_code' and nothing else")
+    return cast(Task, builder(family, allow_code=bool(colon)))

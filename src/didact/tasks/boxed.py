@@ -3,21 +3,21 @@ r"""The content of the last ``\boxed{...}`` of a text, with its braces matched.
 Time is proportional to the length of the text, which regular expressions for nested braces do not promise.
 """
 
-_OPENINGS = ("\\boxed{", "\\fbox{")
+import re
+from typing import Final
+
+_OPENING: Final = re.compile(r"\\(?:boxed|fbox)\{")
 
 
 def last_boxed(text: str) -> str | None:
     """What stands in the last complete box, or None where there is none; a box that is cut off is none."""
     end = len(text)
-    while True:
-        start, opening = max((text.rfind(opening, 0, end), opening) for opening in _OPENINGS)
-        if start < 0:
-            return None
-        begin = start + len(opening)
-        close = _closing(text, begin, end)
+    for opening in reversed(list(_OPENING.finditer(text))):
+        close = _closing(text, opening.end(), end)
         if close is not None:
-            return text[begin:close].strip()
-        end = start
+            return text[opening.end() : close].strip()
+        end = opening.start()
+    return None
 
 
 def _closing(text: str, begin: int, end: int) -> int | None:

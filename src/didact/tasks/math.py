@@ -25,7 +25,7 @@ from didact.tasks.files import drawn, load_examples
 from didact.tasks.task import Example, Split, Task, check_split, missing_extra
 
 HUB: Final = {"train": "agentica-org/DeepScaleR-Preview-Dataset", "test": "HuggingFaceH4/MATH-500"}
-_TAIL: Final = 1000  # characters read where there is no box; math-verify's patterns are slow on long texts
+_TAIL: Final = 1000  # characters read where there is no box, and longest box; math-verify is slow on long texts
 
 
 class Math(Task):
@@ -40,9 +40,11 @@ class Math(Task):
 
     def verify(self, response: str, answer: str) -> float:
         """1.0 if the response's final answer equals the gold answer, or one of its accepted forms."""
-        boxed = last_boxed(response)
+        golds, boxed = _golds(answer), last_boxed(response)
+        if boxed is not None and len(boxed) > _TAIL + len(answer):
+            return 0.0
         found = _parsed(response[-_TAIL:] if boxed is None else _box(boxed))
-        return float(any(_equal(gold, found) for gold in _golds(answer)))
+        return float(any(_equal(gold, found) for gold in golds))
 
     def verifiable(self, answer: str) -> str | None:
         """None if some form of this gold answer is an expression that equals itself, else why it is not."""

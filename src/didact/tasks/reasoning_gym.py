@@ -5,6 +5,10 @@ plain answer is accepted where a family needs no more. Scores are the library's 
 answer partial credit: 0.01 to 0.1, or the share of an answer that is the right one. Such credit needs a marked answer;
 else a model can learn to go on writing until the right answer happens to stand somewhere.
 
+Nothing that a model writes is run. Upstream evaluates the answers of some families as Python; those have a score of our
+own (`didact.tasks.reasoning_gym_scores`), and a family that has none and whose scoring can reach such code, in whatever
+release is installed, is refused unless it is asked for by name: ``reasoning_gym:NAME:allow_code``.
+
 Difficulty is a level of the family's curriculum, with every attribute (terms, digits, size...) at that level, or at its
 highest where it has fewer; without levels the family's default configuration is drawn, of no stated difficulty. Single
 fields of the family's configuration can be fixed whatever the level: ``levels=[1, 2], config={"max_digits": 1}``.
@@ -16,20 +20,33 @@ has a hashed seed of its own, and a prompt's text decides its split, so train an
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from didact.seeding import hashed_seed
+from didact.tasks.reasoning_gym_reach import reached_code
+from didact.tasks.reasoning_gym_scores import BARRED, LONGEST, NEEDED, SCORES
 from didact.tasks.task import Example, Split, Task, check_split, missing_extra, nearest, split_of
 
 _MAX_DRAWS: Final = 200  # draws of one example before a family counts as used up
+_LONGEST: Final = 10_000  # characters of an answer, on top of four times the gold answer's
 
 
 class ReasoningGym(Task):
-    """One family of reasoning-gym."""
+    """One family of reasoning-gym.
+
+    Args:
+        family: its name.
+        allow_code: take it even if its scoring can run text, which may be what a model wrote.
+
+    Raises:
+        ImportError: reasoning-gym is not installed.
+        ValueError: there is no such family, or its scoring can run text.
+    """
 
     instruction = "\nThink step by step. Write the final answer, and nothing else, between <answer> and </answer>."
 
-    def __init__(self, family: str) -> None:
+    def __init__(self, family: str, *, allow_code: bool = False) -> None:
         try:
             from reasoning_gym.factory import DATASETS, get_score_answer_fn
         except ImportError as error:
@@ -38,24 +55,61 @@ class ReasoningGym(Task):
             raise ValueError(f"reasoning_gym has no family {family!r}; {nearest(family, list(DATASETS))}")
         if family == "composite":
             raise ValueError("'composite' is a mixture of families; load the families you want, one by one")
-        self.name = f"reasoning_gym:{family}"
+        self.name = f"reasoning_gym:{family}:allow_code" if allow_code else f"reasoning_gym:{family}"
         self._family = family
         self._datasets: dict[str, Any] = {}
-        self._score = get_score_answer_fn(family)
+        self._upstream = get_score_answer_fn(family)
+        if family not in SCORES and not allow_code and (reached := reached_code(self._upstream)):
+            raise ValueError(
+                f"reasoning_gym scores the answers of {family!r} by code that reaches {reached!r}, so what a model "
+                f"writes might be run; choose another family, or accept that by name: '{self.name}:allow_code'"
+            )
+        self._flaw = lru_cache(maxsize=1024)(self._flaw_of)  # the rollouts of a group share their entry
 
     def verify(self, response: str, answer: str) -> float:
         """The family's score of what stands between the last <answer> and </answer>; without them, 1.0 if the whole
-        response is the answer."""
-        entry, marked = _entry(answer), "</answer>" in response
+        response is the answer. What the family cannot read or bear is a wrong answer.
+
+        Raises:
+            ValueError: the entry is of no use, since its own answer does not pass.
+        """
+        if flaw := self._flaw(answer):
+            raise ValueError(flaw)
+        entry, marked, text = _entry(answer), "</answer>" in response, _final_answer(response)
+        barred = BARRED.get(self._family)
+        longest = LONGEST.get(self._family, _LONGEST) + 4 * len(entry["answer"] or "")
+        if len(text) > longest or (barred and barred.search(text)):
+            return 0.0
         try:
-            score = float(self._score(_final_answer(response), entry))
-            return score if marked or score == 1.0 else 0.0
+            score = self._score(text, entry)
+        except Exception:  # the entry has been tried, so it is the answer
+            return 0.0
+        return score if (marked or score == 1.0) and 0 <= score <= 1 else 0.0
+
+    def _score(self, text: str, entry: dict[str, Any]) -> float:
+        if ours := SCORES.get(self._family):
+            return ours(text, entry, self._upstream.__self__)
+        return float(self._upstream(text, entry))
+
+    def _flaw_of(self, answer: str) -> str | None:
+        """Why nothing can be compared with this entry, or None."""
+        entry = _entry(answer)
+        gold = entry["answer"]
+        if not (gold is None or isinstance(gold, str)) or not isinstance(entry["metadata"], dict):
+            return f"{self.name}: {answer[:80]!r} given; expected an entry with a text as its answer"
+        try:
+            for key in NEEDED.get(self._family, ()):
+                entry["metadata"][key]
+            score = max(self._score(text, entry) for text in (["", "{}"] if gold is None else [gold]))
         except KeyError as error:
-            if entry["metadata"]:
-                raise
-            raise ValueError(
-                f"{self.name} needs the whole entry as JSON, with {error}; {answer[:80]!r} given"
-            ) from error
+            return f"{self.name} needs the whole entry as JSON, with {error}; {answer[:80]!r} given"
+        except Exception as error:
+            return f"{self.name}: {answer[:80]!r} cannot be scored against itself ({type(error).__name__}: {error})"
+        if gold is None:
+            return f"{self.name}: no answer at all passes {answer[:80]!r}" if score == 1.0 else None
+        if score == 1.0:
+            return None
+        return f"{self.name}: the gold answer {gold[:80]!r} scores {score:g}, not 1"
 
     def gold_response(self, answer: str) -> str:
         """The entry's own answer; five families only check answers and know none."""
@@ -101,9 +155,13 @@ class ReasoningGym(Task):
                 except (ValueError, AssertionError, AttributeError, IndexError) as error:
                     failure = error
                     continue
-                prompt = entry["question"]
-                if split_of(prompt) == split and prompt not in found:
+                prompt, answer = entry["question"], json.dumps(_plain(entry), ensure_ascii=False)
+                if split_of(prompt) != split or prompt in found:
+                    continue
+                flaw = self._flaw_of(answer)
+                if flaw is None:
                     break
+                failure = ValueError(flaw)
             else:
                 raise ValueError(
                     f"{self.name}: no new prompt after {len(found)} examples at level {level}"
@@ -113,7 +171,7 @@ class ReasoningGym(Task):
             found[prompt] = Example(
                 prompt_id=f"{self._family}/{place}/{hashed_seed(prompt) % 2**64:016x}",
                 prompt=prompt,
-                answer=json.dumps(_plain(entry), ensure_ascii=False),
+                answer=answer,
                 source=self._family,
                 difficulty=None if level is None else float(level),
             )
@@ -160,7 +218,7 @@ def _entry(answer: str) -> dict[str, Any]:
     """The entry that `answer` holds; for a plain answer, an entry with nothing else in it."""
     try:
         entry = _restored(json.loads(answer))
-    except json.JSONDecodeError:
+    except (ValueError, TypeError, RecursionError):  # no JSON, or none that `_plain` makes
         entry = None
     if isinstance(entry, dict) and {"question", "answer", "metadata"} <= set(entry):
         return entry
