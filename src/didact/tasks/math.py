@@ -26,6 +26,33 @@ from didact.tasks.task import Example, Split, Task, check_split, missing_extra
 
 HUB: Final = {"train": "agentica-org/DeepScaleR-Preview-Dataset", "test": "HuggingFaceH4/MATH-500"}
 _TAIL: Final = 1000  # characters read where there is no box; math-verify's patterns are slow on long texts
+_TYPICAL: Final = (  # what answers look like: sympy and the parser of LaTeX are slow with what they have not seen yet
+    *("17", "-3", "0.5", "1,234", "50\\%", "\\$12", "60^\\circ", "2^{10}", "\\frac{14}{3}", "\\dfrac12", "\\infty"),
+    *(
+        "3x+1",
+        "x^2-2x+1",
+        "\\sqrt{2}+\\pi",
+        "2\\sqrt[3]{5}",
+        "\\sin x",
+        "\\log_2 3",
+        "e^{-x}",
+        "x=2",
+        "x<3",
+        "3!",
+        "i+1",
+    ),
+    *(
+        "(1, 2)",
+        "[0, 1)",
+        "(-\\infty, 2) \\cup (3, \\infty)",
+        "\\{1, 2\\}",
+        "1, 2, 3",
+        "\\text{Tuesday}",
+        "\\text{(A)}",
+        "A",
+    ),
+    *("\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}", "\\left(\\frac{1}{2}, -1\\right)", "10 \\text{ cm}", "\\binom{5}{2}"),
+)
 
 
 class Math(Task):
@@ -55,6 +82,14 @@ class Math(Task):
         if not any(isinstance(value, Basic | MatrixBase) for gold in golds for value in gold):
             return "not an expression: only the same LaTeX passes"
         return super().verifiable(answer)
+
+    def warm_up(self) -> None:
+        """Parse and compare typical answers."""
+        for answer, other in zip(_TYPICAL, (*_TYPICAL[1:], _TYPICAL[0]), strict=True):
+            for response in (answer, other):
+                with suppress(Exception):  # sympy cannot compare everything with everything
+                    self.verify(_wrapped(response), answer)
+        _golds.cache_clear()
 
     def gold_response(self, answer: str) -> str:
         """The first accepted form, in a box."""
