@@ -30,7 +30,6 @@ class Silent(Exception):
 RETURNED = {
     "decimal": decimal.Decimal(1),
     "numpy": np.float32(1),
-    "numpy bool": np.True_,
     "array": np.ones(2),
     "list": [1.0],
     "bool": True,
