@@ -20,6 +20,7 @@ from pathlib import Path
 from didact.tasks.verifier import Verifier
 
 SECRET = "DIDACT_ESCAPES_SECRET"
+SLEEP = f"6173.{os.getpid()}"  # how long attacks sleep; tells this run's from another's
 
 # What the response says, run as Python; the claim it attacks ("" for what holds everywhere). Where a claim should prove
 # wrong, nothing worse happens than that: signals to others are number 0, which only asks whether one may.
@@ -138,7 +139,7 @@ def main() -> int:
             state = _state(outside)
             for done in range(arguments.num):
                 code = rng.choice(attacks)
-                wrong = _round(verifier, "#!" + prelude + code, rng)
+                wrong = _round(verifier, "#!" + prelude + code.replace("6173", SLEEP), rng)
                 for name, each in (("TCP", tcp), ("UDP", udp), ("a local socket", local)):
                     wrong += [f"{name} reached"] if _reached(each) else []
                 wrong += ["something outside written"] if _state(outside) != state else []
@@ -189,7 +190,7 @@ def _reached(listener: socket.socket) -> bool:
 
 
 def _processes() -> list[str]:
-    """Processes below this one that are no workers, and processes anywhere that sleep for an attack."""
+    """Forks of this run's workers, and programs that sleep for one of its attacks."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -197,8 +198,8 @@ def _processes() -> list[str]:
             command = stat.with_name("cmdline").read_text().replace("\0", " ")
         except OSError:
             continue
-        below = "didact.tasks.worker escapes:evaluates" in command and int(fields[1]) != os.getpid()
-        if fields[0] not in "ZX" and (below or command.startswith("sleep 6173")):
+        below = f"escapes:evaluates {tempfile.gettempdir()}" in command and int(fields[1]) != os.getpid()
+        if fields[0] not in "ZX" and (below or command.startswith(f"sleep {SLEEP}")):
             found.append(f"{stat.parent.name} {command[:80]}")
     return found
 

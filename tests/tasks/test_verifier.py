@@ -289,10 +289,15 @@ def test_built_in_tasks_are_given_nothing_and_what_is_asked_for_must_exist(tmp_p
         Verifier(HOSTILE, environment=("NO_SUCH_KEY",))
     with pytest.raises(ValueError, match="make it first"):
         Verifier(HOSTILE, writable=(tmp_path / "missing",))
-    with pytest.raises(ValueError, match="at least 16 MiB"):
-        Verifier(HOSTILE, memory=1)
-    for options in ({"environment": "PATH"}, {"writable": "/tmp"}):
-        with pytest.raises(TypeError, match="expected a list"):
+    for options, message in (
+        ({"memory": 1}, "expected a number of bytes"),
+        ({"memory": "lots"}, "expected a number of bytes"),
+        ({"processes": -1}, "at least 0"),
+        ({"network": "yes"}, "expected True or False"),
+        ({"environment": "PATH"}, "expected a list"),
+        ({"writable": "/tmp"}, "expected a list"),
+    ):
+        with pytest.raises(ValueError, match=message):
             Verifier(HOSTILE, **options)  # type: ignore[arg-type]
 
 

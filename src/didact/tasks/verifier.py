@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, Final, Self, cast
+from typing import IO, Any, Final, Self, cast
 
 from didact.tasks import TASKS, task
 from didact.tasks.sandbox import Guarantees, Sandbox, environment
@@ -98,7 +98,7 @@ class Verifier:
         processes: int = 0,
         memory: int = Sandbox.memory,
     ) -> None:
-        if not 0 < timeout < 1e6 or workers < 1:
+        if not 0 < timeout < 1e6 or type(workers) is not int or workers < 1:
             raise ValueError(f"timeout={timeout!r} and workers={workers!r} given; expected more than 0 s, at least 1")
         self.name = name
         self.guarantees = Guarantees()
@@ -317,11 +317,13 @@ class _Worker:
 
 
 def _sandbox(memory: int, processes: int, network: bool, writable: Sequence[str | os.PathLike[str]]) -> Sandbox:
-    if memory < 1 << 24 or processes < 0:
-        raise ValueError(f"memory={memory!r} and processes={processes!r} given; expected at least 16 MiB, at least 0")
-    if isinstance(writable, str | bytes):
-        raise TypeError(f"writable={writable!r} given; expected a list of paths")
-    for path in writable:
+    if type(memory) is not int or memory < 1 << 24:
+        raise ValueError(f"memory={memory!r} given; expected a number of bytes, at least {1 << 24}")
+    if type(processes) is not int or processes < 0:
+        raise ValueError(f"processes={processes!r} given; expected how many a response may start, at least 0")
+    if not isinstance(network, bool):
+        raise ValueError(f"network={network!r} given; expected True or False")
+    for path in _listed("writable", writable, str | os.PathLike):
         if not os.path.exists(path):
             raise ValueError(f"writable: there is no {os.fspath(path)!r}; make it first")
     paths = tuple(os.path.abspath(path) for path in writable)
@@ -329,12 +331,16 @@ def _sandbox(memory: int, processes: int, network: bool, writable: Sequence[str 
 
 
 def _names(environment: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(environment, str):
-        raise TypeError(f"environment={environment!r} given; expected a list of names")
-    for name in environment:
+    for name in _listed("environment", environment, str):
         if name not in os.environ:
             raise ValueError(f"environment: the variable {name!r} is not set")
     return tuple(environment)
+
+
+def _listed(option: str, values: Sequence[Any], kind: Any) -> Sequence[Any]:
+    if not isinstance(values, list | tuple) or not all(isinstance(value, kind) for value in values):
+        raise ValueError(f"{option}={values!r} given; expected a list of names, even if it is only one")
+    return values
 
 
 def _score(value: float | None, detail: str) -> Score:
