@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 
@@ -301,21 +302,33 @@ def test_built_in_tasks_are_given_nothing_and_what_is_asked_for_must_exist(tmp_p
             Verifier(HOSTILE, **options)  # type: ignore[arg-type]
 
 
-def parent(response: str) -> tuple["Popen[str]", int]:
-    """A process in the middle of `score`, and its worker's process id."""
+def parent(response: str, folder: Path) -> tuple["Popen[str]", set[int]]:
+    """A process in the middle of `score`, and the ids of its worker and of the fork that judges the response."""
     code = (
         "import signal\nfrom didact.tasks.verifier import Verifier\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell may have had it ignored
-        f"with Verifier({PROBE!r}, timeout=1.0 if {response!r} == 'hold the interpreter' else 60.0) as verifier:\n"
-        "    print(verifier._workers[0]._process.pid, flush=True)\n"
+        f"with Verifier({PROBE!r}, timeout=60.0) as verifier:\n"
+        "    print('ready', flush=True)\n"
         f"    verifier.score([{response!r}], [''])\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(folder)}
     process = Popen([sys.executable, "-c", code], stdout=PIPE, stderr=DEVNULL, text=True, env=environment)
     assert process.stdout is not None
-    worker = int(process.stdout.readline())
-    time.sleep(0.3)
-    return process, worker
+    assert process.stdout.readline() == "ready\n"
+    deadline = time.monotonic() + 20
+    while len(found := children([process.pid, *children([process.pid])])) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return process, found
+
+
+def children(parents: list[int]) -> set[int]:
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) in parents:
+                found.add(int(stat.parent.name))
+    return found
 
 
 def is_running(process_id: int) -> bool:
@@ -328,26 +341,15 @@ def is_running(process_id: int) -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("response", ["loop", "wait"])
-def test_no_worker_outlives_its_parent(how: signal.Signals, response: str) -> None:
-    process, worker = parent(response)
-    assert is_running(worker)
+@pytest.mark.parametrize("response", ["loop", "wait", "hold the interpreter"])
+def test_no_worker_and_no_folder_outlives_its_parent(how: signal.Signals, response: str, tmp_path: Path) -> None:
+    process, found = parent(response, tmp_path)
+    assert len(found) == 2
+    assert all(map(is_running, found))
     process.send_signal(how)
     process.wait(timeout=20)
     deadline = time.monotonic() + 10
-    while is_running(worker) and time.monotonic() < deadline:
+    while (any(map(is_running, found)) or os.listdir(tmp_path)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not is_running(worker)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_worker_that_never_lets_go_of_the_interpreter_is_ended_by_the_kernel() -> None:
-    process, worker = parent("hold the interpreter")
-    process.kill()
-    process.wait(timeout=20)
-    assert is_running(worker)
-    deadline = time.monotonic() + 60
-    while is_running(worker) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not is_running(worker)
+    assert not any(map(is_running, found))
+    assert os.listdir(tmp_path) == []

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from didact.tasks import task
-
 _judged: list[str] = []
 
 
@@ -157,11 +155,3 @@ def misbehaving(response: str, answer: str) -> object:
             print("[1.0, '']", flush=True)
     nonsense = {"nan": float("nan"), "inf": float("inf"), "two": 2.0, "minus": -0.5, "text": "1.0", "none": None}
     return nonsense.get(response, float(response == answer))
-
-
-def checks_gold(response: str, answer: str) -> float:
-    """1 if the gold answer of the math task can be verified, 0.5 if it passes as text only, 0 if not at all."""
-    math = task("math")
-    if math.verifiable(answer) is None:
-        return 1.0
-    return 0.5 * math.verify(math.gold_response(answer), answer)
