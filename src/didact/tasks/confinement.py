@@ -51,6 +51,7 @@ _PRCTL: Final[_Call] = (157, 167)
 _CLONE_THREAD: Final = 1 << 16
 _SET_DEATH_SIGNAL, _SET_SECCOMP, _SET_SUBREAPER, _NO_NEW_PRIVILEGES = 1, 22, 36, 38
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
+_LOAD, _AND, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06  # operations of BPF
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -107,25 +108,29 @@ def _restrict_files(writable: Sequence[str]) -> None:
 def _filter(*, modes: bool, network: bool, processes: bool) -> bytes:
     """The filter as a BPF program of 8 bytes an instruction: blocks that decide one system call each, else allow."""
     column, architecture = _ARCHITECTURES[platform.machine()]
-    code: list[tuple[int, int, int, int]] = [(0x20, 0, 0, 4), (0x15, 1, 0, architecture), (0x06, 0, 0, _refusal())]
-    code.append((0x20, 0, 0, 0))
+    code: list[tuple[int, int, int, int]] = [
+        (_LOAD, 0, 0, 4),
+        (_IF_EQUAL, 1, 0, architecture),
+        (_RETURN, 0, 0, _refusal()),
+    ]
+    code.append((_LOAD, 0, 0, 0))
     if column == 0:  # x32, the other set of numbers of this machine
-        code += [(0x35, 0, 1, 1 << 30), (0x06, 0, 0, _refusal())]
+        code += [(_IF_AT_LEAST, 0, 1, 1 << 30), (_RETURN, 0, 0, _refusal())]
 
     def decide(call: _Call, *block: tuple[int, int, int, int]) -> None:
         if (number := call[column]) is not None:
-            code.extend([(0x15, 0, len(block), number), *block])
+            code.extend([(_IF_EQUAL, 0, len(block), number), *block])
 
     def refuse(calls: Sequence[_Call], error: int = errno.EPERM) -> None:
         for call in calls:
-            decide(call, (0x06, 0, 0, _refusal(error)))
+            decide(call, (_RETURN, 0, 0, _refusal(error)))
 
     def argument_among(call: _Call, position: int, mask: int, values: Sequence[int], *, allow: bool) -> None:
         """Allow the call if its argument, masked, is one of the values, else refuse; or the other way round."""
-        jumps = [(0x15, len(values) - index, 0, value) for index, value in enumerate(values)]
+        jumps = [(_IF_EQUAL, len(values) - index, 0, value) for index, value in enumerate(values)]
         others, those = (_refusal(), _ALLOW) if allow else (_ALLOW, _refusal())
-        load = ((0x20, 0, 0, 16 + 8 * position), (0x54, 0, 0, mask))
-        decide(call, *load, *jumps, (0x06, 0, 0, others), (0x06, 0, 0, those))
+        load = ((_LOAD, 0, 0, 16 + 8 * position), (_AND, 0, 0, mask))
+        decide(call, *load, *jumps, (_RETURN, 0, 0, others), (_RETURN, 0, 0, those))
 
     refuse(_NEVER)
     refuse(_PRIORITIES)
@@ -141,7 +146,7 @@ def _filter(*, modes: bool, network: bool, processes: bool) -> bytes:
         refuse([*_FORKS, *_SIGNALS_TO_THREADS])
         refuse([_CLONE3], errno.ENOSYS)  # its flags cannot be seen; libraries fall back to clone
         argument_among(_CLONE, 0, _CLONE_THREAD, [_CLONE_THREAD], allow=True)
-    code.append((0x06, 0, 0, _ALLOW))
+    code.append((_RETURN, 0, 0, _ALLOW))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 

@@ -96,7 +96,14 @@ class Sandbox:
         adopt_orphans()
         place = _own_folder(folder)
         reading, writing = os.pipe()
-        caller, process = os.getpid(), os.fork()
+        caller = os.getpid()
+        try:
+            process = os.fork()
+        except OSError:  # no more processes to be had
+            os.close(reading)
+            os.close(writing)
+            _remove(place)
+            raise
         if process == 0:
             self._work(work, writing, place, seconds, caller)
         os.close(writing)
@@ -162,9 +169,9 @@ class Sandbox:
         deadline = time.monotonic() + seconds
         poll = select.poll()
         poll.register(0, 0)  # says when the other end is closed, whatever may still lie in the pipe
-        handle = os.pidfd_open(process) if hasattr(os, "pidfd_open") else None
-        pause = 0.001 if handle is None else 0.02
-        if handle is not None:
+        handle, pause = None, 0.001
+        with suppress(AttributeError, OSError):  # Linux, and a container that allows it: else look now and then
+            handle, pause = os.pidfd_open(process), 0.02
             poll.register(handle, select.POLLIN)
         try:
             while not (found := os.waitpid(process, os.WNOHANG))[0]:
