@@ -61,6 +61,7 @@ ATTACKS = {
     "os.killpg(os.getpgid(CALLER), 0); mark()": "no_meddling",
     "resource.prlimit(CALLER, resource.RLIMIT_CORE, (0, 0)); mark()": "no_meddling",
     "os.sched_setaffinity(CALLER, {0}); mark()": "no_meddling",
+    "fcntl.fcntl(0, fcntl.F_SETOWN, CALLER); mark()": "no_meddling",
     "os.setpriority(os.PRIO_PROCESS, CALLER, 19); mark()": "no_meddling",
     "mmap.mmap(-1, 8 << 30); mark()": "memory",
     "os.fork() or time.sleep(6173)": "no_survivors",
@@ -86,7 +87,7 @@ ATTACKS = {
     "ctypes.CDLL(None).syscall(425, 8, bytes(120)) >= 0 and mark()": "no_network",
 }
 PRELUDE = """
-import ctypes, mmap, os, resource, shutil, signal, socket, subprocess, sys, threading, time
+import ctypes, fcntl, mmap, os, resource, shutil, signal, socket, subprocess, sys, threading, time
 def open_(n):
     try: os.fstat(n)
     except OSError: return False

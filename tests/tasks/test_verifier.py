@@ -222,7 +222,7 @@ def test_what_is_claimed_holds(hostile: Verifier, tmp_path: Path) -> None:
         attempts = {
             "memory": ["memory:34"],
             "no_processes": [f"daemon:{tmp_path / 'daemon'}"],
-            "no_meddling": [f"signal:{os.getpid()}", f"peek:{os.getpid()}"],
+            "no_meddling": [f"signal:{os.getpid()}", f"own:{os.getpid()}", f"peek:{os.getpid()}"],
             "no_network": [f"socket:{port}"],
             "no_writing": [f"write:{kept}", f"write:{tmp_path / 'new'}", f"mode:{kept}"],
         }

@@ -1,6 +1,7 @@
 """Verifiers that misbehave when the response asks for it; workers import them by name."""
 
 import decimal
+import fcntl
 import json
 import os
 import signal
@@ -110,6 +111,8 @@ def hostile(response: str, answer: str) -> object:
             socket.create_connection(("127.0.0.1", int(rest)), timeout=2).close()
         case "signal":
             os.kill(int(rest), 0)
+        case "own":
+            fcntl.fcntl(0, fcntl.F_SETOWN, int(rest))
         case "peek":
             raise RuntimeError(Path(f"/proc/{rest}/environ").read_bytes().replace(b"\0", b" ")[:400])
         case "environment":

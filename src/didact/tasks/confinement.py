@@ -48,6 +48,9 @@ _CLONE3: Final[_Call] = (435, 435)
 _SOCKET: Final[_Call] = (41, 198)
 _SOCKETPAIR: Final[_Call] = (53, 199)
 _PRCTL: Final[_Call] = (157, 167)
+_FCNTL: Final[_Call] = (72, 25)
+_IOCTL: Final[_Call] = (16, 29)
+_OWNERS: Final = ((_FCNTL, (8, 15)), (_IOCTL, (0x8901, 0x8902)))  # whom a file signals: F_SETOWN(_EX), FIO/SIOCSPGRP
 _CLONE_THREAD: Final = 1 << 16
 _SET_DEATH_SIGNAL, _SET_SECCOMP, _SET_SUBREAPER, _NO_NEW_PRIVILEGES = 1, 22, 36, 38
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
@@ -135,6 +138,8 @@ def _filter(*, modes: bool, network: bool, processes: bool) -> bytes:
     refuse(_NEVER)
     refuse(_PRIORITIES)
     argument_among(_PRCTL, 0, 0xFFFFFFFF, [_SET_DEATH_SIGNAL], allow=False)
+    for call, requests in _OWNERS:
+        argument_among(call, 1, 0xFFFFFFFF, requests, allow=False)
     for call in _LIMITS_OF if processes else (*_LIMITS_OF, *_SIGNALS):
         argument_among(call, 0, 0xFFFFFFFF, [0, os.getpid()], allow=True)
     if not modes:
