@@ -81,7 +81,7 @@ def test_the_last_complete_box_counts(text: str, content: str | None) -> None:
 def gold_report(path: Path) -> Counter[float | str]:
     """How many gold answers are verifiable (1.0), text only (0.5), or what is wrong with them."""
     examples, report = load_examples(path)
-    with Verifier("verifier_probes:checks_gold", timeout=30, workers=2) as verifier:
+    with Verifier("gold_probe:checks_gold", timeout=30, workers=2) as verifier:
         scores = verifier.score([""] * len(examples), [example.answer for example in examples])
     counts = Counter(score.detail if score.value is None else score.value for score in scores)
     print(f"{path.stem}: {report}; verifiable 1.0, as text only 0.5: {dict(counts)}")

@@ -51,6 +51,8 @@ def test_what_is_written_is_read_again():
         ({"prompts_per_step": 3}, "prompts_per_step=3 does not divide rollouts_per_step=64"),
         ({"micro_batch_size": 5}, "micro_batch_size=5 does not divide rollouts_per_step=64"),
         ({"trl": {"max_steps": 3}}, "[trl] cannot set 'max_steps': it follows from the setting 'steps'"),
+        ({"verifier_options": {"netwrk": True}}, "[verifier_options] has no 'netwrk'; did you mean 'network'?"),
+        ({"verifier_options": {"network": True}}, "network is for a function of your own; 'arithmetic' does without"),
         ([], "settings are a table"),
     ],
 )

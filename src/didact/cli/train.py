@@ -25,7 +25,7 @@ Examples:
                --eval-prompts gsm8k_test.parquet --max-completion-length 512
   didact train --resume runs/baseline
 """
-_TABLES = ("method_options", "task_options", "trl")
+_TABLES = ("method_options", "task_options", "verifier_options", "trl")
 
 
 def _setting_flags(command: Any) -> Any:
@@ -59,6 +59,13 @@ def _setting_flags(command: Any) -> Any:
 @click.option(
     "-t", "--task-option", "task_options", multiple=True, metavar="KEY=VALUE", help="Option of the task; repeatable."
 )
+@click.option(
+    "--verifier-option",
+    "verifier_options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="What a verifier of your own may do: environment, network, writable, processes, memory; repeatable.",
+)
 @click.option("--trl", "trl", multiple=True, metavar="KEY=VALUE", help="Field of TRL's GRPOConfig; repeatable.")
 @click.option("--report/--no-report", default=True, help="Write RUN/report.html at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object; progress goes to stderr.")
@@ -69,6 +76,7 @@ def train_command(
     resume: Path | None,
     options: tuple[str, ...],
     task_options: tuple[str, ...],
+    verifier_options: tuple[str, ...],
     trl: tuple[str, ...],
     report: bool,
     as_json: bool,
@@ -82,7 +90,8 @@ def train_command(
     """
     given = {name: value for name, value in flags.items() if value is not None}
     if resume is not None:
-        others = {"--config": config_path, "--run": folder, "-o": options, "-t": task_options, "--trl": trl, **given}
+        tables = {"-o": options, "-t": task_options, "--verifier-option": verifier_options, "--trl": trl}
+        others = {"--config": config_path, "--run": folder, **tables, **given}
         refused = [name for name, value in others.items() if value not in (None, ()) and name != "steps"]
         if refused:
             raise click.UsageError(
@@ -90,7 +99,7 @@ def train_command(
             )
     settings = read_toml(config_path) if config_path else {}
     settings.update(given)
-    for table, pairs in zip(_TABLES, (options, task_options, trl), strict=True):
+    for table, pairs in zip(_TABLES, (options, task_options, verifier_options, trl), strict=True):
         if pairs and isinstance(settings.setdefault(table, {}), dict):
             settings[table] |= _pairs(pairs)
     config = config_from(settings)

@@ -91,7 +91,8 @@ def _commands(history: RunHistory) -> dict[str, str]:
     words = ["didact", "train"]
     for name, value in history.config.items():
         if isinstance(value, dict):
-            flag = {"method_options": "-o", "task_options": "-t"}.get(name, "--trl")
+            flags = {"method_options": "-o", "task_options": "-t", "verifier_options": "--verifier-option"}
+            flag = flags.get(name, "--trl")
             for key, item in value.items():
                 words += [flag, f"{key}={item if isinstance(item, str) else json.dumps(item)}"]
         elif isinstance(value, bool) and value != defaults[name]:

@@ -26,6 +26,17 @@ from didact.tasks.task import Example, Split, Task, check_split, missing_extra
 
 HUB: Final = {"train": "agentica-org/DeepScaleR-Preview-Dataset", "test": "HuggingFaceH4/MATH-500"}
 _TAIL: Final = 1000  # characters read where there is no box, and longest box; math-verify is slow on long texts
+#: What answers look like: sympy and the parser of LaTeX are slow with what they have not seen yet.
+_TYPICAL: Final = tuple(
+    r"""
+    17 ; -3 ; 0.5 ; 1,234 ; 50\% ; \$12 ; 60^\circ ; 2^{10} ; 3! ; \infty ; \frac{14}{3} ; \dfrac12 ; \binom{5}{2} ; A
+    3x+1 ; x^2-2x+1 ; x=2 ; x<3 ; i+1 ; \sqrt{2}+\pi ; 2\sqrt[3]{5} ; \sin x ; \log_2 3 ; e^{-x} ; 10 \text{ cm}
+    (1, 2) ; [0, 1) ; (-\infty, 2) \cup (3, \infty) ; \{1, 2\} ; 1, 2, 3 ; \text{Tuesday} ; \text{(A)}
+    \left(\frac{1}{2}, -1\right) ; \begin{pmatrix} 1 \\ 2 \end{pmatrix}
+    """.strip()
+    .replace("\n", ";")
+    .split(";")
+)
 
 
 class Math(Task):
@@ -57,6 +68,14 @@ class Math(Task):
         if not any(isinstance(value, Basic | MatrixBase) for gold in golds for value in gold):
             return "not an expression: only the same LaTeX passes"
         return super().verifiable(answer)
+
+    def warm_up(self) -> None:
+        """Parse and compare typical answers."""
+        for answer, other in zip(_TYPICAL, (*_TYPICAL[1:], _TYPICAL[0]), strict=True):
+            for response in (answer, other):
+                with suppress(Exception):  # sympy cannot compare everything with everything
+                    self.verify(_wrapped(response), answer)
+        _golds.cache_clear()
 
     def gold_response(self, answer: str) -> str:
         """The first accepted form, in a box."""

@@ -71,6 +71,10 @@ class Task(ABC):
             return str(error)
         return None if value == 1.0 else f"the gold answer {_short(answer)} scores {value:g} against itself, not 1"
 
+    def warm_up(self) -> None:
+        """Have the library import and cache what it needs, before a time limit runs; may raise what `verify` raises."""
+        self.verify(self.gold_response("1"), "1")
+
     def gold_response(self, answer: str) -> str:
         """The shortest response that should pass, for checking verifiers against their own data."""
         return answer

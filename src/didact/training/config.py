@@ -21,6 +21,7 @@ _AT_LEAST_ONE: Final = (
     *("num_prompts", "num_eval_prompts", "eval_every", "save_every", "threads"),
 )
 _SAME_NAME: Final = ("learning_rate", "warmup_steps", "loss_type", "max_completion_length", "seed")
+_VERIFIER_OPTIONS: Final = ("environment", "memory", "network", "processes", "workers", "writable")
 _RESERVED: Final = {  # fields of GRPOConfig that journal, evaluation and resumption rely on, and where they come from
     "output_dir": "the run folder",
     "max_steps": "the setting 'steps'",
@@ -41,7 +42,7 @@ def _setting(default: Any, help: str) -> Any:
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Settings of a training run. Every field is a key of the TOML file, with the tables
-    `[method_options]`, `[task_options]` and `[trl]`."""
+    `[method_options]`, `[task_options]`, `[verifier_options]` and `[trl]`."""
 
     method: str = _setting("cures", "How the curriculum is made, see `didact methods`.")
     method_options: dict[str, Any] = field(default_factory=dict)
@@ -74,6 +75,7 @@ class TrainConfig:
     threads: int = _setting(2, "Of torch, on CPU.")
     device: str | None = _setting(None, "cpu or cuda.  [default: cuda if there is one]")
     verifier_timeout: float = _setting(5.0, "Seconds a verifier may take for one response.")
+    verifier_options: dict[str, Any] = field(default_factory=dict)  # what a verifier of one's own may do, see Verifier
     trl: dict[str, Any] = field(default_factory=dict)  # any further field of TRL's GRPOConfig
 
     def __post_init__(self) -> None:
@@ -103,6 +105,11 @@ class TrainConfig:
         for name in self.trl:
             if name in _RESERVED:
                 raise ValueError(f"[trl] cannot set {name!r}: it follows from {_RESERVED[name]}")
+        for name in self.verifier_options:
+            if name not in _VERIFIER_OPTIONS:
+                raise ValueError(f"[verifier_options] has no {name!r}; {_nearest(name, _VERIFIER_OPTIONS)}")
+            if not self.own_verifier and name not in ("memory", "workers"):
+                raise ValueError(f"[verifier_options] {name} is for a function of your own; {self.task!r} does without")
         self._check_task()
         for name in ("prompts_per_step", "micro_batch_size"):
             if (value := getattr(self, name)) is not None and self.rollouts_per_step % value:

@@ -150,7 +150,11 @@ def _train(config: TrainConfig, folder: Path, display: Display, resume: bool) ->
         prompt_tokens=lengths,
     )
     curriculum = RecordedCurriculum(make(config.method, pool, **_options(config)), journal, metrics)
-    with Verifier(config.task, timeout=config.verifier_timeout) as verifier, _Interrupt(display) as interrupt:
+    options = config.verifier_options
+    with (
+        Verifier(config.task, timeout=config.verifier_timeout, **options) as verifier,
+        _Interrupt(display) as interrupt,
+    ):
         scorer = Scorer(verifier, display)
         trainer = _build_trainer(config, folder, model, tokenizer, train, curriculum, scorer)
         evaluator = Evaluator(trainer, held_out, scorer, config, journal, display)
