@@ -19,10 +19,10 @@ def test_a_number_or_nothing_is_a_fixed_length() -> None:
 
 @pytest.mark.parametrize("stages", [[], [(0, 5)], [(5, 0)]])
 def test_bad_stages(stages: list[tuple[int, int]]) -> None:
-    with pytest.raises(ValueError, match="at least"):
+    with pytest.raises(ValueError, match=r"must be|needs stages"):
         StagedContext(stages)
 
 
 def test_bad_length() -> None:
-    with pytest.raises(ValueError, match="at least 1 token, got 0"):
+    with pytest.raises(ValueError, match="must be a whole number from 1 to 2147483647, got 0"):
         FixedContext(0)

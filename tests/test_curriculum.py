@@ -260,7 +260,7 @@ def test_rollouts_that_were_never_out_cannot_be_lost_or_found() -> None:
     curriculum.plan(0)
     for call, words in (
         (lambda: curriculum.lost(0, 5), "5 rollouts of group 0 cannot be lost: it waits for 4"),
-        (lambda: curriculum.lost(9, 1), "it is not open"),
+        (lambda: curriculum.lost(9, 1), "unknown group id 9: plans so far gave out 0 to 1"),
         (lambda: curriculum.found(0, 1), "cannot be found: 0 are lost"),
     ):
         with pytest.raises(ValueError, match=words):

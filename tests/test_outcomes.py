@@ -28,12 +28,10 @@ def test_columns_have_one_entry_for_each_reward(column: str) -> None:
 def test_rewards_that_are_no_numbers() -> None:
     with pytest.raises(TypeError, match="group 7: a reward must be a number, got 'right'"):
         GroupOutcome(7, "a", ["right"])  # type: ignore[list-item]
-    with pytest.raises(TypeError, match="a reward must be a number"):
-        GroupOutcome(7, "a", [10**400])
 
 
 def test_negative_tokens() -> None:
-    with pytest.raises(ValueError, match="must not be negative, got -1"):
+    with pytest.raises(ValueError, match="group 7: num_tokens must be a whole number from 0 to 2147483647, got -1"):
         GroupOutcome(7, "a", [1.0], num_tokens=[-1])
 
 

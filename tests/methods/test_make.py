@@ -32,12 +32,12 @@ def test_every_method_is_built_described_and_can_list_its_options(method: str) -
             "uniform",
             {**SIZES, "prompts_per_step": 0},
             ValueError,
-            "prompts_per_step must be a whole number of at least 1",
+            "prompts_per_step must be a whole number from 1 to 1048576, got 0",
         ),
         ("uniform", {**SIZES, "rollouts_per_step": 0}, ValueError, "rollouts_per_step must be a whole number"),
         ("uniform", {**SIZES, "rollouts_per_step": 7}, ValueError, "less than 2 rollouts for each"),
         ("uniform", {**SIZES, "prompts_per_step": 2.5}, ValueError, "got 2.5"),
-        ("uniform", {**SIZES, "seed": "0"}, ValueError, "must be int, got '0'"),
+        ("uniform", {**SIZES, "seed": "0"}, ValueError, "seed must be a whole number .*, got '0'"),
     ],
 )
 def test_errors_say_what_to_do(method: str, options: dict, error: type[Exception], words: str) -> None:
@@ -53,12 +53,12 @@ def test_a_list_of_ids_is_no_pool() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "wanted"),
     [
-        ("temperature", "abc", "float"),
-        ("reset", 1.5, "bool"),
-        ("subset_size", "all", "None or int"),
-        ("seed", None, "int"),
+        ("temperature", "abc", "a number from"),
+        ("reset", 1.5, "true or false"),
+        ("subset_size", "all", "a whole number from 1 to"),
+        ("seed", None, "a whole number from"),
     ],
 )
 def test_an_option_of_the_wrong_type_says_what_was_expected(name, value, wanted):
-    with pytest.raises(ValueError, match=f"option '{name}' of method 'cures' must be {wanted}, got {value!r}"):
+    with pytest.raises(ValueError, match=f"{name} must be {wanted}.*, got {value!r}"):
         make("cures", pool_of(8), **{"prompts_per_step": 2, "rollouts_per_step": 8, name: value})
