@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from didact import Curriculum, GroupOutcome, PassRates, StagedCurriculum
+from didact import Curriculum, GroupOutcome, PassRates, Plan, StagedCurriculum
 from didact.allocation import largest_remainder
 from didact.context import StagedContext
 from didact.curriculum import Draft
 from didact.methods.uniform import Uniform
 from didact.selection import draw
 from didact.testing import CurriculumContract, SelectionContract, outcomes_of, pool_of
+from didact.testing.contract import same_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,3 +330,83 @@ def test_no_two_plans_have_the_same_part():
     curriculum = Uniform(pool_of(8), prompts_per_step=2, rollouts_per_step=8)
     parts = [curriculum.plan(step).part for step in range(3)]
     assert len(set(parts)) == 3
+
+
+@pytest.mark.parametrize("step", [2**31, 2**40, -1, 1.0, "1", True, None, np.zeros(2), 10**400])
+def test_a_step_that_is_none_moves_nothing(step: object) -> None:
+    curriculum = uniform()
+    before = curriculum.state_dict()
+    with pytest.raises(ValueError, match="step must be a whole number from 0 to 2147483647"):
+        curriculum.plan(step)  # type: ignore[arg-type]
+    assert same_state(before, curriculum.state_dict())
+    assert curriculum.plan(2**31 - 1)
+
+
+def test_one_bad_outcome_among_good_ones_takes_none_in() -> None:
+    curriculum = uniform()
+    first, second = curriculum.plan(0)
+    good = GroupOutcome(first.group_id, first.prompt_id, [1.0] * 4, part=1)
+    before = curriculum.state_dict()
+    with pytest.raises(ValueError, match="5 rewards, 4 were planned"):
+        curriculum.observe([good, GroupOutcome(second.group_id, second.prompt_id, [1.0] * 5)])
+    assert same_state(before, curriculum.state_dict())
+    assert curriculum.observe([good]) == [range(4)], "the corrected delivery is no repetition"
+
+
+@pytest.mark.parametrize(
+    ("draft", "words"),
+    [
+        (([0, 1], [4]), "different lengths"),
+        (([0, 1], [4, 4], ["train"]), "different lengths"),
+        (([0, 1], [4, 0]), "a group of 0 rollouts"),
+        (([0, 9], [4, 4]), "not in the pool of 4"),
+        (([0, -1], [4, 4]), "not in the pool of 4"),
+        (([0.5, 1], [4, 4]), "no lists of whole numbers"),
+        (([[0], [1]], [4, 4]), "no lists of whole numbers"),
+        (([0, 1], [4, 4], "train", [None, 7]), "unknown group id 7"),
+        (([1, 2], [4, 4], "train", [0, None]), "continues group 0"),
+    ],
+)
+def test_a_draft_that_no_plan_can_hold_opens_no_group(draft: tuple, words: str) -> None:
+    class Drafts(Uniform):
+        def _draft(self, step, round, rng):
+            return (
+                Draft(np.array(draft[0]), np.array(draft[1]), *draft[2:]) if step else super()._draft(step, round, rng)
+            )
+
+    curriculum = Drafts(pool_of(4), prompts_per_step=1, rollouts_per_step=8, seed=1)
+    assert curriculum.plan(0).groups[0].prompt_id != "prompt-1"
+    before = curriculum.state_dict()
+    with pytest.raises(ValueError, match=words):
+        curriculum.plan(1)
+    assert same_state(before, curriculum.state_dict())
+
+
+@pytest.mark.parametrize("length", [0, -5, "512", 1.5, True, 2**31])
+def test_a_schedule_that_sets_no_length_opens_no_group(length: object) -> None:
+    class Schedule:
+        def context_length(self, step, metrics):
+            return length if step else 512
+
+    curriculum = uniform(context=Schedule())
+    assert curriculum.plan(0).groups[0].context_length == 512
+    ledger, totals = (curriculum.state_dict()[name] for name in ("ledger", "totals"))
+    with pytest.raises(ValueError, match="a context length in tokens must be"):
+        curriculum.plan(1)
+    state = curriculum.state_dict()
+    assert (state["step"], state["round"]) == (0, 1)
+    assert same_state((ledger, totals), (state["ledger"], state["totals"]))
+
+
+@pytest.mark.parametrize("stage", [None, 5, "all", Frontier, object()])
+def test_stages_are_objects_with_their_method(stage: object) -> None:
+    with pytest.raises(TypeError, match="selection must be an object with a method choose"):
+        staged(stage)
+    if stage is not None:
+        with pytest.raises(TypeError, match="allocation must be an object with a method split"):
+            staged(Frontier(), allocation=stage)
+
+
+def test_a_part_of_a_step_of_many_rounds_is_not_that_of_the_next_step() -> None:
+    assert Plan(step=0, round=2**16).part != Plan(step=1, round=0).part
+    assert GroupOutcome(0, "a", [1.0], part=Plan(step=2**31 - 1, round=2**32 - 1).part).part == 2**63 - 1

@@ -427,9 +427,9 @@ class Curriculum(ABC):
 
     def _advance(self, step: int) -> None:
         if step > self._step:
+            self._step, self._round, self._admitted, self._now = step, 0, [], {}
             for group in self._ledger.overdue(step):
                 self._write_off(group, group.in_flight)
-            self._step, self._round, self._admitted, self._now = step, 0, [], {}
             # A trainer that never asks what to train on must not make the books grow.
             unclaimed = [group for group in self._ledger if 0 <= group.completed < step - 1]
             self._settle([group for group in unclaimed if not group.settled and not self._held(group)], {})

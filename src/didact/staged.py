@@ -50,7 +50,7 @@ class StagedCurriculum(Curriculum):
         self.selection = selection
         self.allocation = EqualGroups() if allocation is None else allocation
         for what, stage, method in (("selection", selection, "choose"), ("allocation", self.allocation, "split")):
-            if isinstance(stage, type) or not callable(getattr(stage, method, None)):
+            if isinstance(stage, type | str) or not callable(getattr(stage, method, None)):
                 raise TypeError(f"{what} must be an object with a method {method}, got {shortened(stage)}")
         stages = {"selection": describe(selection), "allocation": describe(self.allocation)}
         options = {**stages, **common.pop("options", {})}
