@@ -1,9 +1,13 @@
 """StagedCurriculum with a selection of ten lines, and what the books say in cases worked out by hand."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from didact import Curriculum, GroupOutcome, PassRates, Plan, StagedCurriculum
@@ -410,3 +414,58 @@ def test_stages_are_objects_with_their_method(stage: object) -> None:
 def test_a_part_of_a_step_of_many_rounds_is_not_that_of_the_next_step() -> None:
     assert Plan(step=0, round=2**16).part != Plan(step=1, round=0).part
     assert GroupOutcome(0, "a", [1.0], part=Plan(step=2**31 - 1, round=2**32 - 1).part).part == 2**63 - 1
+
+
+FIRST = [group.prompt_id for group in uniform().plan(0)]
+anything = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 5),
+    st.integers(),
+    st.floats(),
+    st.complex_numbers(),
+    st.text(max_size=3),
+    st.binary(max_size=3),
+    st.lists(st.integers(0, 1), max_size=5),
+    st.dictionaries(st.integers(0, 1), st.floats(), max_size=2),
+    st.sampled_from(
+        ["prompt-0", "prompt-1", 2**31, 2**62, 2**63, 10**400, 1e308, np.int64(1), np.zeros(2), np.bool_(True)]
+    ),
+)
+columns = st.one_of(anything, st.lists(anything, min_size=4, max_size=4), st.lists(anything, max_size=5))
+calls = st.one_of(
+    st.tuples(st.just("plan"), anything),
+    st.tuples(st.just("admitted"), anything, anything),
+    st.tuples(st.sampled_from(["lost", "found"]), anything, anything, anything),
+    st.tuples(st.just("observe"), *[anything] * 2, *[columns] * 4, *[anything] * 3),
+    st.tuples(st.just("observe"), st.just(0), st.just(FIRST[0]), *[columns] * 4, *[anything] * 3),
+)
+
+
+def make_call(curriculum: Curriculum, kind: str, given: list[Any]) -> object:
+    if kind == "observe":
+        good = GroupOutcome(1, FIRST[1], [1.0, 0.0])
+        return curriculum.observe([good, GroupOutcome(*given)])
+    if kind == "admitted":
+        return curriculum.admitted(given[0], complete=given[1])
+    if kind == "lost":
+        return curriculum.lost(given[0], given[1], again=given[2])
+    return getattr(curriculum, kind)(*given[: 2 if kind == "found" else 1])
+
+
+@settings(max_examples=50)
+@given(st.lists(calls, max_size=6))
+def test_whatever_is_given_is_taken_whole_or_refused_without_a_trace(script: list[tuple[Any, ...]]) -> None:
+    curriculum = uniform()
+    curriculum.plan(0)
+    for kind, *arguments in script:
+        before = curriculum.state_dict()
+        try:
+            make_call(curriculum, kind, arguments)
+        except (ValueError, TypeError):
+            assert same_state(before, curriculum.state_dict()), f"{kind}{arguments} left a trace"
+    if curriculum.step < 2**31 - 1:
+        curriculum.observe(outcomes_of(curriculum.plan(curriculum.step + 1), lambda num: [1.0] * num))
+        curriculum.admitted(curriculum.step)
+    assert all(map(math.isfinite, curriculum.metrics().values()))
+    assert np.isfinite(curriculum.pass_rates().mean).all()
