@@ -469,3 +469,10 @@ def test_whatever_is_given_is_taken_whole_or_refused_without_a_trace(script: lis
         curriculum.admitted(curriculum.step)
     assert all(map(math.isfinite, curriculum.metrics().values()))
     assert np.isfinite(curriculum.pass_rates().mean).all()
+
+
+def test_before_the_first_plan_nobody_trains() -> None:
+    curriculum = uniform()
+    assert curriculum.admitted(curriculum.step) == []
+    with pytest.raises(ValueError, match="was asked at step -1"):
+        curriculum.admitted(0)

@@ -280,7 +280,7 @@ class Curriculum(ABC):
         without, it trains on what it has.
         """
         complete = flag("complete", complete)
-        if whole("step", step, 0, MAX_STEP) != self._step:
+        if whole("step", step, -1, MAX_STEP) != self._step:
             raise ValueError(f"admitted({step}) was asked at step {self._step}: ask for the step of the latest plan")
         fresh = [group for group in self._ledger.waiting() if group.completed >= 0 or not complete]
         chosen = {
