@@ -1,10 +1,14 @@
 """Which groups train."""
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 
 from didact.admission import AdmitAll, AdmitBand, AdmitWithSignal, has_signal
-from didact.testing import AdmissionContract
+from didact.methods.uniform import Uniform
+from didact.testing import AdmissionContract, pool_of
 
 
 class TestAdmitAll(AdmissionContract):
@@ -37,3 +41,21 @@ def test_a_band_excludes_its_bounds() -> None:
     assert [AdmitBand().admits(np.array(r)) for r in ([0.0, 0.0], [0.0, 1.0], [1.0, 1.0])] == [False, True, False]
     with pytest.raises(ValueError, match="low < high"):
         AdmitBand(1.0, 0.0)
+
+
+@pytest.mark.parametrize("noise", [math.nan, -1.0, "0", None, True])
+def test_bad_noise(noise: Any) -> None:
+    with pytest.raises(ValueError, match="noise must be a number"):
+        AdmitWithSignal(noise)
+
+
+@pytest.mark.parametrize("bounds", [(math.nan, 1.0), ("a", "b"), (0.0, None), (1.0, 0.0), (0.5, 0.5)])
+def test_bad_bands(bounds: Any) -> None:
+    with pytest.raises(ValueError, match=r"low|high"):
+        AdmitBand(*bounds)
+
+
+@pytest.mark.parametrize("rule", [0, "", [], {}, "all", AdmitAll, 5])
+def test_a_rule_is_an_object_that_admits(rule: Any) -> None:
+    with pytest.raises(TypeError, match="admission must be an object with a method admits"):
+        Uniform(pool_of(4), prompts_per_step=2, rollouts_per_step=8, admission=rule)

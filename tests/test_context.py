@@ -1,5 +1,8 @@
 """Context length over time."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 
 from didact.context import FixedContext, StagedContext, as_context
@@ -19,10 +22,20 @@ def test_a_number_or_nothing_is_a_fixed_length() -> None:
 
 @pytest.mark.parametrize("stages", [[], [(0, 5)], [(5, 0)]])
 def test_bad_stages(stages: list[tuple[int, int]]) -> None:
-    with pytest.raises(ValueError, match="at least"):
+    with pytest.raises(ValueError, match=r"must be|needs stages"):
         StagedContext(stages)
 
 
 def test_bad_length() -> None:
-    with pytest.raises(ValueError, match="at least 1 token, got 0"):
+    with pytest.raises(ValueError, match="must be a whole number from 1 to 2147483647, got 0"):
         FixedContext(0)
+
+
+@pytest.mark.parametrize("context", [0, -1, 2**31, True, "512", 1.5, [], {}, FixedContext, object()])
+def test_a_context_is_a_length_or_a_schedule(context: Any) -> None:
+    with pytest.raises(ValueError, match="a context length in tokens must be a whole number from 1 to 2147483647"):
+        as_context(context)
+
+
+def test_a_length_of_numpy_is_a_length() -> None:
+    assert as_context(np.int64(512)) == FixedContext(512)

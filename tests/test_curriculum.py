@@ -1,18 +1,23 @@
 """StagedCurriculum with a selection of ten lines, and what the books say in cases worked out by hand."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from didact import Curriculum, GroupOutcome, PassRates, StagedCurriculum
+from didact import Curriculum, GroupOutcome, PassRates, Plan, StagedCurriculum
 from didact.allocation import largest_remainder
 from didact.context import StagedContext
 from didact.curriculum import Draft
 from didact.methods.uniform import Uniform
 from didact.selection import draw
 from didact.testing import CurriculumContract, SelectionContract, outcomes_of, pool_of
+from didact.testing.contract import same_state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +265,7 @@ def test_rollouts_that_were_never_out_cannot_be_lost_or_found() -> None:
     curriculum.plan(0)
     for call, words in (
         (lambda: curriculum.lost(0, 5), "5 rollouts of group 0 cannot be lost: it waits for 4"),
-        (lambda: curriculum.lost(9, 1), "it is not open"),
+        (lambda: curriculum.lost(9, 1), "unknown group id 9: plans so far gave out 0 to 1"),
         (lambda: curriculum.found(0, 1), "cannot be found: 0 are lost"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -329,3 +334,145 @@ def test_no_two_plans_have_the_same_part():
     curriculum = Uniform(pool_of(8), prompts_per_step=2, rollouts_per_step=8)
     parts = [curriculum.plan(step).part for step in range(3)]
     assert len(set(parts)) == 3
+
+
+@pytest.mark.parametrize("step", [2**31, 2**40, -1, 1.0, "1", True, None, np.zeros(2), 10**400])
+def test_a_step_that_is_none_moves_nothing(step: object) -> None:
+    curriculum = uniform()
+    before = curriculum.state_dict()
+    with pytest.raises(ValueError, match="step must be a whole number from 0 to 2147483647"):
+        curriculum.plan(step)  # type: ignore[arg-type]
+    assert same_state(before, curriculum.state_dict())
+    assert curriculum.plan(2**31 - 1)
+
+
+def test_one_bad_outcome_among_good_ones_takes_none_in() -> None:
+    curriculum = uniform()
+    first, second = curriculum.plan(0)
+    good = GroupOutcome(first.group_id, first.prompt_id, [1.0] * 4, part=1)
+    before = curriculum.state_dict()
+    with pytest.raises(ValueError, match="5 rewards, 4 were planned"):
+        curriculum.observe([good, GroupOutcome(second.group_id, second.prompt_id, [1.0] * 5)])
+    assert same_state(before, curriculum.state_dict())
+    assert curriculum.observe([good]) == [range(4)], "the corrected delivery is no repetition"
+
+
+@pytest.mark.parametrize(
+    ("draft", "words"),
+    [
+        (([0, 1], [4]), "different lengths"),
+        (([0, 1], [4, 4], ["train"]), "different lengths"),
+        (([0, 1], [4, 0]), "a group of 0 rollouts"),
+        (([0, 9], [4, 4]), "not in the pool of 4"),
+        (([0, -1], [4, 4]), "not in the pool of 4"),
+        (([0.5, 1], [4, 4]), "no lists of whole numbers"),
+        (([[0], [1]], [4, 4]), "no lists of whole numbers"),
+        (([0, 1], [4, 4], "train", [None, 7]), "unknown group id 7"),
+        (([1, 2], [4, 4], "train", [0, None]), "continues group 0"),
+    ],
+)
+def test_a_draft_that_no_plan_can_hold_opens_no_group(draft: tuple, words: str) -> None:
+    class Drafts(Uniform):
+        def _draft(self, step, round, rng):
+            return (
+                Draft(np.array(draft[0]), np.array(draft[1]), *draft[2:]) if step else super()._draft(step, round, rng)
+            )
+
+    curriculum = Drafts(pool_of(4), prompts_per_step=1, rollouts_per_step=8, seed=1)
+    assert curriculum.plan(0).groups[0].prompt_id != "prompt-1"
+    before = curriculum.state_dict()
+    with pytest.raises(ValueError, match=words):
+        curriculum.plan(1)
+    assert same_state(before, curriculum.state_dict())
+
+
+@pytest.mark.parametrize("length", [0, -5, "512", 1.5, True, 2**31])
+def test_a_schedule_that_sets_no_length_opens_no_group(length: object) -> None:
+    class Schedule:
+        def context_length(self, step, metrics):
+            return length if step else 512
+
+    curriculum = uniform(context=Schedule())
+    assert curriculum.plan(0).groups[0].context_length == 512
+    ledger, totals = (curriculum.state_dict()[name] for name in ("ledger", "totals"))
+    with pytest.raises(ValueError, match="a context length in tokens must be"):
+        curriculum.plan(1)
+    state = curriculum.state_dict()
+    assert (state["step"], state["round"]) == (0, 1)
+    assert same_state((ledger, totals), (state["ledger"], state["totals"]))
+
+
+@pytest.mark.parametrize("stage", [None, 5, "all", Frontier, object()])
+def test_stages_are_objects_with_their_method(stage: object) -> None:
+    with pytest.raises(TypeError, match="selection must be an object with a method choose"):
+        staged(stage)
+    if stage is not None:
+        with pytest.raises(TypeError, match="allocation must be an object with a method split"):
+            staged(Frontier(), allocation=stage)
+
+
+def test_a_part_of_a_step_of_many_rounds_is_not_that_of_the_next_step() -> None:
+    assert Plan(step=0, round=2**16).part != Plan(step=1, round=0).part
+    assert GroupOutcome(0, "a", [1.0], part=Plan(step=2**31 - 1, round=2**32 - 1).part).part == 2**63 - 1
+
+
+FIRST = [group.prompt_id for group in uniform().plan(0)]
+anything = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 5),
+    st.integers(),
+    st.floats(),
+    st.complex_numbers(),
+    st.text(max_size=3),
+    st.binary(max_size=3),
+    st.lists(st.integers(0, 1), max_size=5),
+    st.dictionaries(st.integers(0, 1), st.floats(), max_size=2),
+    st.sampled_from(
+        ["prompt-0", "prompt-1", 2**31, 2**62, 2**63, 10**400, 1e308, np.int64(1), np.zeros(2), np.bool_(True)]
+    ),
+)
+columns = st.one_of(anything, st.lists(anything, min_size=4, max_size=4), st.lists(anything, max_size=5))
+calls = st.one_of(
+    st.tuples(st.just("plan"), anything),
+    st.tuples(st.just("admitted"), anything, anything),
+    st.tuples(st.sampled_from(["lost", "found"]), anything, anything, anything),
+    st.tuples(st.just("observe"), *[anything] * 2, *[columns] * 4, *[anything] * 3),
+    st.tuples(st.just("observe"), st.just(0), st.just(FIRST[0]), *[columns] * 4, *[anything] * 3),
+)
+
+
+def make_call(curriculum: Curriculum, kind: str, given: list[Any]) -> object:
+    if kind == "observe":
+        good = GroupOutcome(1, FIRST[1], [1.0, 0.0])
+        return curriculum.observe([good, GroupOutcome(*given)])
+    if kind == "admitted":
+        return curriculum.admitted(given[0], complete=given[1])
+    if kind == "lost":
+        return curriculum.lost(given[0], given[1], again=given[2])
+    return getattr(curriculum, kind)(*given[: 2 if kind == "found" else 1])
+
+
+@settings(max_examples=50)
+@given(st.lists(calls, max_size=6))
+def test_whatever_is_given_is_taken_whole_or_refused_without_a_trace(script: list[tuple[Any, ...]]) -> None:
+    curriculum = uniform()
+    curriculum.plan(0)
+    for kind, *arguments in script:
+        before = curriculum.state_dict()
+        try:
+            make_call(curriculum, kind, arguments)
+        except (ValueError, TypeError):
+            assert same_state(before, curriculum.state_dict()), f"{kind}{arguments} left a trace"
+    if curriculum.step < 2**31 - 1:
+        curriculum.observe(outcomes_of(curriculum.plan(curriculum.step + 1), lambda num: [1.0] * num))
+        curriculum.admitted(curriculum.step)
+    assert all(map(math.isfinite, curriculum.metrics().values()))
+    assert np.isfinite(curriculum.pass_rates().mean).all()
+
+
+def test_before_the_first_plan_nobody_trains() -> None:
+    curriculum = uniform()
+    assert curriculum.admitted(curriculum.step) == []
+    with pytest.raises(ValueError, match="was asked at step -1"):
+        curriculum.admitted(0)

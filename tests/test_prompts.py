@@ -1,7 +1,12 @@
 """PromptPool: unique ids, read-only columns, growth that happens whole or not at all."""
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from didact.prompts import PromptPool
 
@@ -94,3 +99,58 @@ def test_fingerprint_depends_on_the_order() -> None:
     assert PromptPool(["a", "b"]).fingerprint() == PromptPool(["a", "b"]).fingerprint()
     assert PromptPool(["a", "b"]).fingerprint() != PromptPool(["b", "a"]).fingerprint()
     assert PromptPool(["ab", "c"]).fingerprint() != PromptPool(["a", "bc"]).fingerprint()
+
+
+def test_ids_that_hold_the_separator_of_another_list_have_another_fingerprint() -> None:
+    lists = [["a\x00", "b"], ["a", "\x00b"], ["a\x00b", "\x00"], ["a", "b\x00"], ["\x00a", "b"]]
+    assert len({PromptPool(ids).fingerprint() for ids in lists}) == len(lists)
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, unique=True), st.lists(st.text(min_size=1), min_size=1, unique=True))
+def test_two_pools_have_one_fingerprint_if_and_only_if_they_hold_the_same_ids(one: list[str], other: list[str]) -> None:
+    prints = PromptPool(one).fingerprint(), PromptPool(other).fingerprint()
+    assert (prints[0] == prints[1] and len(one) == len(other)) == (one == other)
+
+
+def test_an_id_that_no_file_can_hold() -> None:
+    with pytest.raises(ValueError, match="is no text that UTF-8 can express"):
+        PromptPool(["a", "\ud800"])
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("prompt_tokens", [1, -1]),
+        ("prompt_tokens", [1, 2**31]),
+        ("prompt_tokens", [1, 10**400]),
+        ("prompt_tokens", [1, 1.5]),
+        ("prompt_tokens", [1, math.nan]),
+        ("prompt_tokens", ["1", "2"]),
+        ("prompt_tokens", [True, False]),
+        ("prompt_tokens", [[1], [2]]),
+        ("difficulty", [1, math.inf]),
+        ("difficulty", [1, 1e308]),
+        ("difficulty", ["1", "2"]),
+        ("difficulty", [1, 1j]),
+        ("features", [[0.0], [math.inf]]),
+        ("features", [[0.0], [math.nan]]),
+        ("features", [["0"], ["1"]]),
+    ],
+)
+def test_columns_hold_numbers_that_can_be_worked_with(name: str, column: list[Any]) -> None:
+    with pytest.raises(ValueError, match=f"column '{name}' must be"):
+        PromptPool(["a", "b"], **{name: column})
+    pool = PromptPool(["c"], **{name: [[1.0]] if name == "features" else [1]})
+    with pytest.raises(ValueError, match=f"column '{name}' must be"):
+        pool.extend(["a", "b"], **{name: column})
+    assert len(pool) == 1
+
+
+def test_numbers_come_in_many_forms() -> None:
+    pool = PromptPool(["a", "b"], prompt_tokens=np.array([1.0, 2.0]), difficulty=[None, 3], source=[("x", 1), ("y", 2)])
+    assert pool.prompt_tokens is not None
+    assert pool.prompt_tokens.tolist() == [1, 2]
+    assert pool.difficulty is not None
+    assert np.array_equal(pool.difficulty, [math.nan, 3.0], equal_nan=True)
+    assert pool.source is not None
+    assert pool.source.tolist() == [("x", 1), ("y", 2)]

@@ -1,10 +1,13 @@
 """Which groups train: a yes or no for each group that came back."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from didact.bounds import MAX_REWARD, real, shortened
 
 
 class Admission(Protocol):
@@ -33,6 +36,9 @@ class AdmitWithSignal:
 
     noise: float = 1e-6
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "noise", real("noise", self.noise, 0, MAX_REWARD))
+
     def admits(self, rewards: NDArray[np.float64]) -> bool:
         return has_signal(rewards, self.noise)
 
@@ -45,11 +51,24 @@ class AdmitBand:
     high: float = 1.0
 
     def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            object.__setattr__(self, name, real(name, getattr(self, name), -math.inf, math.inf))
         if not self.low < self.high:
             raise ValueError(f"a band needs low < high, got {self.low} and {self.high}")
 
     def admits(self, rewards: NDArray[np.float64]) -> bool:
         return bool(self.low < rewards.mean() < self.high)
+
+
+def as_admission(admission: Admission) -> Admission:
+    """The rule itself.
+
+    Raises:
+        TypeError: an object without the method `admits`, or a class where an object of it was meant.
+    """
+    if isinstance(admission, type) or not callable(getattr(admission, "admits", None)):
+        raise TypeError(f"admission must be an object with a method admits(rewards), got {shortened(admission)}")
+    return admission
 
 
 def has_signal(rewards: NDArray[np.float64], noise: float = 1e-6) -> bool:

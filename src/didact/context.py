@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from didact.bounds import MAX_TOKENS, shortened, whole, whole_or_none
+
 
 class ContextSchedule(Protocol):
     """Anything with this method can set the context length."""
@@ -19,7 +21,7 @@ class FixedContext:
     length: int | None = None
 
     def __post_init__(self) -> None:
-        _check(self.length)
+        object.__setattr__(self, "length", as_length(self.length))
 
     @property
     def longest(self) -> int | None:
@@ -41,13 +43,11 @@ class StagedContext:
     stages: Sequence[tuple[int, int]]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stages", tuple((int(steps), int(length)) for steps, length in self.stages))
-        if not self.stages:
-            raise ValueError("StagedContext needs at least one stage (number of steps, length)")
-        for steps, length in self.stages:
-            if steps < 1:
-                raise ValueError(f"a stage needs at least 1 step, got {steps}")
-            _check(length)
+        stages = tuple(tuple(stage) for stage in self.stages)
+        if not stages or any(len(stage) != 2 for stage in stages):
+            raise ValueError(f"StagedContext needs stages (number of steps, length), got {shortened(self.stages)}")
+        checked = tuple((whole("steps of a stage", steps, 1), as_length(length)) for steps, length in stages)
+        object.__setattr__(self, "stages", checked)
 
     @property
     def longest(self) -> int | None:
@@ -63,10 +63,20 @@ class StagedContext:
 
 
 def as_context(context: "ContextSchedule | int | None") -> "ContextSchedule":
-    """A number of tokens, or None, stands for a fixed context length."""
-    return FixedContext(context) if context is None or isinstance(context, int) else context
+    """A number of tokens, or None, stands for a fixed context length.
+
+    Raises:
+        ValueError: a number out of range, or neither a number nor a schedule.
+    """
+    if isinstance(context, type) or not callable(getattr(context, "context_length", None)):
+        return FixedContext(context)  # type: ignore[arg-type]
+    return context  # type: ignore[return-value]
 
 
-def _check(length: int | None) -> None:
-    if length is not None and length < 1:
-        raise ValueError(f"a context length must be at least 1 token, got {length}")
+def as_length(length: object) -> int | None:
+    """A context length in tokens, which None leaves to the trainer.
+
+    Raises:
+        ValueError: something else.
+    """
+    return whole_or_none("a context length in tokens", length, 1, MAX_TOKENS)

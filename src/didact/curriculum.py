@@ -19,9 +19,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from didact.admission import Admission, AdmitAll, has_signal
+from didact.admission import Admission, AdmitAll, as_admission, has_signal
 from didact.advantage import AdvantageKind, WeightMode
-from didact.context import ContextSchedule, as_context
+from didact.bounds import MAX_PER_STEP, MAX_STEP, flag, one_of, whole
+from didact.context import ContextSchedule, FixedContext, as_context, as_length
 from didact.ledger import Ledger, OpenGroup
 from didact.outcomes import GroupOutcome
 from didact.pass_rates import PassRates
@@ -55,7 +56,7 @@ class Curriculum(ABC):
         pool: the prompts; it may grow during the run.
         prompts_per_step: groups that train in a step. A smaller pool gives smaller plans (a prompt is planned once in
             a plan), with the whole budget.
-        rollouts_per_step: rollout budget of a plan.
+        rollouts_per_step: rollout budget of a plan. Both are at most 2**20.
         seed: root of all randomness.
         context: context length: tokens, a ContextSchedule, or None for the trainer's own setting.
         admission: which groups train; None is the method's own rule.
@@ -103,36 +104,33 @@ class Curriculum(ABC):
                 f"method {self.name!r} keeps or passes over figures of the whole pool, so the pool cannot be sharded; "
                 f"methods that work on a {type(pool).__name__}: {', '.join(_shardable())}"
             )
-        for what, value in {"prompts_per_step": prompts_per_step, "rollouts_per_step": rollouts_per_step}.items():
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{what} must be a whole number of at least 1, got {value!r}")
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-            raise ValueError(f"seed must be a whole number, got {seed!r}")
+        prompts_per_step = whole("prompts_per_step", prompts_per_step, 1, MAX_PER_STEP)
+        rollouts_per_step = whole("rollouts_per_step", rollouts_per_step, 1, MAX_PER_STEP)
+        seed = whole("seed", seed, -(2**128), 2**128)
         if rollouts_per_step < 2 * min(prompts_per_step, len(pool)):
             raise ValueError(
                 f"rollouts_per_step={rollouts_per_step} is less than 2 rollouts for each of {prompts_per_step} "
                 "prompts: a group of one has no advantage; raise rollouts_per_step or lower prompts_per_step"
             )
-        if truncated not in ("exclude", "observe"):
-            raise ValueError(f"truncated must be 'exclude' or 'observe', got {truncated!r}")
+        one_of("truncated", truncated, ("exclude", "observe"))
         self.pool = pool
-        self.prompts_per_step = int(prompts_per_step)
-        self.rollouts_per_step = int(rollouts_per_step)
-        self.seed = int(seed)
+        self.prompts_per_step = prompts_per_step
+        self.rollouts_per_step = rollouts_per_step
+        self.seed = seed
         self.context = as_context(context)
-        self.admission: Admission = admission or AdmitAll()
+        self.admission: Admission = AdmitAll() if admission is None else as_admission(admission)
         self.belief = pool.belief(prior=prior, discount=discount, window=window, pass_above=pass_above)
         self._truncated = truncated
         self.options: dict[str, Any] = {
             "prompts_per_step": self.prompts_per_step,
             "rollouts_per_step": self.rollouts_per_step,
             "seed": self.seed,
-            "context": context if context is None or isinstance(context, int) else describe(context),
+            "context": self.context.length if isinstance(self.context, FixedContext) else describe(self.context),
             "admission": None if admission is None else describe(admission),
-            "prior": [float(count) for count in prior],
-            "discount": discount,
-            "window": window,
-            "pass_above": pass_above,
+            "prior": list(self.belief.prior),
+            "discount": self.belief.discount,
+            "window": self.belief.window,
+            "pass_above": self.belief.pass_above,
             "truncated": truncated,
             **(options or {}),
         }
@@ -166,15 +164,24 @@ class Curriculum(ABC):
     def plan(self, step: int) -> Plan:
         """The next round of rollouts for `step`; an empty plan (false) when the step needs no more.
 
+        Rollouts that nobody answered for in LOST_STEPS steps are given up at the first plan of a step: they count as
+        lost, and as found when they come after all (see `lost`).
+
         Raises:
-            ValueError: a step before the current one.
+            ValueError: a step before the current one, or of 2**31 and more. Whatever a method raises, the step and the
+                round stay what they were.
         """
+        step = self._checked_step(step)
+        before = self._step, self._round, self._admitted, self._now
         self._advance(step)
-        draft = self._draft(step, self._round, generator(self.seed, "plan", step, self._round))
-        if draft is None or len(draft.positions) == 0:
-            return Plan(step, self._round)
-        groups = self._open_groups(draft)
-        plan = Plan(step, self._round, groups)
+        try:
+            draft = self._draft(step, self._round, generator(self.seed, "plan", step, self._round))
+            if draft is None or len(draft.positions) == 0:
+                return Plan(step, self._round)
+            plan = Plan(step, self._round, self._open_groups(draft))
+        except BaseException:
+            self._step, self._round, self._admitted, self._now = before
+            raise
         self._round += 1
         return plan
 
@@ -232,31 +239,37 @@ class Curriculum(ABC):
         Raises:
             ValueError: a group that is not open, or more rollouts than it has outstanding.
         """
-        group = self._ledger.get(group_id)
-        if group is None or not 1 <= num_rollouts <= group.outstanding - group.lost:
-            left = "is not open" if group is None else f"waits for {group.outstanding - group.lost}"
+        num_rollouts, again = whole("num_rollouts", num_rollouts, 1), flag("again", again)
+        group = self._ledger.find(group_id)
+        if group is None or num_rollouts > group.in_flight:
+            left = "is not open" if group is None else f"waits for {group.in_flight}"
             raise ValueError(f"{num_rollouts} rollouts of group {group_id} cannot be lost: it {left}")
-        group.lost += num_rollouts
-        self._totals["rollouts_lost"] += num_rollouts
         if again:
             group.again += num_rollouts
             self._totals["rollouts_planned"] += num_rollouts
-        elif group.done and group.completed < 0:
-            group.completed = self._step
+        self._write_off(group, num_rollouts)
 
     def found(self, group_id: int, num_rollouts: int) -> None:
         """Take `lost` back for rollouts that come after all; nothing happens where the group was given up long ago.
 
+        Where nobody says so, `observe` takes as many for found as a group with all its rollouts cannot have lost.
+
         Raises:
-            ValueError: more rollouts than were lost.
+            ValueError: an unknown group id, or more rollouts than were lost.
         """
-        group = self._ledger.get(group_id)
+        num_rollouts = whole("num_rollouts", num_rollouts, 1)
+        group = self._ledger.find(group_id)
         if group is None:
             return
-        if not 1 <= num_rollouts <= group.lost:
+        if num_rollouts > group.lost:
             raise ValueError(f"{num_rollouts} rollouts of group {group_id} cannot be found: {group.lost} are lost")
         group.lost -= num_rollouts
         self._totals["rollouts_lost"] -= num_rollouts
+
+    def overdue(self, step: int) -> list[int]:
+        """Ids of the groups whose missing rollouts `plan(step)` gives up; empty unless it begins a step."""
+        step = self._checked_step(step)
+        return [group.group_id for group in self._ledger.overdue(step)] if step > self._step else []
 
     def admitted(self, step: int, *, complete: bool = False) -> list[AdmittedGroup]:
         """The groups that train at `step`: those that came back by now and pass the admission rule.
@@ -266,7 +279,8 @@ class Curriculum(ABC):
         still informs the belief. With `complete`, a group of which rollouts are still to come is not considered yet;
         without, it trains on what it has.
         """
-        if step != self._step:
+        complete = flag("complete", complete)
+        if whole("step", step, -1, MAX_STEP) != self._step:
             raise ValueError(f"admitted({step}) was asked at step {self._step}: ask for the step of the latest plan")
         fresh = [group for group in self._ledger.waiting() if group.completed >= 0 or not complete]
         chosen = {
@@ -295,7 +309,7 @@ class Curriculum(ABC):
     def metrics(self) -> dict[str, float]:
         """Counters of the whole run and figures of the current step, flat; see docs/metrics.md for each name."""
         totals, now = self._totals, self._now
-        missing = sum(group.outstanding - group.lost for group in self._ledger if group.step < self._step)
+        missing = sum(group.in_flight for group in self._ledger if group.step < self._step)
         weight, predicted, passed = self._calibration
         seen = weight > 0
         error = np.abs(predicted[seen] - passed[seen]).sum() / weight.sum() if seen.any() else 0.0
@@ -405,13 +419,17 @@ class Curriculum(ABC):
 
     # The books --------------------------------------------------------------------------------------------------
 
+    def _checked_step(self, step: int) -> int:
+        checked = whole("step", step, 0, MAX_STEP)
+        if checked < self._step:
+            raise ValueError(f"step {checked} comes after step {self._step}: steps do not go back")
+        return checked
+
     def _advance(self, step: int) -> None:
-        if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < max(self._step, 0):
-            raise ValueError(
-                f"plan({step!r}): steps are whole numbers that do not go back; the current is {self._step}"
-            )
         if step > self._step:
-            self._step, self._round, self._admitted, self._now = int(step), 0, [], {}
+            self._step, self._round, self._admitted, self._now = step, 0, [], {}
+            for group in self._ledger.overdue(step):
+                self._write_off(group, group.in_flight)
             # A trainer that never asks what to train on must not make the books grow.
             unclaimed = [group for group in self._ledger if 0 <= group.completed < step - 1]
             self._settle([group for group in unclaimed if not group.settled and not self._held(group)], {})
@@ -419,29 +437,58 @@ class Curriculum(ABC):
         self.belief.grow(len(self.pool))
 
     def _open_groups(self, draft: Draft) -> list[PlannedGroup]:
-        positions = np.asarray(draft.positions, dtype=np.int64)
-        if len(np.unique(positions)) < len(positions):
-            raise ValueError(f"method {self.name!r} drafted the same prompt twice in one plan")
-        context = self.context.context_length(self._step, self._now)
+        positions, counts, known = self._checked_draft(draft)
+        context = as_length(self.context.context_length(self._step, self._now))
         self._now["context_length"] = float(context or 0)
         last_seen = self.belief.last_seen(positions)
         ages = self._step - last_seen[last_seen >= 0]
         self._now["evidence_age"] = float(ages.mean()) if len(ages) else 0.0
         predicted = self.belief.mean(positions, step=self._step).tolist()
         ids = self.pool.ids[positions]
-        known = draft.group_ids if draft.group_ids is not None else [None] * len(positions)
         reasons = [draft.reason] * len(positions) if isinstance(draft.reason, str) else draft.reason
         planned = []
         for position, prompt_id, count, group_id, reason, mean in zip(
-            positions.tolist(), ids, draft.num_rollouts.tolist(), known, reasons, predicted, strict=True
+            positions.tolist(), ids, counts.tolist(), known, reasons, predicted, strict=True
         ):
             if group_id is None:
                 group = self._ledger.open(position, self._step, reason, mean, count)
             else:
                 group = self._ledger.extend(group_id, count, self._step, reason)
             planned.append(PlannedGroup(group.group_id, prompt_id, count, context, reason, mean))
-        self._totals["rollouts_planned"] += float(draft.num_rollouts.sum())
+        self._totals["rollouts_planned"] += float(counts.sum())
         return planned
+
+    def _checked_draft(self, draft: Draft) -> tuple[NDArray[np.int64], NDArray[np.int64], Sequence[int | None]]:
+        """Positions, rollouts and group ids of a draft; what a plan cannot hold is refused before a group is opened."""
+        given = np.asarray(draft.positions), np.asarray(draft.num_rollouts)
+        known = [None] * len(given[0]) if draft.group_ids is None else draft.group_ids
+        if any(each.ndim != 1 or each.dtype.kind not in "iu" for each in given):
+            raise ValueError(f"method {self.name!r} drafted positions or rollouts that are no lists of whole numbers")
+        positions, counts = (each.astype(np.int64) for each in given)
+        lengths = [len(positions), len(counts), len(known)]
+        if not isinstance(draft.reason, str):
+            lengths.append(len(draft.reason))
+        if len(set(lengths)) > 1:
+            raise ValueError(f"method {self.name!r} drafted columns of different lengths: {lengths}")
+        if len(np.unique(positions)) < len(positions):
+            raise ValueError(f"method {self.name!r} drafted the same prompt twice in one plan")
+        if positions.min() < 0 or positions.max() >= len(self.pool):
+            raise ValueError(f"method {self.name!r} drafted a prompt that is not in the pool of {len(self.pool)}")
+        if counts.min() < 1:
+            raise ValueError(f"method {self.name!r} drafted a group of {counts.min()} rollouts")
+        for group_id, position in zip(known, positions.tolist(), strict=True):
+            group = None if group_id is None else self._ledger.find(group_id)
+            if group_id is not None and (group is None or group.settled or group.position != position):
+                raise ValueError(
+                    f"method {self.name!r} continues group {group_id}, which is not an open one of its prompt"
+                )
+        return positions, counts, known
+
+    def _write_off(self, group: OpenGroup, num_rollouts: int) -> None:
+        group.lost += num_rollouts
+        self._totals["rollouts_lost"] += num_rollouts
+        if group.done and group.completed < 0:
+            group.completed = self._step
 
     def _record(self, group: OpenGroup, outcome: GroupOutcome) -> list[float]:
         """Write an outcome into its group and the counters; return the rewards that the belief may use."""
@@ -450,6 +497,9 @@ class Curriculum(ABC):
         errored = outcome.errored or (False,) * size
         truncated = outcome.truncated or (False,) * size
         group.record(outcome, self._step)
+        found = max(-group.in_flight, 0)  # it was given up and comes after all, and nobody said so
+        group.lost -= found
+        totals["rollouts_lost"] -= found
         self._ledger.close(group)
         totals["outcomes"] += 1
         totals["outcomes_partial"] += size < group.planned and len(group.rewards) < group.planned

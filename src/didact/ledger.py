@@ -3,8 +3,9 @@
 Outcomes come late, out of order, in parts, twice, or not at all. A group id is a whole number given out once, so an id
 below the next one that is no longer in the ledger is a closed group, and its outcome a repetition.
 
-Rollouts of a worker that died are written off (`lost`), perhaps with as many asked for in their place (`again`). They
-may come after all (`found`): every rollout is one that was asked for, so planned = observed + in flight + lost.
+Rollouts of a worker that died are written off (`lost`), perhaps with as many asked for in their place (`again`), and so
+are those that nobody answered for in LOST_STEPS steps. They may come after all, until LATE_STEPS: every rollout is one
+that was asked for, so planned = observed + in flight + lost, and the ledger holds no more than so many steps.
 """
 
 import math
@@ -14,12 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from didact.bounds import plain, shortened
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
 
 _COLUMNS = {"group_id": int, "position": int, "step": int, "predicted": float, "planned": int}
 _COLUMNS |= {"completed": int, "settled": bool, "asked": int, "again": int, "lost": int}
-#: Steps after which rollouts that were written off are no longer waited for.
+#: Steps since a group was last asked for after which what is missing of it is written off.
+LOST_STEPS = 50
+#: Steps after which rollouts that were written off are no longer waited for: when they come now, they are a repetition.
 LATE_STEPS = 100
 
 
@@ -45,6 +49,11 @@ class OpenGroup:
     def outstanding(self) -> int:
         """Rollouts that were asked for and are not back, lost ones included."""
         return self.planned + self.again - len(self.rewards)
+
+    @property
+    def in_flight(self) -> int:
+        """Rollouts that are still to come."""
+        return self.outstanding - self.lost
 
     @property
     def done(self) -> bool:
@@ -83,9 +92,17 @@ class Ledger:
         self._next_id += 1
         return group
 
-    def get(self, group_id: int) -> OpenGroup | None:
-        """A group by its id; None if it is closed."""
-        return self._groups.get(group_id)
+    def find(self, group_id: object) -> OpenGroup | None:
+        """A group by its id; None if it is closed.
+
+        Raises:
+            ValueError: an id that was never given out.
+        """
+        number = plain(group_id)
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < self._next_id:
+            known = f"plans so far gave out 0 to {self._next_id - 1}" if self._next_id else "no plan gave one out yet"
+            raise ValueError(f"unknown group id {shortened(group_id)}: {known}")
+        return self._groups.get(int(number))
 
     def extend(self, group_id: int, num_rollouts: int, step: int, reason: str) -> OpenGroup:
         """Plan further rollouts of an open group."""
@@ -100,11 +117,15 @@ class Ledger:
         if group.settled and group.outstanding <= 0:
             del self._groups[group.group_id]
 
+    def overdue(self, step: int) -> list[OpenGroup]:
+        """Groups of which rollouts are in flight that were asked for more than LOST_STEPS steps before `step`."""
+        return [group for group in self if group.asked < step - LOST_STEPS and group.in_flight > 0]
+
     def forget(self, step: int) -> None:
         """Strike out settled groups that have waited for nothing but lost rollouts for LATE_STEPS steps."""
         old = [group for group in self if group.settled and group.lost and group.asked < step - LATE_STEPS]
         for group in old:
-            if group.outstanding <= group.lost:
+            if group.in_flight <= 0:
                 del self._groups[group.group_id]
 
     def waiting(self) -> list[OpenGroup]:
@@ -172,17 +193,12 @@ class Ledger:
 
     def _find(self, outcome: GroupOutcome, pool: PromptPool) -> OpenGroup | None:
         """The open group of an outcome; None if the group is closed."""
-        group_id, prompt_id = outcome.group_id, outcome.prompt_id
-        if isinstance(group_id, bool) or not isinstance(group_id, int | np.integer):
-            raise ValueError(f"unknown group id {group_id!r}: group ids are the whole numbers a plan gave out")
-        if not 0 <= group_id < self._next_id:
-            raise ValueError(f"unknown group id {group_id}: plans so far gave out 0 to {self._next_id - 1}")
-        group = self._groups.get(int(group_id))
-        if group is None and prompt_id not in pool:
-            raise ValueError(f"unknown prompt id {prompt_id!r} in the outcome of group {group_id}")
+        group, prompt_id = self.find(outcome.group_id), outcome.prompt_id
+        if not isinstance(prompt_id, str) or (group is None and prompt_id not in pool):
+            raise ValueError(f"unknown prompt id {shortened(prompt_id)} in the outcome of group {outcome.group_id}")
         if group is not None and pool.ids[group.position] != prompt_id:
             expected = pool.ids[group.position]
-            raise ValueError(f"group {group_id} is of prompt {expected!r}, its outcome says {prompt_id!r}")
+            raise ValueError(f"group {group.group_id} is of prompt {expected!r}, its outcome says {prompt_id!r}")
         return group
 
 

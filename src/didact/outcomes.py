@@ -1,13 +1,11 @@
 """What the verifier said about the rollouts of one group."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
-import numpy as np
-
-T = TypeVar("T")
+from didact.bounds import MAX_REWARD, MAX_STEP, MAX_TOKENS, MAX_WHOLE, flag, plain, shortened, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +15,19 @@ class GroupOutcome:
     Args:
         group_id: the id from the plan.
         prompt_id: the prompt id from the plan (checked, so that mixed-up groups are noticed).
-        rewards: one number per rollout. `None` or a number that is not finite marks the rollout as errored.
-        num_tokens: response tokens per rollout.
+        rewards: one number (or bool) per rollout, from -1e15 to 1e15. `None`, nan and infinity mark it as errored.
+        num_tokens: response tokens per rollout, each less than 2**31, as all that counts tokens or versions.
         truncated: per rollout, whether it was cut off by the context length.
         errored: per rollout, whether it was aborted or its verifier failed; its reward is ignored.
         policy_version: the version of the policy that made the rollouts, counted in steps trained. None: the step of
             the latest plan that named the group.
         prompt_tokens: tokens of the prompt as it was rolled out; None takes the pool's.
-        part: a label for this delivery when a group comes in several; the same (group, part) counts once.
+        part: a label from 0 to 2**63 - 1 for this delivery when a group comes in several; the same (group, part) counts
+            once.
 
     Raises:
-        ValueError: columns of different lengths, or a policy version that is no whole number from 0 on. TypeError: a
-            reward that is not a number.
+        ValueError: columns of different lengths, or a value out of range. TypeError: a reward that is not a number, or
+            a column that is none.
     """
 
     group_id: int
@@ -42,38 +41,55 @@ class GroupOutcome:
     prompt_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        rewards = tuple(self._reward(reward) for reward in self.rewards)
-        marked = self._column("errored", self.errored, len(rewards)) or (False,) * len(rewards)
-        errored = tuple(bool(mark) or not math.isfinite(r) for mark, r in zip(marked, rewards, strict=True))
-        num_tokens = self._column("num_tokens", self.num_tokens, len(rewards))
-        if num_tokens is not None and any(tokens < 0 for tokens in num_tokens):
-            raise ValueError(f"group {self.group_id}: num_tokens must not be negative, got {min(num_tokens)}")
-        truncated = self._column("truncated", self.truncated, len(rewards))
-        set_field = object.__setattr__
-        if self.policy_version is not None:
-            set_field(self, "policy_version", self._version(self.policy_version))
-        set_field(self, "rewards", rewards)
-        set_field(self, "num_tokens", None if num_tokens is None else tuple(int(tokens) for tokens in num_tokens))
-        set_field(self, "truncated", None if truncated is None else tuple(bool(cut) for cut in truncated))
-        set_field(self, "errored", errored if any(errored) else None)
+        rewards = self._column("rewards", float, MAX_REWARD)
+        marked = self._beside(rewards, "errored", bool, 1) or (False,) * len(rewards)
+        errored = tuple(mark or not math.isfinite(reward) for mark, reward in zip(marked, rewards, strict=True))
+        fields: dict[str, Any] = {
+            "rewards": rewards,
+            "num_tokens": self._beside(rewards, "num_tokens", int, MAX_TOKENS),
+            "truncated": self._beside(rewards, "truncated", bool, 1),
+            "errored": errored if any(errored) else None,
+        }
+        for name, most in {"policy_version": MAX_STEP, "prompt_tokens": MAX_TOKENS, "part": MAX_WHOLE}.items():
+            value = getattr(self, name)
+            if value is not None:
+                fields[name] = whole(f"{self._name}: {name}", value, 0, most)
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def _beside(self, rewards: Sequence[float], name: str, kind: type, most: float) -> tuple[Any, ...] | None:
+        """A column that goes with the rewards."""
+        if getattr(self, name) is None:
+            return None
+        values = self._column(name, kind, most)
+        if len(values) != len(rewards):
+            raise ValueError(f"{self._name}: {name} has {len(values)} entries for {len(rewards)} rewards")
+        return values
+
+    def _column(self, name: str, kind: type, most: float) -> tuple[Any, ...]:
+        column: Any = getattr(self, name)
+        if isinstance(column, str | bytes | Mapping | Set) or not isinstance(column, Iterable):
+            raise TypeError(f"{self._name}: {name} must be a list with one entry per rollout, got {shortened(column)}")
+        values = tuple(column)
+        if set(map(type, values)) == {kind} and (kind is float or min(values) >= 0) and max(map(abs, values)) <= most:
+            return values  # as nearly always: no need to look at each
+        what = f"{self._name}: {name}"
+        if kind is float:
+            return tuple(self._reward(each) for each in values)
+        return tuple(flag(what, each) if kind is bool else whole(what, each, 0, MAX_TOKENS) for each in values)
 
     def _reward(self, reward: object) -> float:
-        if reward is None:
+        number = plain(reward)
+        if number is None:
             return math.nan
-        try:
-            return float(reward)  # type: ignore[arg-type]
-        except (TypeError, ValueError, OverflowError):
-            raise TypeError(f"group {self.group_id}: a reward must be a number, got {reward!r}") from None
+        if not isinstance(number, int | float):
+            raise TypeError(f"{self._name}: a reward must be a number, got {shortened(reward)}")
+        if MAX_REWARD < abs(number) < math.inf:
+            raise ValueError(
+                f"{self._name}: a reward must be from -{MAX_REWARD:g} to {MAX_REWARD:g}, got {shortened(reward)}"
+            )
+        return float(number)
 
-    def _version(self, version: object) -> int:
-        if isinstance(version, bool) or not isinstance(version, int | np.integer) or not 0 <= version < 2**31:
-            raise ValueError(f"group {self.group_id}: policy_version must be a whole number from 0 on, got {version!r}")
-        return int(version)
-
-    def _column(self, name: str, column: Iterable[T] | None, size: int) -> tuple[T, ...] | None:
-        if column is None:
-            return None
-        values = tuple(column)
-        if len(values) != size:
-            raise ValueError(f"group {self.group_id}: {name} has {len(values)} entries for {size} rewards")
-        return values
+    @property
+    def _name(self) -> str:
+        return f"group {shortened(self.group_id)}"

@@ -42,7 +42,7 @@ class Plan:
     @property
     def part(self) -> int:
         """A number that no other plan has: the `part` of an outcome that holds all of a planned group."""
-        return self.step << 16 | self.round
+        return self.step << 32 | self.round
 
     @cached_property
     def num_rollouts(self) -> int:

@@ -5,6 +5,7 @@ The pool holds no prompt text: that stays with the trainer's data set.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
@@ -12,8 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.belief import BetaBelief
+from didact.bounds import MAX_TOKENS, shortened
 from didact.selection import ShuffledPasses
 from didact.weight_tree import WeightTree
+
+#: Of difficulties and features, whose squared distances must be finite.
+MAX_COLUMN = 1e15
 
 
 class PromptPool:
@@ -22,12 +27,14 @@ class PromptPool:
     Args:
         ids: unique, non-empty strings.
         source: a label per prompt, for example the data set it came from.
-        difficulty: a number per prompt that describes the problem (digits, depth, level), not a pass rate.
+        difficulty: a number per prompt that describes the problem (digits, depth, level), not a pass rate; nan where
+            unknown.
         prompt_tokens: prompt length in tokens.
-        features: array of shape (num_prompts, num_features).
+        features: array of shape (num_prompts, num_features), finite.
 
     Raises:
-        ValueError: no ids, a duplicate or empty id, or a column of another length.
+        ValueError: no ids, a duplicate or empty id or one that UTF-8 cannot express, or a column of another length or
+            with something else than such numbers.
         TypeError: an id that is not a string.
     """
 
@@ -105,7 +112,10 @@ class PromptPool:
         if size not in self._fingerprints:
             digest = blake2b(digest_size=16)
             for start in range(0, size, 65536):
-                digest.update("\x00".join([*self._ids[start : min(start + 65536, size)], ""]).encode())
+                encoded = [prompt_id.encode() for prompt_id in self._ids[start : min(start + 65536, size)]]
+                # With the lengths, no two lists of as many ids look the same, whatever characters they hold.
+                digest.update(np.fromiter(map(len, encoded), dtype="<i8", count=len(encoded)).tobytes())
+                digest.update(b"".join(encoded))
             self._fingerprints[size] = digest.hexdigest()
         return self._fingerprints[size]
 
@@ -162,19 +172,46 @@ def _as_ids(ids: Iterable[str]) -> NDArray[np.object_]:
             raise TypeError(f"prompt ids must be str, got {prompt_id!r} ({kind}); convert them with str()")
         if not prompt_id:
             raise ValueError("an empty string is no prompt id")
+        try:
+            prompt_id.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair: no file and no fingerprint can hold it
+            raise ValueError(f"prompt id {prompt_id!r} is no text that UTF-8 can express") from None
     array = np.empty(len(listed), dtype=object)
     array[:] = listed
     return array
 
 
 def as_column(name: str, column: Any, size: int) -> NDArray[Any]:
-    """A column as the pool keeps it: a copy, one row for each of `size` prompts."""
+    """A column as the pool keeps it: a copy, one row for each of `size` prompts.
+
+    Raises:
+        ValueError: another number of rows, or values that are not what `PromptPool` says.
+    """
     if name == "source":
-        array: NDArray[Any] = np.asarray(list(column), dtype=object)
-    elif name == "prompt_tokens":
-        array = np.array(column, dtype=np.int32)
+        array: NDArray[Any] = np.empty(len(column), dtype=object)
+        array[:] = list(column)
     else:
-        array = np.array(column, dtype=np.float32)
+        array = _as_numbers(name, column)
     if len(array) != size:
         raise ValueError(f"column {name!r} has {len(array)} rows for {size} prompts")
     return array
+
+
+def _as_numbers(name: str, column: Any) -> NDArray[Any]:
+    given = np.asarray(column)
+    if given.dtype == object and all(each is None or type(each) in (int, float) for each in given.flat):
+        with suppress(OverflowError):  # of a whole number that no float can hold
+            given = given.astype(np.float64)  # None becomes nan
+    ragged = given.ndim not in ((1, 2) if name == "features" else (1,))
+    if ragged or given.dtype.kind not in "iuf":
+        raise ValueError(f"column {name!r} must be numbers, one row for each prompt, got {shortened(column)}")
+    if name == "prompt_tokens":
+        bad = ~((given >= 0) & (given <= MAX_TOKENS) & (given == np.floor(given)))
+        wanted = f"whole numbers from 0 to {MAX_TOKENS}"
+    else:
+        bad = np.isinf(given) | (np.abs(given) > MAX_COLUMN) | (np.isnan(given) & (name == "features"))
+        wanted = f"numbers from {-MAX_COLUMN:g} to {MAX_COLUMN:g}"
+    if bad.any():
+        row = int(np.argwhere(bad)[0][0])
+        raise ValueError(f"column {name!r} must be {wanted}, got {shortened(given[row].tolist())} in row {row}")
+    return np.array(given, dtype=np.int32 if name == "prompt_tokens" else np.float32)

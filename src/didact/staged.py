@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from didact.allocation import largest_remainder
+from didact.bounds import shortened
 from didact.curriculum import Curriculum, Draft, describe
 from didact.pass_rates import PassRates
 from didact.prompts import PromptPool
@@ -47,7 +48,10 @@ class StagedCurriculum(Curriculum):
         self, pool: PromptPool, *, selection: Selection, allocation: Allocation | None = None, **common: Any
     ) -> None:
         self.selection = selection
-        self.allocation = allocation or EqualGroups()
+        self.allocation = EqualGroups() if allocation is None else allocation
+        for what, stage, method in (("selection", selection, "choose"), ("allocation", self.allocation, "split")):
+            if isinstance(stage, type | str) or not callable(getattr(stage, method, None)):
+                raise TypeError(f"{what} must be an object with a method {method}, got {shortened(stage)}")
         stages = {"selection": describe(selection), "allocation": describe(self.allocation)}
         options = {**stages, **common.pop("options", {})}
         super().__init__(pool, options=options, **common)

@@ -200,3 +200,27 @@ def test_samples_come_from_the_posterior() -> None:
 def test_options_out_of_range(options: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         BetaBelief(3, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[
+            ("prior", value)
+            for value in ([1], (1, 1, 1), "11", ("1", "1"), (1, -1), (0, 0), (1e-300, 1e-300), 1.0, None)
+        ],
+        *[("prior", value) for value in ((1, np.inf), (np.nan, 1), (1e308, 1e308), (True, 1), {1, 2})],
+        *[("discount", value) for value in (0, -0.5, 1.5, np.nan, "1", None, True, [])],
+        *[("window", value) for value in (0, -1, 1.5, np.nan, "1", True, 2**31, [])],
+        *[("pass_above", value) for value in (np.nan, np.inf, "0.5", True, 1e308, [])],
+    ],
+)
+def test_options_that_no_belief_can_work_with(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=name):
+        BetaBelief(3, **{name: value})  # type: ignore[arg-type]
+
+
+def test_options_of_numpy_become_numbers_of_python() -> None:
+    belief = BetaBelief(1, prior=np.array([1, 2]), window=np.int64(3), pass_above=np.float32(0.5))  # type: ignore[arg-type]
+    assert (belief.prior, belief.window, belief.pass_above) == ((1.0, 2.0), 3, 0.5)
+    assert [type(each) for each in (*belief.prior, belief.window, belief.pass_above)] == [float, float, int, float]

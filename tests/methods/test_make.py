@@ -1,10 +1,16 @@
 """Building methods by name, and the errors that help with it."""
 
+import itertools
+import json
+import math
+from typing import Any
+
+import numpy as np
 import pytest
 
 from didact import METHODS, Curriculum, make
 from didact.methods import ABOUT, method_options
-from didact.testing import pool_of
+from didact.testing import SimulatedPolicy, play, pool_of
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
@@ -32,12 +38,12 @@ def test_every_method_is_built_described_and_can_list_its_options(method: str) -
             "uniform",
             {**SIZES, "prompts_per_step": 0},
             ValueError,
-            "prompts_per_step must be a whole number of at least 1",
+            "prompts_per_step must be a whole number from 1 to 1048576, got 0",
         ),
         ("uniform", {**SIZES, "rollouts_per_step": 0}, ValueError, "rollouts_per_step must be a whole number"),
         ("uniform", {**SIZES, "rollouts_per_step": 7}, ValueError, "less than 2 rollouts for each"),
         ("uniform", {**SIZES, "prompts_per_step": 2.5}, ValueError, "got 2.5"),
-        ("uniform", {**SIZES, "seed": "0"}, ValueError, "must be int, got '0'"),
+        ("uniform", {**SIZES, "seed": "0"}, ValueError, "seed must be a whole number .*, got '0'"),
     ],
 )
 def test_errors_say_what_to_do(method: str, options: dict, error: type[Exception], words: str) -> None:
@@ -53,12 +59,48 @@ def test_a_list_of_ids_is_no_pool() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "wanted"),
     [
-        ("temperature", "abc", "float"),
-        ("reset", 1.5, "bool"),
-        ("subset_size", "all", "None or int"),
-        ("seed", None, "int"),
+        ("temperature", "abc", "a number from"),
+        ("reset", 1.5, "true or false"),
+        ("subset_size", "all", "a whole number from 1 to"),
+        ("seed", None, "a whole number from"),
     ],
 )
 def test_an_option_of_the_wrong_type_says_what_was_expected(name, value, wanted):
-    with pytest.raises(ValueError, match=f"option '{name}' of method 'cures' must be {wanted}, got {value!r}"):
+    with pytest.raises(ValueError, match=f"{name} must be {wanted}.*, got {value!r}"):
         make("cures", pool_of(8), **{"prompts_per_step": 2, "rollouts_per_step": 8, name: value})
+
+
+ODD: list[Any] = [math.nan, math.inf, -1, 0, 0.5, "x", None, [], {}, True, 2**31, 10**400, 1e308, (1, 1), object()]
+ODD += [np.float32(0.5), np.int64(2), np.zeros(3)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_option_is_refused_by_its_name_or_works(method: str) -> None:
+    column = np.arange(12)
+    columns = {"difficulty": column * 8.0, "prompt_tokens": column + 1, "features": column[:, None] * 0.5}
+    for name, value in itertools.product(method_options(method), ODD):
+        options = {"prompts_per_step": 2, "rollouts_per_step": 16, name: value}
+        try:
+            curriculum = make(method, pool_of(12, **columns), **options)
+        except (ValueError, TypeError, FileNotFoundError) as error:
+            words = (name, "a screen takes", "a continuation takes")  # of another option too
+            assert any(word in str(error) for word in words), f"{name}={value!r}: {error}"  # noqa: PT017
+            continue
+        json.dumps(curriculum.options)  # they go into the journal
+        play(curriculum, SimulatedPolicy(), range(3))
+        metrics = curriculum.metrics()
+        assert all(map(math.isfinite, metrics.values())), f"{name}={value!r}: {metrics}"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_absurd_sizes_are_refused_before_memory_is_taken(method: str) -> None:
+    for name in ("prompts_per_step", "rollouts_per_step"):
+        for size in (2**20 + 1, 10**8, 2**31, 2**63):
+            with pytest.raises(ValueError, match=f"{name} must be a whole number from 1 to 1048576, got"):
+                make(method, pool_of(4, difficulty=range(4), prompt_tokens=range(4)), **{**SIZES, name: size})
+
+
+def test_a_method_is_a_name() -> None:
+    for method in (None, 7, [], METHODS["uniform"]):
+        with pytest.raises(TypeError, match="a method is known by its name"):
+            make(method, pool_of(4), **SIZES)  # type: ignore[arg-type]

@@ -123,9 +123,9 @@ def test_expected_cost_of_a_trained_prompt() -> None:
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ({"num_pilot": 1}, "screen"),
-        ({"num_commit": 0}, "continuation"),
-        ({"candidates": 0}, "round"),
+        ({"num_pilot": 1}, "num_pilot"),
+        ({"num_commit": 0}, "num_commit"),
+        ({"candidates": 0}, "candidates"),
         ({"low": 0.8}, "low"),
         ({"exclude_at": 0.5}, "exclude_at"),
         ({"retest_after": 0}, "retest_after"),

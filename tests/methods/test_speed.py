@@ -180,7 +180,7 @@ def test_two_groups_of_one_prompt_are_not_continued_at_once() -> None:
     ("options", "word"),
     [
         ({"num_screen": 1}, "screen"),
-        ({"num_continue": 0}, "continuation"),
+        ({"num_continue": 0}, "num_continue"),
         ({"num_continue": 1000}, "continuation"),
         ({"prompts_per_round": 0}, "round"),
         ({"low": 0.5, "high": 0.5}, "low"),

@@ -427,3 +427,25 @@ def test_the_desk_of_asynchronous_trainers_serves_a_sharded_pool() -> None:
         desk.advance(version + 1)
     assert reported > 100
     assert desk.metrics()["rollouts"] == reported == desk.pass_rates().num_rollouts.sum()
+
+
+def test_ids_that_a_shard_cannot_keep_apart_or_read_back_are_refused():
+    for ids, words in (
+        (["a", "\ud800"], "is no text that UTF-8 can express"),
+        (np.array([b"a\x00b", b"ab"]), "a NUL inside"),
+        (np.array([b"a", b"\xff"]), "is no UTF-8"),
+        (np.array([b"\xc3", b"\xa9"]), "begins within a character"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            ShardedPool([lambda ids=ids: {"ids": ids}])
+    names = np.array(["\u00e9", "b"])
+    assert ShardedPool([lambda: {"ids": np.char.encode(names, "utf-8")}]).ids.tolist() == names.tolist()
+    lists = [["a\x00", "b"], ["a", "\x00b"], ["a\x00b", "\x00"]]
+    assert len({ShardedPool.split(ids, 1).fingerprint() for ids in lists}) == len(lists)
+
+
+@pytest.mark.parametrize("options", [{"prior": [1]}, {"pass_above": np.nan}, {"window": 1.5}, {"discount": "x"}])
+def test_a_sharded_belief_checks_its_options_when_it_is_made(options):
+    pool = ShardedPool.split(["a", "b"], 2)
+    with pytest.raises(ValueError, match=next(iter(options))):
+        make("uniform", pool, prompts_per_step=1, rollouts_per_step=4, **options)

@@ -12,19 +12,20 @@ delay, up to the order in which floats are added up. Versions count steps; a ver
 weighs 1, and what is older fades against it.
 """
 
-import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from didact.bounds import MAX_REWARD, MAX_STEP, real, shortened, whole_or_none
 from didact.pass_rates import PassRates
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
 
+_LEAST_PRIOR = 1e-12  # so that no variance is 0 / 0
 _COUNTS = ("passes", "evidence", "reward_sum", "reward_squares")
 _COLUMNS = dict.fromkeys(_COUNTS, np.float64) | {
     "num_rollouts": np.int32,
@@ -39,7 +40,7 @@ class BetaBelief:
 
     Args:
         size: number of prompts.
-        prior: pseudo-counts (passes, failures); (1, 1) is uniform on [0, 1].
+        prior: pseudo-counts (passes, failures), each at most 1e9; (1, 1) is uniform on [0, 1].
         discount: factor on all evidence per step, in (0, 1]; 1 never forgets. It is applied when a prompt is read or
             observed, so a step costs as much as its batch and not as much as the pool.
         window: remember only the outcomes of the latest `window` policy versions, exactly.
@@ -59,18 +60,18 @@ class BetaBelief:
         window: int | None = None,
         pass_above: float | None = None,
     ) -> None:
-        if not 0 < discount <= 1:
-            raise ValueError(f"discount must be in (0, 1], got {discount}")
-        if not (min(prior) >= 0 and 0 < sum(prior) < math.inf):
-            raise ValueError(f"prior must be two pseudo-counts >= 0 with a positive sum, got {prior}")
-        if window is not None and window < 1:
-            raise ValueError(f"window must be at least 1 step, got {window}")
-        if window is not None and discount < 1:
+        self.discount = real("discount", discount, 0, 1)
+        if self.discount == 0:
+            raise ValueError("discount must be in (0, 1], got 0: that would forget what has just come in")
+        if not isinstance(prior, Sequence | np.ndarray) or isinstance(prior, str) or len(prior) != 2:
+            raise ValueError(f"prior must be two pseudo-counts (passes, failures), got {shortened(prior)}")
+        self.prior = (real("prior", prior[0], 0), real("prior", prior[1], 0))
+        if sum(self.prior) < _LEAST_PRIOR:
+            raise ValueError(f"prior must add up to {_LEAST_PRIOR:g} or more, got {self.prior}")
+        self.window = whole_or_none("window", window, 1, MAX_STEP)
+        if self.window is not None and self.discount < 1:
             raise ValueError("give discount or window, not both: each is a way to forget")
-        self.prior = (float(prior[0]), float(prior[1]))
-        self.discount = float(discount)
-        self.window = window
-        self.pass_above = pass_above
+        self.pass_above = None if pass_above is None else real("pass_above", pass_above, -MAX_REWARD, MAX_REWARD)
         self._recent: deque[tuple[int, Positions, Floats]] = deque()
         self._columns: dict[str, NDArray[Any]] = {name: np.zeros(0, dtype) for name, dtype in _COLUMNS.items()}
         self.grow(size)

@@ -444,7 +444,7 @@ class Dispatcher:
                 if step > self._version + self.options["max_lag"]:
                     return False
                 self._collect()
-                self._forget()
+                self._forget(step)
                 self._awaited, self._asked, self._back, self._taken = {}, 0, 0, 0
             self._changes += 1
             plan = curriculum.plan(step)
@@ -509,6 +509,9 @@ class Dispatcher:
             group = replace(lease.group, num_rollouts=lease.rest)
             self._queue.appendleft(_Work(group, lease.step, lease.attempt + 1, lease.number))
             return
+        self._give_up(lease)
+
+    def _give_up(self, lease: _Lease) -> None:
         lease.status = "abandoned"
         self._counts["leases_abandoned"] += 1
         self.curriculum.lost(lease.group.group_id, lease.rest)
@@ -555,8 +558,14 @@ class Dispatcher:
         if not numbers:
             del self._workers[lease.worker]
 
-    def _forget(self) -> None:
-        """Lost leases are waited for as long as the curriculum waits, so that the books stay bounded."""
+    def _forget(self, step: int) -> None:
+        """Leases are waited for as long as the curriculum waits, so that the books stay bounded and add up: those that
+        are out when `plan(step)` would give their rollouts up, and lost ones after that."""
+        overdue = set(self.curriculum.overdue(step))
+        for lease in [each for each in self._leases.values() if each.status == "out"]:
+            if lease.group.group_id in overdue:
+                self._leave(lease)
+                self._give_up(lease)
         first = self.curriculum.step - LATE_STEPS
         old = [lease for lease in self._leases.values() if lease.status in ("lost", "abandoned") and lease.step < first]
         for lease in old:

@@ -2,12 +2,11 @@
 
 import difflib
 import inspect
-import types
-import typing
 from typing import Any
 
 import numpy as np
 
+from didact.bounds import MAX_PER_STEP, shortened, whole
 from didact.curriculum import Curriculum
 from didact.methods.adarft import AdaRFT
 from didact.methods.bots import BOTS
@@ -69,8 +68,10 @@ def make(method: str, pool: PromptPool, **options: Any) -> Curriculum:
 
     Raises:
         ValueError: an unknown method, or an option out of range or of the wrong type.
-        TypeError: an unknown or missing option, naming the nearest.
+        TypeError: an unknown or missing option, naming the nearest, or no object of the kind that an option takes.
     """
+    if not isinstance(method, str):
+        raise TypeError(f"a method is known by its name, got {shortened(method)}")
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}{_nearest(method, METHODS)}; methods: {', '.join(METHODS)}")
     known = method_options(method)
@@ -78,11 +79,6 @@ def make(method: str, pool: PromptPool, **options: Any) -> Curriculum:
         if name not in known:
             hint = _nearest(name, known)
             raise TypeError(f"unknown option {name!r} for method {method!r}{hint}; options: {', '.join(sorted(known))}")
-        kind = known[name].annotation
-        plain = set(typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,))
-        if plain <= {int, float, bool, str, type(None)} and not _fits(options[name], plain):
-            wanted = " or ".join(sorted("None" if each is type(None) else each.__name__ for each in plain))
-            raise ValueError(f"option {name!r} of method {method!r} must be {wanted}, got {options[name]!r}")
     for name in ("prompts_per_step", "rollouts_per_step"):
         if name not in options:
             raise TypeError(f"method {method!r} needs the option {name!r}")
@@ -95,7 +91,7 @@ def check_options(method: str, **options: Any) -> None:
     Raises:
         ValueError, TypeError: as `make`.
     """
-    column = np.arange(max(64, 2 * int(options.get("prompts_per_step", 1))))
+    column = np.arange(max(64, 2 * whole("prompts_per_step", options.get("prompts_per_step", 1), 1, MAX_PER_STEP)))
     pool = PromptPool(
         [str(index) for index in column],
         source=[str(index % 2) for index in column],
@@ -114,14 +110,6 @@ def method_options(method: str) -> dict[str, inspect.Parameter]:
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name != "options":
                 parameters.setdefault(name, parameter)
     return parameters
-
-
-def _fits(value: Any, plain: set[Any]) -> bool:
-    if isinstance(value, bool | np.bool_):
-        return bool in plain
-    if isinstance(value, int | np.integer):
-        return int in plain or float in plain
-    return isinstance(value, tuple(plain))
 
 
 def _nearest(name: str, known: Any) -> str:

@@ -19,13 +19,14 @@ It estimates no difficulty, and has no memory of what was drawn.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from math import fsum, isfinite, tanh
+from math import fsum, tanh
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from didact.allocation import largest_remainder
+from didact.bounds import MAX_REWARD, flag, one_of, real, shortened
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.outcomes import GroupOutcome
@@ -80,23 +81,22 @@ class AdaRFT(Curriculum):
         as_released: bool = False,
         **common: Any,
     ) -> None:
+        alpha, eta = real("alpha", alpha), real("eta", eta)
         for what, value in {"alpha": alpha, "eta": eta}.items():
-            if not (value > 0 and isfinite(value)):
+            if not value > 0:
                 raise ValueError(f"{what} must be positive, got {value}")
-        if not isfinite(beta):
-            raise ValueError(f"beta must be a reward, got {beta}")
-        if len(difficulty_range) != 2 or not -np.inf < difficulty_range[0] < difficulty_range[1] < np.inf:
+        if not isinstance(difficulty_range, Sequence | np.ndarray) or len(difficulty_range) != 2:
+            raise ValueError(f"difficulty_range must be (lowest, highest), got {shortened(difficulty_range)}")
+        low, high = (real("difficulty_range", bound) for bound in difficulty_range)
+        if not low < high:
             raise ValueError(f"difficulty_range must be (lowest, highest), got {difficulty_range}")
-        if scale not in _SCALES:
-            raise ValueError(f"scale must be one of {', '.join(_SCALES)}, got {scale!r}")
-        low, high = float(difficulty_range[0]), float(difficulty_range[1])
         options = {
-            "beta": beta,
+            "beta": real("beta", beta, -MAX_REWARD, MAX_REWARD),
             "alpha": alpha,
             "eta": eta,
             "difficulty_range": [low, high],
-            "scale": scale,
-            "as_released": as_released,
+            "scale": one_of("scale", scale, _SCALES),
+            "as_released": flag("as_released", as_released),
         }
         super().__init__(pool, options=options, **common)
         self.uneven = self._divides_unevenly()
@@ -113,13 +113,13 @@ class AdaRFT(Curriculum):
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
         if round > 0:
             return None
+        if len(self._order) < len(self.pool):
+            self._sort()
         if self._rewards:
             # fsum: the order in which outcomes arrive must not show in the target.
             mean = fsum(self._rewards) / len(self._rewards)
             rule = {name: self.options[name] for name in ("beta", "alpha", "eta", "difficulty_range")}
             self._target, self._rewards = next_target(self._target, mean, **rule), []
-        if len(self._order) < len(self.pool):
-            self._sort()
         positions = self._nearest(self._batch_size(), rng)
         return Draft(positions, largest_remainder(np.ones(len(positions)), self.rollouts_per_step))
 

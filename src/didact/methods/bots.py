@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from didact.allocation import largest_remainder
+from didact.bounds import flag, real
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.methods.references import (
@@ -78,28 +79,23 @@ class BOTS(Curriculum):
         thompson: bool = True,
         **common: Any,
     ) -> None:
-        for what, value in {"lam": lam, "rho": rho, "target": target}.items():
-            if not 0 <= value <= 1:
-                raise ValueError(f"{what} must be in [0, 1], got {value}")
-        if not tau >= 0:
-            raise ValueError(f"tau must not be negative, got {tau}")
         if (weak is None) != (strong is None):
             raise ValueError("bots interpolates between two reference models: give weak and strong, or neither")
         pair = {"weak": weak, "strong": strong}
         columns = {what: pass_rate_column(what, rates, len(pool)) for what, rates in pair.items() if rates is not None}
-        options = {
+        options: dict[str, Any] = {
             **{what: fingerprint(columns.get(what)) for what in pair},
-            "lam": lam,
-            "rho": rho,
-            "adaptive_rho": adaptive_rho,
-            "target": target,
-            "tau": tau,
-            "thompson": thompson,
+            "lam": real("lam", lam, 0, 1),
+            "rho": real("rho", rho, 0, 1),
+            "adaptive_rho": flag("adaptive_rho", adaptive_rho),
+            "target": real("target", target, 0, 1),
+            "tau": real("tau", tau, 0),
+            "thompson": flag("thompson", thompson),
         }
         super().__init__(pool, options=options, **common)
         self.uneven = self._divides_unevenly()
         self._given = columns
-        self._rho = rho
+        self._rho = float(options["rho"])
         self._cap: float | None = None
         self._evidence = StepEvidence()
         self._counts: Singles = np.zeros((2, 0), dtype=np.float32)  # alpha and beta beyond the prior

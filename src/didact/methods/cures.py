@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.allocation import largest_remainder
+from didact.bounds import MAX_PER_STEP, MAX_STEP, flag, one_of, real, whole, whole_or_none
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.outcomes import GroupOutcome
@@ -34,6 +35,7 @@ from didact.selection import draw
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
+_MAX_PRODUCT = 1e30
 _VARIANTS = ("rloo", "grpo", "reinforce_pp")
 
 
@@ -87,9 +89,7 @@ def gradient_moments(gram: ArrayLike, passed: ArrayLike) -> Floats:
 
     With no rollout of one kind, its squared norm is taken from the other kind and the distance is 0.
     """
-    gram, passed = np.asarray(gram, dtype=np.float64), np.asarray(passed, dtype=bool)
-    if gram.shape != (len(passed), len(passed)):
-        raise ValueError(f"a Gram matrix of shape {gram.shape} does not fit {len(passed)} rollouts")
+    gram, passed = as_gram(gram, passed)
     if len(passed) == 0:
         return np.full(3, np.nan)
     norms = np.diag(gram)
@@ -97,6 +97,20 @@ def gradient_moments(gram: ArrayLike, passed: ArrayLike) -> Floats:
         return np.array([norms.mean(), norms.mean(), 0.0])
     signs = np.where(passed, 1 / passed.sum(), -1 / (~passed).sum())
     return np.array([norms[passed].mean(), norms[~passed].mean(), max(signs @ gram @ signs, 0.0)])
+
+
+def as_gram(gram: ArrayLike, passed: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
+    """A Gram matrix, shape (n, n), and which of its rollouts passed, shape (n,).
+
+    Raises:
+        ValueError: shapes that do not fit, inner products that are not finite, or a negative one with itself.
+    """
+    products, marks = np.asarray(gram, dtype=np.float64), np.asarray(passed, dtype=bool)
+    if marks.ndim != 1 or products.shape != (len(marks), len(marks)):
+        raise ValueError(f"a Gram matrix of shape {products.shape} does not fit {marks.size} rollouts")
+    if not (np.abs(products) <= _MAX_PRODUCT).all() or (np.diag(products) < 0).any():
+        raise ValueError(f"a Gram matrix must hold inner products up to {_MAX_PRODUCT:g}, and no negative square")
+    return products, marks
 
 
 class CurES(Curriculum):
@@ -143,34 +157,32 @@ class CurES(Curriculum):
         as_released: bool = False,
         **common: Any,
     ) -> None:
-        _check_temperature(temperature)
-        for what, value in {"pilot_rollouts": pilot_rollouts, "steps_per_iteration": steps_per_iteration}.items():
-            if value < 1:
-                raise ValueError(f"{what} must be at least 1, got {value}")
-        if subset_size is not None and subset_size < 1:
-            raise ValueError(f"subset_size must be at least 1, got {subset_size}")
-        if advantage not in _VARIANTS:
-            raise ValueError(f"advantage must be one of {', '.join(_VARIANTS)}, got {advantage!r}")
-        if as_released and train_on_pilot:
+        temperature = _checked_temperature(temperature)
+        pilot_rollouts = whole("pilot_rollouts", pilot_rollouts, 1, MAX_PER_STEP)
+        steps_per_iteration = whole("steps_per_iteration", steps_per_iteration, 1, MAX_STEP)
+        subset_size = whole_or_none("subset_size", subset_size, 1)
+        min_rollouts = whole("min_rollouts", min_rollouts, 1, MAX_PER_STEP)
+        max_rollouts = whole_or_none("max_rollouts", max_rollouts, 1, MAX_PER_STEP)
+        if flag("as_released", as_released) and flag("train_on_pilot", train_on_pilot):
             raise ValueError("the released code never trains on its pilot: give as_released or train_on_pilot")
         options = {
             "temperature": temperature,
             "pilot_rollouts": pilot_rollouts,
             "steps_per_iteration": steps_per_iteration,
             "subset_size": subset_size,
-            "train_on_pilot": train_on_pilot,
-            "reset": reset,
+            "train_on_pilot": flag("train_on_pilot", train_on_pilot),
+            "reset": flag("reset", reset),
             "min_rollouts": min_rollouts,
             "max_rollouts": max_rollouts,
-            "with_replacement": with_replacement,
-            "gradient_norms": gradient_norms,
-            "advantage": advantage,
-            "as_released": as_released,
+            "with_replacement": flag("with_replacement", with_replacement),
+            "gradient_norms": flag("gradient_norms", gradient_norms),
+            "advantage": one_of("advantage", advantage, _VARIANTS),
+            "as_released": flag("as_released", as_released),
         }
         super().__init__(pool, options=options, **common)
         if pilot_rollouts > self.rollouts_per_step:
             raise ValueError(f"pilot_rollouts={pilot_rollouts} exceeds rollouts_per_step={self.rollouts_per_step}")
-        if not 1 <= min_rollouts * min(self.prompts_per_step, len(pool)) <= self.rollouts_per_step:
+        if min_rollouts * min(self.prompts_per_step, len(pool)) > self.rollouts_per_step:
             raise ValueError(
                 f"min_rollouts={min_rollouts} for {self.prompts_per_step} prompts does not fit "
                 f"rollouts_per_step={self.rollouts_per_step}"
@@ -392,11 +404,13 @@ def align(sizes: NDArray[np.int64], multiple: int) -> NDArray[np.int64]:
 
 
 def _weights(spread: Floats, temperature: float) -> Floats:
-    _check_temperature(temperature)
+    temperature = _checked_temperature(temperature)
     # Relative to the largest value of 0/1 rewards, and never 0: tiny temperatures neither overflow nor lose prompts.
     return np.clip(np.exp(np.minimum((spread - 0.5) / temperature, 600.0)), 1e-290, None)
 
 
-def _check_temperature(temperature: float) -> None:
-    if not temperature > 0:
+def _checked_temperature(temperature: float) -> float:
+    checked = real("temperature", temperature)
+    if not checked > 0:
         raise ValueError(f"temperature must be positive, got {temperature}")
+    return checked

@@ -15,6 +15,7 @@ import numpy as np
 
 from didact.admission import AdmitWithSignal
 from didact.allocation import largest_remainder
+from didact.bounds import MAX_PER_STEP, MAX_STEP, whole, whole_or_none
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.prompts import PromptPool
@@ -39,12 +40,10 @@ class DAPO(Curriculum):
     def __init__(
         self, pool: PromptPool, *, prompts_per_round: int | None = None, max_rounds: int = 10, **common: Any
     ) -> None:
-        if prompts_per_round is not None and prompts_per_round < 1:
-            raise ValueError(f"prompts_per_round must be at least 1, got {prompts_per_round}")
-        if max_rounds < 1:
-            raise ValueError(f"max_rounds must be at least 1, got {max_rounds}")
+        prompts_per_round = whole_or_none("prompts_per_round", prompts_per_round, 1, MAX_PER_STEP)
+        max_rounds = whole("max_rounds", max_rounds, 1, MAX_STEP)
         options = {"prompts_per_round": prompts_per_round, "max_rounds": max_rounds}
-        common = {**common, "admission": common.get("admission") or AdmitWithSignal()}
+        common = {**common, "admission": AdmitWithSignal() if common.get("admission") is None else common["admission"]}
         super().__init__(pool, options=options, **common)
         self.uneven = self.rollouts_per_step % self.prompts_per_step > 0
         self._prompts_per_round = prompts_per_round

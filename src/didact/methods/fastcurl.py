@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.allocation import largest_remainder
+from didact.bounds import MAX_STEP, MAX_TOKENS, one_of, real, shortened, whole, whole_or_none
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.outcomes import GroupOutcome
@@ -51,10 +52,10 @@ class Stage:
 
     def __post_init__(self) -> None:
         for what in ("steps", "context_length", "prompts", "rollouts_per_prompt"):
-            if getattr(self, what) < 1:
-                raise ValueError(f"{what} of a stage must be at least 1, got {getattr(self, what)}")
-        if self.split not in get_args(Split):
-            raise ValueError(f"split of a stage must be one of {', '.join(get_args(Split))}, got {self.split!r}")
+            object.__setattr__(self, what, whole(f"{what} of a stage", getattr(self, what), 1, MAX_STEP))
+        for what in ("kl_coefficient", "entropy_coefficient"):
+            object.__setattr__(self, what, real(f"{what} of a stage", getattr(self, what)))
+        one_of("split of a stage", self.split, get_args(Split))
 
     @property
     def rollouts_per_step(self) -> int:
@@ -125,14 +126,16 @@ class FastCuRL(Curriculum):
     ) -> None:
         if common.get("context") is not None:
             raise ValueError("fastcurl sets the context length by its stages: give max_context or stages, not context")
-        if advance not in _ADVANCE:
-            raise ValueError(f"advance must be one of {', '.join(_ADVANCE)}, got {advance!r}")
-        if not 0 <= truncation_low < truncation_high <= 1:
+        one_of("advance", advance, _ADVANCE)
+        truncation_low = real("truncation_low", truncation_low, 0, 1)
+        truncation_high = real("truncation_high", truncation_high, 0, 1)
+        if not truncation_low < truncation_high:
             raise ValueError(
                 f"need 0 <= truncation_low < truncation_high <= 1, got {truncation_low} and {truncation_high}"
             )
-        if truncation_window < 1:
-            raise ValueError(f"truncation_window must be at least 1, got {truncation_window}")
+        truncation_window = whole("truncation_window", truncation_window, 1, MAX_STEP)
+        total_steps = whole_or_none("total_steps", total_steps, 1, MAX_STEP)
+        max_context = whole_or_none("max_context", max_context, 1, MAX_TOKENS)
         self._schedule = scaled(_named(stages), total_steps=total_steps, max_context=max_context)
         options = {
             "stages": stages if isinstance(stages, str) else [repr(stage) for stage in self._schedule],
@@ -280,8 +283,6 @@ def scaled(
     """The same stages for a run of another length and context, in proportion."""
     if total_steps is not None and total_steps < len(stages):
         raise ValueError(f"total_steps must be at least one for each of {len(stages)} stages, got {total_steps}")
-    if max_context is not None and max_context < 1:
-        raise ValueError(f"max_context must be at least 1 token, got {max_context}")
     steps = [stage.steps for stage in stages]
     longest = max(stage.context_length for stage in stages)
     parts = steps if total_steps is None else largest_remainder(steps, total_steps, minimum=1).tolist()
@@ -302,6 +303,8 @@ def _named(stages: str | Sequence[Stage]) -> tuple[Stage, ...]:
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"unknown stages {stages!r}{hint}; known: {', '.join(SCHEDULES)}, or a list of Stage")
         return SCHEDULES[stages]
-    if not stages or not all(isinstance(stage, Stage) for stage in stages):
-        raise ValueError(f"stages must be one of {', '.join(SCHEDULES)} or a non-empty list of Stage, got {stages!r}")
-    return tuple(stages)
+    listed: tuple[Any, ...] = tuple(stages) if isinstance(stages, Sequence) else ()
+    if not listed or not all(isinstance(stage, Stage) for stage in listed):
+        known = ", ".join(SCHEDULES)
+        raise ValueError(f"stages must be one of {known} or a non-empty list of Stage, got {shortened(stages)}")
+    return listed

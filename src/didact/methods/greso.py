@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from didact.admission import AdmitWithSignal, has_signal
 from didact.allocation import largest_remainder
+from didact.bounds import MAX_PER_STEP, MAX_REWARD, MAX_STEP, flag, real, whole, whole_or_none
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.outcomes import GroupOutcome
@@ -80,22 +81,22 @@ class GRESO(Curriculum):
         **common: Any,
     ) -> None:
         options: dict[str, Any] = {
-            "base_easy": base_easy,
-            "base_hard": base_hard,
-            "easy_at": easy_at,
-            "hard_at": hard_at,
-            "silent_target": silent_target,
-            "base_step": base_step,
-            "base_low": base_low,
-            "base_high": base_high,
-            "min_keep": min_keep,
-            "request_margin": request_margin,
-            "min_request": min_request,
-            "prompts_per_round": prompts_per_round,
-            "max_rounds": max_rounds,
-            "as_released": as_released,
+            "base_easy": real("base_easy", base_easy, 0, 1),
+            "base_hard": real("base_hard", base_hard, 0, 1),
+            "easy_at": real("easy_at", easy_at, -MAX_REWARD, MAX_REWARD),
+            "hard_at": real("hard_at", hard_at, -MAX_REWARD, MAX_REWARD),
+            "silent_target": real("silent_target", silent_target, 0, 1),
+            "base_step": real("base_step", base_step, 0, 1),
+            "base_low": real("base_low", base_low, 0, 1),
+            "base_high": real("base_high", base_high, 0, 1),
+            "min_keep": real("min_keep", min_keep, 0, 1),
+            "request_margin": real("request_margin", request_margin, 1),
+            "min_request": whole_or_none("min_request", min_request, 1, MAX_PER_STEP),
+            "prompts_per_round": whole_or_none("prompts_per_round", prompts_per_round, 1, MAX_PER_STEP),
+            "max_rounds": whole("max_rounds", max_rounds, 1, MAX_STEP),
+            "as_released": flag("as_released", as_released),
         }
-        if not 0 < base_low <= min(base_easy, base_hard) <= max(base_easy, base_hard) <= base_high <= 1:
+        if not 0 < base_low <= min(base_easy, base_hard) <= max(base_easy, base_hard) <= base_high:
             raise ValueError(
                 f"need 0 < base_low <= base_easy, base_hard <= base_high <= 1, got base_easy={base_easy}, "
                 f"base_hard={base_hard} and bounds {base_low} and {base_high}"
@@ -103,18 +104,15 @@ class GRESO(Curriculum):
         if not hard_at < easy_at:
             raise ValueError(f"hard_at must be less than easy_at, got {hard_at} and {easy_at}")
         for what in ("silent_target", "base_step", "min_keep"):
-            if not 0 < options[what] <= 1:
+            if not options[what] > 0:
                 raise ValueError(f"{what} must be in (0, 1], got {options[what]}")
-        for what in ("min_request", "prompts_per_round", "max_rounds", "request_margin"):
-            if options[what] is not None and not options[what] >= 1:
-                raise ValueError(f"{what} must be at least 1, got {options[what]}")
-        common = {**common, "admission": common.get("admission") or AdmitWithSignal()}
+        common = {**common, "admission": AdmitWithSignal() if common.get("admission") is None else common["admission"]}
         super().__init__(pool, options=options, **common)
         self.uneven = self.rollouts_per_step % self.prompts_per_step > 0
         self._passes = ShuffledPasses(self.seed)
         self._walked = 0  # prompts that the passes gave out, skipped or not
         self._runs = np.zeros(len(pool), dtype=np.int16)  # latest silent visits in a row: > 0 easy, < 0 hard
-        self._bases = [base_easy, base_hard]
+        self._bases = [options["base_easy"], options["base_hard"]]
         self._seen = dict.fromkeys(_COUNTS, 0)
         self._last_request = False  # whether as_released has drawn the last round of its step
 

@@ -27,8 +27,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.allocation import largest_remainder
+from didact.bounds import MAX_PER_STEP, MAX_STEP, flag, real, whole
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
+from didact.methods.cures import as_gram
 from didact.methods.latest import LatestVisit
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
@@ -38,6 +40,7 @@ Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
 _NONE: Positions = np.zeros(0, dtype=np.int64)
 _MIN_ROLLOUTS = 2
+_MAX_BETA = 100.0  # the smallest rate of a pilot, to this power, is still a number
 
 
 def allocation_weights(
@@ -96,19 +99,17 @@ class GVM(Curriculum):
         gradient_norms: bool = False,
         **common: Any,
     ) -> None:
-        for what, value in {"pilot_rollouts": pilot_rollouts, "steps_per_iteration": steps_per_iteration}.items():
-            if value < 1:
-                raise ValueError(f"{what} must be at least 1, got {value}")
-        if not 0 < max_pass_rate <= 1:
-            raise ValueError(f"max_pass_rate must be in (0, 1], got {max_pass_rate}")
-        allocation_weights([0.5], alpha=alpha, beta=beta)  # checks them
+        pilot_rollouts = whole("pilot_rollouts", pilot_rollouts, 1, MAX_PER_STEP)
+        max_pass_rate = real("max_pass_rate", max_pass_rate, 0, 1)
+        if max_pass_rate == 0:
+            raise ValueError("max_pass_rate must be in (0, 1], got 0: that would drop every prompt")
         options = {
             "pilot_rollouts": pilot_rollouts,
-            "steps_per_iteration": steps_per_iteration,
-            "alpha": alpha,
-            "beta": beta,
+            "steps_per_iteration": whole("steps_per_iteration", steps_per_iteration, 1, MAX_STEP),
+            "alpha": real("alpha", alpha, 0),
+            "beta": real("beta", beta, 0, _MAX_BETA),
             "max_pass_rate": max_pass_rate,
-            "gradient_norms": gradient_norms,
+            "gradient_norms": flag("gradient_norms", gradient_norms),
         }
         super().__init__(pool, options=options, **common)
         if pilot_rollouts > self.rollouts_per_step:
@@ -130,9 +131,7 @@ class GVM(Curriculum):
 
     def observe_gradients(self, prompt_id: str, gram: ArrayLike, passed: ArrayLike) -> None:
         """Tell the gradients of a prompt's pilot by their inner products, shape (n, n), and which rollouts passed."""
-        gram, passed = np.asarray(gram, dtype=np.float64), np.asarray(passed, dtype=bool)
-        if gram.shape != (len(passed), len(passed)):
-            raise ValueError(f"a Gram matrix of shape {gram.shape} does not fit {len(passed)} rollouts")
+        gram, passed = as_gram(gram, passed)
         position = int(self.pool.positions([prompt_id])[0])
         if passed.any():
             self._norms[position] = float(np.sqrt(np.diag(gram)[passed]).mean())

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.allocation import greedy
+from didact.bounds import MAX_PER_STEP, whole_or_none
 from didact.curriculum import Curriculum, Draft
 from didact.prompts import PromptPool
 
@@ -58,9 +59,8 @@ class HORA(Curriculum):
     def __init__(
         self, pool: PromptPool, *, probe_rollouts: int | None = None, max_rollouts: int | None = None, **common: Any
     ) -> None:
-        for what, value in {"probe_rollouts": probe_rollouts, "max_rollouts": max_rollouts}.items():
-            if value is not None and value < 1:
-                raise ValueError(f"{what} must be at least 1, got {value}")
+        probe_rollouts = whole_or_none("probe_rollouts", probe_rollouts, 1, MAX_PER_STEP)
+        max_rollouts = whole_or_none("max_rollouts", max_rollouts, 1, MAX_PER_STEP)
         options = {"probe_rollouts": probe_rollouts, "max_rollouts": max_rollouts}
         super().__init__(pool, options=options, **common)
         share = self.rollouts_per_step // min(self.prompts_per_step, len(pool))

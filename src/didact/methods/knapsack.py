@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.allocation import greedy, largest_remainder
+from didact.bounds import MAX_PER_STEP, real, whole, whole_or_none
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.methods.latest import LatestVisit
@@ -107,8 +108,9 @@ class Knapsack(Curriculum):
         confidence: float = 0.9,
         **common: Any,
     ) -> None:
-        if min_rollouts < 2:
-            raise ValueError(f"min_rollouts must be at least 2 (a group of one has no advantage), got {min_rollouts}")
+        min_rollouts = whole("min_rollouts", min_rollouts, 2, MAX_PER_STEP)  # a group of one has no advantage
+        max_rollouts = whole_or_none("max_rollouts", max_rollouts, 2, MAX_PER_STEP)
+        confidence = real("confidence", confidence, 0, 1)
         if not 0 < confidence < 1:
             raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
         options = {"min_rollouts": min_rollouts, "max_rollouts": max_rollouts, "confidence": confidence}

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from didact.allocation import largest_remainder
+from didact.bounds import MAX_STEP, one_of, real, whole
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.methods.references import (
@@ -84,28 +85,19 @@ class MoPPS(Curriculum):
         offline_weight: float = 3.0,
         **common: Any,
     ) -> None:
-        if isinstance(candidate_ratio, bool) or not isinstance(candidate_ratio, int) or candidate_ratio < 1:
-            raise ValueError(f"candidate_ratio must be a whole number of at least 1, got {candidate_ratio!r}")
-        if not 0 <= target <= 1:
-            raise ValueError(f"target must be a pass rate in [0, 1], got {target}")
-        if mode not in ("top", "band"):
-            raise ValueError(f"mode must be 'top' or 'band', got {mode!r}")
+        low, high = real("low", low), real("high", high)
         if not low < high:
             raise ValueError(f"a band needs low < high, got {low} and {high}")
-        if not 0 <= lam <= 1:
-            raise ValueError(f"lam must be in [0, 1], got {lam}")
-        if not offline_weight >= 0:
-            raise ValueError(f"offline_weight must not be negative, got {offline_weight}")
         offline = None if offline_rates is None else pass_rate_column("offline_rates", offline_rates, len(pool))
         options = {
-            "candidate_ratio": candidate_ratio,
-            "target": target,
-            "mode": mode,
+            "candidate_ratio": whole("candidate_ratio", candidate_ratio, 1, MAX_STEP),
+            "target": real("target", target, 0, 1),
+            "mode": one_of("mode", mode, ("top", "band")),
             "low": low,
             "high": high,
-            "lam": lam,
+            "lam": real("lam", lam, 0, 1),
             "offline_rates": fingerprint(offline),
-            "offline_weight": offline_weight,
+            "offline_weight": real("offline_weight", offline_weight, 0),
         }
         super().__init__(pool, options=options, **common)
         self.uneven = self._divides_unevenly()

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from didact.admission import has_signal
+from didact.bounds import MAX_PER_STEP, MAX_STEP, real, whole, whole_or_none
 from didact.ledger import OpenGroup
 from didact.methods.screening import ScreenedCurriculum
 from didact.outcomes import GroupOutcome
@@ -67,12 +68,16 @@ class PilotCommit(ScreenedCurriculum):
         max_rounds: int = 10,
         **common: Any,
     ) -> None:
-        if not 0 <= low < high <= 1:
+        low, high = real("low", low, 0, 1), real("high", high, 0, 1)
+        if not low < high:
             raise ValueError(f"low and high must be pass rates with low < high, got {low} and {high}")
-        if exclude_at is not None and not high <= exclude_at <= 1:
-            raise ValueError(f"exclude_at must be between high={high} and 1, or None, got {exclude_at}")
-        if retest_after is not None and retest_after < 1:
-            raise ValueError(f"retest_after must be at least 1 step, or None for never, got {retest_after}")
+        exclude_at = None if exclude_at is None else real("exclude_at", exclude_at, high, 1)
+        retest_after = whole_or_none("retest_after", retest_after, 1, MAX_STEP)
+        num_pilot = whole_or_none("num_pilot", num_pilot, 2, MAX_PER_STEP)
+        num_commit = whole_or_none("num_commit", num_commit, 1, MAX_PER_STEP)
+        candidates = whole_or_none("candidates", candidates, 1, MAX_PER_STEP)
+        max_staleness = whole_or_none("max_staleness", max_staleness, 0, MAX_STEP)
+        max_rounds = whole("max_rounds", max_rounds, 1, MAX_STEP)
         options = {
             "num_pilot": num_pilot,
             "num_commit": num_commit,

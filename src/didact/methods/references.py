@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.belief import BetaBelief
+from didact.bounds import shortened
 from didact.ledger import OpenGroup
 from didact.outcomes import GroupOutcome
 
@@ -34,14 +35,15 @@ def pass_rate_column(what: str, given: ArrayLike | str, num_prompts: int) -> Sin
     """
     if isinstance(given, str):
         given = _read(what, given)
-    column = np.array(given, dtype=np.float32)
+    numbers = np.asarray(given)
+    if numbers.dtype.kind not in "iuf" or ((numbers < 0) | (numbers > 1)).any():
+        raise ValueError(f"{what} must be pass rates in [0, 1], got {shortened(given)}")
+    column = numbers.astype(np.float32)
     if column.ndim != 1 or len(column) < num_prompts:
         raise ValueError(
             f"{what} must be one pass rate for each of {num_prompts} prompts, got shape {column.shape}; "
             "give nan for a prompt without one"
         )
-    if ((column < 0) | (column > 1)).any():
-        raise ValueError(f"{what} must be pass rates in [0, 1], got {np.nanmin(column)} to {np.nanmax(column)}")
     return column
 
 
@@ -128,8 +130,14 @@ def _read(what: str, name: str) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"{what}: no file at {path}; give an .npy array or a .json list of pass rates")
     if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)
+        try:
+            return np.load(path, allow_pickle=False)
+        except (EOFError, ValueError) as error:
+            raise ValueError(f"{what}: {path} is cut off, or no .npy array of numbers") from error
     if path.suffix == ".json":
-        rates = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            rates = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{what}: {path} is no JSON list of pass rates ({error})") from error
         return [np.nan if rate is None else rate for rate in rates] if isinstance(rates, list) else rates
     raise ValueError(f"{what}: {path} must be an .npy array or a .json list of pass rates")

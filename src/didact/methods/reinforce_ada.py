@@ -24,6 +24,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from didact.bounds import MAX_PER_STEP, MAX_REWARD, one_of, real, whole, whole_or_none
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.prompts import PromptPool
@@ -59,12 +60,11 @@ class ReinforceAda(Curriculum):
         threshold: float = 0.7,
         **common: Any,
     ) -> None:
-        if mode not in ("balance", "positive"):
-            raise ValueError(f"mode must be 'balance' or 'positive', got {mode!r}")
-        if rollouts_per_round < 2:
-            raise ValueError(f"rollouts_per_round must be at least 2, got {rollouts_per_round}")
-        if max_rounds < 1:
-            raise ValueError(f"max_rounds must be at least 1, got {max_rounds}")
+        one_of("mode", mode, ("balance", "positive"))
+        rollouts_per_round = whole("rollouts_per_round", rollouts_per_round, 2, MAX_PER_STEP)
+        max_rounds = whole("max_rounds", max_rounds, 1, MAX_PER_STEP)
+        keep = whole_or_none("keep", keep, 2)
+        threshold = real("threshold", threshold, -MAX_REWARD, MAX_REWARD)
         options = {
             "mode": mode,
             "rollouts_per_round": rollouts_per_round,

@@ -36,6 +36,8 @@ class ScreenedCurriculum(Curriculum):
         prompts_per_round: most new prompts in a plan; None is `oversampling` times prompts_per_step.
         max_staleness: steps after which a screened group that has not trained is dropped; None sets no bound.
         max_rounds: rounds after which a step goes ahead with the groups it has.
+
+    Which of them a method calls otherwise it has checked under its own name.
     """
 
     #: The reason of screening rollouts, and the published ratio of prompts screened to prompts trained on.
@@ -59,15 +61,9 @@ class ScreenedCurriculum(Curriculum):
         self._num_screen = min(wanted, size) if num_continue is None else wanted
         self._num_continue = size - self._num_screen if num_continue is None else num_continue
         if not 2 <= self._num_screen <= budget:
-            raise ValueError(f"a screen takes 2 to rollouts_per_step={budget} rollouts, got {num_screen}")
-        if num_continue is not None and not 1 <= num_continue <= budget:
+            raise ValueError(f"a screen takes 2 to rollouts_per_step={budget} rollouts, got {self._num_screen}")
+        if self._num_continue > budget:
             raise ValueError(f"a continuation takes 1 to rollouts_per_step={budget} rollouts, got {num_continue}")
-        if prompts_per_round is not None and prompts_per_round < 1:
-            raise ValueError(f"a round screens at least 1 prompt, got {prompts_per_round}; None takes the default")
-        if max_staleness is not None and max_staleness < 0:
-            raise ValueError(f"max_staleness must be 0 or more steps, or None for no bound, got {max_staleness}")
-        if max_rounds < 1:
-            raise ValueError(f"max_rounds must be at least 1, got {max_rounds}")
         self._prompts_per_round = prompts_per_round or self.oversampling * self.prompts_per_step
         self._max_staleness = max_staleness
         self._max_rounds = max_rounds

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from didact.admission import has_signal
+from didact.bounds import MAX_PER_STEP, MAX_STEP, flag, one_of, real, whole, whole_or_none
 from didact.ledger import OpenGroup
 from didact.methods.screening import ScreenedCurriculum
 from didact.prompts import PromptPool
@@ -68,16 +69,17 @@ class Speed(ScreenedCurriculum):
         advantage: Literal["rloo", "grpo"] = "rloo",
         **common: Any,
     ) -> None:
-        if not 0 <= low < high <= 1:
+        low, high = real("low", low, 0, 1), real("high", high, 0, 1)
+        if not low < high:
             raise ValueError(f"low and high must be pass rates with low < high, got {low} and {high}")
-        if advantage not in ("rloo", "grpo"):
-            raise ValueError(f"advantage must be 'rloo' or 'grpo', got {advantage!r}")
+        one_of("advantage", advantage, ("rloo", "grpo"))
+        train_on_screening = flag("train_on_screening", train_on_screening)
         rounds: dict[str, Any] = {
-            "num_screen": num_screen,
-            "num_continue": num_continue,
-            "prompts_per_round": prompts_per_round,
-            "max_staleness": max_staleness,
-            "max_rounds": max_rounds,
+            "num_screen": whole("num_screen", num_screen, 2, MAX_PER_STEP),
+            "num_continue": whole_or_none("num_continue", num_continue, 1, MAX_PER_STEP),
+            "prompts_per_round": whole_or_none("prompts_per_round", prompts_per_round, 1, MAX_PER_STEP),
+            "max_staleness": whole_or_none("max_staleness", max_staleness, 0, MAX_STEP),
+            "max_rounds": whole("max_rounds", max_rounds, 1, MAX_STEP),
         }
         own = {"low": low, "high": high, "train_on_screening": train_on_screening, "advantage": advantage}
         super().__init__(pool, options={**rounds, **own}, **rounds, **common)

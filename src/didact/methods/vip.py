@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.allocation import greedy, largest_remainder
+from didact.bounds import MAX_PER_STEP, one_of, real, whole, whole_or_none
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.methods.latest import LatestVisit
@@ -36,6 +37,7 @@ Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
 _ESTIMATORS = ("rloo", "dr_grpo")
 _WIDTH_SAMPLE = 256
+_MAX_LOGIT = 100.0  # of the prior: a pass rate of 1e-44
 
 
 def gradient_variance(pass_rate: ArrayLike, num_rollouts: ArrayLike, estimator: str = "rloo") -> Floats:
@@ -69,10 +71,13 @@ def allocate_by_variance(
         middle = (low * high) ** 0.5
         low, high = (middle, high) if sizes(middle).sum() > total else (low, middle)
     parts = np.floor(sizes(high) + 1e-9).astype(np.int64)
-    table = gradient_variance(p[:, None], np.arange(minimum, maximum + 2)[None], estimator)
-    gains = (table[:, :-1] - table[:, 1:]).tolist()
-    limits = np.full(len(p), maximum, dtype=np.int64)
-    return greedy(lambda index, have: gains[index][have - minimum], total, parts, limits)
+    scale: list[float] = variance.tolist()
+
+    def gain(index: int, have: int) -> float:
+        now, then = (1 / (num - 1) if estimator == "rloo" else (num - 1) / num**2 for num in (have, have + 1))
+        return scale[index] * now - scale[index] * then
+
+    return greedy(gain, total, parts, np.full(len(p), maximum, dtype=np.int64))
 
 
 class VIP(Curriculum):
@@ -107,20 +112,17 @@ class VIP(Curriculum):
         prior_std: float = 2.0,
         **common: Any,
     ) -> None:
-        if estimator not in _ESTIMATORS:
-            raise ValueError(f"estimator must be one of {', '.join(_ESTIMATORS)}, got {estimator!r}")
-        if min_rollouts < 2:
-            raise ValueError(f"min_rollouts must be at least 2 (a group of one has no advantage), got {min_rollouts}")
-        if history < 1:
-            raise ValueError(f"history must be at least 1, got {history}")
-        if not prior_std > 0:
-            raise ValueError(f"prior_std must be positive, got {prior_std}")
+        min_rollouts = whole("min_rollouts", min_rollouts, 2, MAX_PER_STEP)  # a group of one has no advantage
+        max_rollouts = whole_or_none("max_rollouts", max_rollouts, 2, MAX_PER_STEP)
+        prior_std = real("prior_std", prior_std, 0, _MAX_LOGIT)
+        if prior_std == 0:
+            raise ValueError("prior_std must be positive, got 0: no outcome would change a prediction")
         options = {
-            "estimator": estimator,
+            "estimator": one_of("estimator", estimator, _ESTIMATORS),
             "min_rollouts": min_rollouts,
             "max_rollouts": max_rollouts,
-            "history": history,
-            "prior_mean": prior_mean,
+            "history": whole("history", history, 1),
+            "prior_mean": real("prior_mean", prior_mean, -_MAX_LOGIT, _MAX_LOGIT),
             "prior_std": prior_std,
         }
         super().__init__(pool, options=options, **common)
@@ -201,11 +203,7 @@ def _cubic_root(ratio: Floats) -> Floats:
 def _described(pool: PromptPool, positions: Positions) -> Floats:
     """Features of some prompts, shape (n, d); without any, their other columns."""
     if pool.features is not None:
-        features = np.asarray(pool.features[positions], dtype=np.float64).reshape(len(positions), -1)
-        if not np.isfinite(features).all():
-            bad = pool.ids[positions[int(np.argmin(np.isfinite(features).all(axis=1)))]]
-            raise ValueError(f"the features of prompt {bad!r} are not finite")
-        return features
+        return np.asarray(pool.features[positions], dtype=np.float64).reshape(len(positions), -1)
     columns: list[Floats] = []
     for values in (pool.difficulty, pool.prompt_tokens):
         if values is not None:

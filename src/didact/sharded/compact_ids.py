@@ -134,6 +134,8 @@ def _encoded(ids: Iterable[str] | NDArray[np.bytes_]) -> tuple[Bytes, Ends]:
     for chunk in _chunks(ids):
         try:
             encoded = [prompt_id.encode() for prompt_id in chunk]
+        except UnicodeEncodeError as error:
+            raise ValueError(f"prompt id {error.object!r} is no text that UTF-8 can express") from None
         except AttributeError:
             wrong = next(each for each in chunk if not isinstance(each, str))
             kind = type(wrong).__name__
@@ -152,12 +154,28 @@ def _from_fixed_width(ids: NDArray[np.bytes_]) -> tuple[Bytes, Ends]:
     for start in range(0, len(ids), _CHUNK):
         chunk = letters[start : start + _CHUNK]
         used = chunk != 0
+        if (used[:, 1:] & ~used[:, :-1]).any():
+            raise ValueError("an array of fixed-width ids holds one with a NUL inside: give such ids as strings")
         blocks.append(chunk[used])
         lengths.append(used.sum(axis=1))
     sizes = np.concatenate(lengths)
     if (sizes == 0).any():
         raise ValueError("an empty string is no prompt id")
-    return np.concatenate(blocks), _narrowed(np.cumsum(sizes))
+    text = np.concatenate(blocks)
+    _refuse_undecodable(text, np.cumsum(sizes) - sizes)
+    return text, _narrowed(np.cumsum(sizes))
+
+
+def _refuse_undecodable(text: Bytes, starts: Positions) -> None:
+    """Raise ValueError unless every id by itself is UTF-8: all in a row are, and none begins within a character."""
+    if (text < 0x80).all():
+        return
+    try:
+        bytes(text).decode()
+    except UnicodeDecodeError:
+        raise ValueError("an array of fixed-width ids holds one that is no UTF-8") from None
+    if (text[starts] & 0xC0 == 0x80).any():
+        raise ValueError("an array of fixed-width ids holds one that begins within a character of UTF-8")
 
 
 def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:

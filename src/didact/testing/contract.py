@@ -28,6 +28,7 @@ import pytest
 
 from didact.admission import Admission
 from didact.curriculum import Curriculum
+from didact.ledger import LATE_STEPS, LOST_STEPS
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
 from didact.prompts import PromptPool
@@ -327,6 +328,59 @@ class CurriculumContract:
             assert same_state(before, curriculum.state_dict()), f"{outcome} was refused but left a trace"
         curriculum.observe(good)
         assert curriculum.metrics()["rollouts"] - before["totals"]["rollouts"] == plan.num_rollouts
+
+    def test_bad_calls_raise_and_change_nothing(self) -> None:
+        curriculum, _ = play(self.new(), _policy(), range(1))
+        plan = curriculum.plan(1)
+        group = max(plan, key=lambda group: group.group_id)
+        fit, size = (group.group_id, group.prompt_id, [1.0] * group.num_rollouts), group.num_rollouts
+        bad: list[Callable[[], object]] = [
+            lambda: curriculum.plan(2**31),
+            lambda: curriculum.plan(True),
+            lambda: curriculum.plan("3"),  # type: ignore[arg-type]
+            lambda: curriculum.admitted(True),
+            lambda: curriculum.admitted(1, complete="no"),  # type: ignore[arg-type]
+            lambda: curriculum.observe([GroupOutcome(*fit, num_tokens=[2**62] * size)]),
+            lambda: curriculum.observe([GroupOutcome(*fit, prompt_tokens=10**400)]),
+            lambda: curriculum.observe([GroupOutcome(*fit[:2], [1e308] * size)]),
+            lambda: curriculum.lost(group.group_id, size + 1),
+            lambda: curriculum.lost(group.group_id, 0.5),  # type: ignore[arg-type]
+            lambda: curriculum.lost(group.group_id, 1, again="no"),  # type: ignore[arg-type]
+            lambda: curriculum.lost(10**6, 1),
+            lambda: curriculum.found(group.group_id, 1),
+            lambda: curriculum.found(10**6, 1),
+            lambda: curriculum.pool.extend([group.prompt_id]),
+            lambda: curriculum.pool.extend(["\ud800"]),
+        ]
+        before = curriculum.state_dict()
+        for index, call in enumerate(bad):
+            with pytest.raises((ValueError, TypeError)):
+                call()
+            assert same_state(before, curriculum.state_dict()), f"bad call {index} was refused but left a trace"
+        curriculum.observe(_policy().roll_out(plan))
+        _check_metrics(play(curriculum, _policy(), [2])[0].metrics())
+
+    def test_what_nobody_answers_for_is_given_up_and_may_still_come(self) -> None:
+        curriculum = self.new()
+        plan = curriculum.plan(0)
+        late, too_late, *others = _policy().roll_out(plan)
+        curriculum.observe(others)
+        curriculum.admitted(0)
+        missing = len(late.rewards) + len(too_late.rewards)
+        assert curriculum.overdue(LOST_STEPS) == []
+        assert curriculum.overdue(LOST_STEPS + 1) == [late.group_id, too_late.group_id]
+        curriculum.plan(LOST_STEPS + 1)
+        assert curriculum.metrics()["rollouts_lost"] == missing
+        _check_flight(curriculum)
+        assert curriculum.observe([late]) == [range(len(late.rewards))]
+        assert curriculum.metrics()["rollouts_lost"] == len(too_late.rewards)
+        assert curriculum.metrics()["rollouts"] == plan.num_rollouts - len(too_late.rewards)
+        _check_flight(curriculum)
+        curriculum.plan(LATE_STEPS + 1)
+        assert too_late.group_id not in curriculum.state_dict()["ledger"]["group_id"].tolist()
+        assert curriculum.observe([too_late]) == [range(0)]
+        assert curriculum.metrics()["rollouts_lost"] == len(too_late.rewards)
+        _check_flight(curriculum)
 
     def test_no_input_is_written_to(self) -> None:
         prompt_tokens = np.arange(self.pool_size)
@@ -645,6 +699,13 @@ def _check_metrics(metrics: dict[str, float]) -> None:
     assert all(math.isfinite(value) for value in metrics.values()), metrics
 
 
+def _check_flight(curriculum: Curriculum) -> None:
+    """Planned = observed + in flight + lost."""
+    ledger, metrics = curriculum.state_dict()["ledger"], curriculum.metrics()
+    in_flight = sum((ledger["planned"] + ledger["again"] - ledger["num_rewards"] - ledger["lost"]).tolist())
+    assert metrics["rollouts_planned"] == metrics["rollouts"] + in_flight + metrics["rollouts_lost"]
+
+
 def _check_books(curriculum: Curriculum, trace: Trace) -> None:
     """Nothing is lost: what came back trained, was discarded, or waits, and all figures are finite."""
     for entry in trace:
@@ -654,6 +715,7 @@ def _check_books(curriculum: Curriculum, trace: Trace) -> None:
     assert ((pass_rates.mean >= 0) & (pass_rates.mean <= 1)).all()
     assert np.isfinite(pass_rates.std).all()
     metrics = curriculum.metrics()
+    _check_flight(curriculum)
     trained = sum(len(rollouts) for entry in trace if entry[0] == "admitted" for _, _, rollouts, _ in entry[2:])
     assert metrics["rollouts_trained"] == trained
     assert pass_rates.num_rollouts.sum() == metrics["rollouts"] <= metrics["rollouts_planned"]
