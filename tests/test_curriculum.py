@@ -267,18 +267,6 @@ def test_rollouts_that_were_never_out_cannot_be_lost_or_found() -> None:
             call()
 
 
-def test_a_state_of_before_there_were_lost_rollouts_still_loads() -> None:
-    curriculum = uniform()
-    curriculum.plan(2)
-    state = curriculum.state_dict()
-    old = {**state, "ledger": {k: v for k, v in state["ledger"].items() if k not in ("asked", "again", "lost")}}
-    old["totals"] = {name: total for name, total in state["totals"].items() if name != "rollouts_lost"}
-    again = uniform()
-    again.load_state_dict(old)
-    assert again.metrics() == curriculum.metrics()
-    assert [group.asked for group in again._ledger] == [2, 2]
-
-
 def test_without_a_version_an_outcome_is_as_old_as_the_plan_that_asked_for_it() -> None:
     curriculum = uniform(discount=0.5)
     held = outcomes_of(curriculum.plan(0), lambda num: [1.0] * num)

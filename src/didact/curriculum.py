@@ -10,11 +10,12 @@ not at all), what it cost, and the belief. A method adds `_draft`: the next roun
 one out of stages.
 """
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan, PlannedGroup
 from didact.prompts import PromptPool
 from didact.seeding import generator
+from didact.state import check_seal, digest, seal
 
 SCHEMA = 1
 _BINS = 10
@@ -121,7 +123,8 @@ class Curriculum(ABC):
         self.seed = int(seed)
         self.context = as_context(context)
         self.admission: Admission = admission or AdmitAll()
-        self.belief = pool.belief(prior=prior, discount=discount, window=window, pass_above=pass_above)
+        self._belief_options = {"prior": prior, "discount": discount, "window": window, "pass_above": pass_above}
+        self.belief = pool.belief(**self._belief_options)
         self._truncated = truncated
         self.options: dict[str, Any] = {
             "prompts_per_step": self.prompts_per_step,
@@ -318,41 +321,28 @@ class Curriculum(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, as numbers, strings, lists, dicts and numpy arrays: saving and loading changes nothing."""
-        return {
-            "schema": SCHEMA,
-            "method": self.name,
-            "options": dict(self.options),
-            "pool": {"size": len(self.pool), "fingerprint": self.pool.fingerprint()},
-            "step": self._step,
-            "round": self._round,
-            "ledger": self._ledger.state_dict(),
-            "admitted": [
-                [group.group_id, group.prompt_id, list(group.rollouts), group.baseline] for group in self._admitted
-            ],
-            "totals": dict(self._totals),
-            "now": dict(self._now),
-            "calibration": self._calibration.copy(),
-            "belief": self.belief.state_dict(),
-            "own": self._own_state(),
-        }
+        return seal(self._contents())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state made by the same method with the same options on the same pool (which may have grown since).
 
+        What is loaded is what was saved, or nothing: all of it goes into fresh objects, which take the place of the old
+        ones once they have been found to say the same again.
+
         Raises:
-            ValueError: a state of another schema, method, pool or options, or one with missing or unknown keys.
+            ValueError: a state of another schema, method, pool or options; one that was altered, or that cannot be.
         """
         self._check_state(state)
-        self._step, self._round = state["step"], state["round"]
-        self._ledger.load_state_dict(state["ledger"])
-        self._admitted = [
-            AdmittedGroup(group, prompt, tuple(rows), baseline) for group, prompt, rows, baseline in state["admitted"]
-        ]
-        self._totals = dict.fromkeys(_TOTALS, 0.0) | dict(state["totals"])
-        self._now = dict(state["now"])
-        self._calibration = np.array(state["calibration"], dtype=np.float64)
-        self.belief.load_state_dict(state["belief"])
-        self._load_own_state(state["own"])
+        try:
+            fresh = self._fresh()
+            fresh._take_over(state)
+            fresh._check_books()
+            again = digest({**fresh._contents(), "pool": state["pool"]})
+            if again != digest({name: state[name] for name in _STATE}):
+                raise ValueError("loaded, it would be another")
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"this is no state that method {self.name!r} could have saved: {error}") from error
+        vars(self).update(vars(fresh))
 
     # What a method says -----------------------------------------------------------------------------------------
 
@@ -507,13 +497,30 @@ class Curriculum(ABC):
                 totals["groups_all_pass" if passed else "groups_all_fail"] += 1
             self._ledger.close(group)
 
+    # States -----------------------------------------------------------------------------------------------------
+
+    def _contents(self) -> dict[str, Any]:
+        """A state without its seal."""
+        return {
+            "schema": SCHEMA,
+            "method": self.name,
+            "options": dict(self.options),
+            "pool": {"size": len(self.pool), "fingerprint": self.pool.fingerprint()},
+            "step": self._step,
+            "round": self._round,
+            "ledger": self._ledger.state_dict(),
+            "admitted": [
+                [group.group_id, group.prompt_id, list(group.rollouts), group.baseline] for group in self._admitted
+            ],
+            "totals": dict(self._totals),
+            "now": dict(self._now),
+            "calibration": self._calibration.copy(),
+            "belief": self.belief.state_dict(),
+            "own": self._own_state(),
+        }
+
     def _check_state(self, state: Mapping[str, Any]) -> None:
-        known = set(Curriculum.state_dict(self))
-        if not isinstance(state, Mapping) or set(state) != known:
-            given = sorted(state) if isinstance(state, Mapping) else type(state).__name__
-            raise ValueError(f"this is no state of a curriculum: expected the keys {sorted(known)}, got {given}")
-        if state["schema"] != SCHEMA:
-            raise ValueError(f"state of schema {state['schema']}, this version of didact reads schema {SCHEMA}")
+        check_seal(state, "curriculum", _STATE, SCHEMA)
         if state["method"] != self.name:
             raise ValueError(f"state of method {state['method']!r}, this curriculum is {self.name!r}")
         for name in sorted(set(state["options"]) | set(self.options)):
@@ -528,7 +535,57 @@ class Curriculum(ABC):
                 "shards)"
             )
 
+    def _fresh(self) -> Self:
+        """A curriculum that shares what stays the same with this one, and nothing that a state is loaded into."""
+        fresh = copy.copy(self)
+        fresh.belief, fresh._ledger = self.pool.belief(**self._belief_options), Ledger()
+        for name, part in vars(self).items():
+            if hasattr(part, "load_state_dict") and part not in (self, self.belief, self._ledger):
+                setattr(fresh, name, copy.deepcopy(part))
+        return fresh
 
+    def _take_over(self, state: Mapping[str, Any]) -> None:
+        self._step, self._round = state["step"], state["round"]
+        self._ledger.load_state_dict(state["ledger"])
+        self._admitted = [
+            AdmittedGroup(group, prompt, tuple(rows), baseline) for group, prompt, rows, baseline in state["admitted"]
+        ]
+        self._totals, self._now = dict(state["totals"]), dict(state["now"])
+        self._calibration = np.array(state["calibration"], dtype=np.float64)
+        self.belief.load_state_dict(state["belief"])
+        self._load_own_state(state["own"])
+
+    def _check_books(self) -> None:
+        """Raises ValueError where figures that are kept in two places differ, or point to nothing."""
+        totals, groups, size = self._totals, list(self._ledger), len(self.pool)
+        if {type(self._step), type(self._round)} != {int} or self._step < -1 or self._round < 0:
+            raise ValueError(f"steps and rounds are whole numbers, got step {self._step!r}, round {self._round!r}")
+        if len(self.belief) > size:
+            raise ValueError(f"a belief about {len(self.belief)} prompts, and the pool has {size}")
+        if set(totals) != set(_TOTALS) or {type(total) for total in [*totals.values(), *self._now.values()]} != {float}:
+            raise ValueError(f"totals must be one number for each of {', '.join(_TOTALS)}, got {totals}")
+        if not all(0 <= total < math.inf for total in totals.values()):
+            raise ValueError(f"totals must be finite and not negative, got {totals}")
+        if not all(map(math.isfinite, self._now.values())) or self._calibration.shape != (3, _BINS):
+            raise ValueError(f"the figures of the step must be finite, got {self._now}")
+        if not ((self._calibration >= 0) & (self._calibration < math.inf)).all():
+            raise ValueError("what was predicted and what came back are numbers of at least 0")
+        out = sum(group.outstanding - group.lost for group in groups)
+        planned = totals["rollouts"] + out + totals["rollouts_lost"]
+        if planned != totals["rollouts_planned"]:
+            raise ValueError(f"{totals['rollouts_planned']:g} rollouts were planned, {planned:g} came, are out or lost")
+        if self.belief.spent() != totals["rollouts"]:
+            raise ValueError(f"{totals['rollouts']:g} rollouts came, the belief has {self.belief.spent()}")
+        if any(group.position >= size or group.step > self._step for group in groups):
+            raise ValueError(f"an open group is of a step after {self._step}, or of no prompt among {size}")
+        ids = [group.group_id for group in self._admitted]
+        if len(set(ids)) < len(ids) or not all(self._ledger.gave_out(group_id) for group_id in ids):
+            raise ValueError(f"admitted groups must be groups that were planned, each once, got {ids}")
+        self.pool.positions([group.prompt_id for group in self._admitted])
+
+
+_STATE: tuple[str, ...] = ("schema", "method", "options", "pool", "step", "round", "ledger", "admitted")
+_STATE += ("totals", "now", "calibration", "belief", "own")
 _TOTALS = (
     "rollouts",
     "rollouts_planned",

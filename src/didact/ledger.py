@@ -16,6 +16,7 @@ import numpy as np
 
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
+from didact.state import pieces
 
 _COLUMNS = {"group_id": int, "position": int, "step": int, "predicted": float, "planned": int}
 _COLUMNS |= {"completed": int, "settled": bool, "asked": int, "again": int, "lost": int}
@@ -56,6 +57,19 @@ class OpenGroup:
         """Positions of the rollouts that have a reward."""
         return [index for index, reward in enumerate(self.rewards) if not math.isnan(reward)]
 
+    @property
+    def possible(self) -> bool:
+        """Whether a group can be like this at all."""
+        return (
+            min(self.position, self.step, self.again, self.lost, *self.parts, 0) >= 0
+            and min(self.planned, self.asked - self.step + 1) >= 1
+            and self.completed >= -1
+            and 0 <= self.predicted <= 1
+            and self.lost <= self.outstanding
+            and len(set(self.parts)) == len(self.parts)
+            and not any(map(math.isinf, self.rewards))
+        )
+
     def record(self, outcome: GroupOutcome, step: int) -> None:
         """Write an outcome down."""
         errored = outcome.errored or (False,) * len(outcome.rewards)
@@ -82,6 +96,10 @@ class Ledger:
         self._groups[self._next_id] = group
         self._next_id += 1
         return group
+
+    def gave_out(self, group_id: int) -> bool:
+        """Whether a group was ever opened under this id."""
+        return 0 <= group_id < self._next_id
 
     def get(self, group_id: int) -> OpenGroup | None:
         """A group by its id; None if it is closed."""
@@ -158,24 +176,32 @@ class Ledger:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._next_id = int(state["next_id"])
-        rewards = _split(state["rewards"], state["num_rewards"])
-        parts = _split(state["parts"], state["num_parts"])
-        self._groups = {}
-        for index, reason in enumerate(state["reason"]):
-            # States of before there were lost rollouts lack the columns that count them.
-            known = {name: kind for name, kind in _COLUMNS.items() if name in state}
-            plain: dict[str, Any] = {name: kind(state[name][index]) for name, kind in known.items()}
-            plain.setdefault("asked", plain["step"])
-            group = OpenGroup(reason=reason, rewards=rewards[index].tolist(), parts=parts[index].tolist(), **plain)
-            self._groups[group.group_id] = group
+        """Restore a state.
+
+        Raises:
+            ValueError: groups that cannot be: ids given out twice or not at all, more rewards than were asked for.
+        """
+        columns = [[kind(value) for value in state[name]] for name, kind in _COLUMNS.items()]
+        rewards = [part.tolist() for part in pieces(state["rewards"], state["num_rewards"])]
+        parts = [part.tolist() for part in pieces(state["parts"], state["num_parts"])]
+        groups = [
+            OpenGroup(reason=reason, rewards=rewards, parts=parts, **dict(zip(_COLUMNS, row, strict=True)))
+            for reason, rewards, parts, *row in zip(state["reason"], rewards, parts, *columns, strict=True)
+        ]
+        ids = [group.group_id for group in groups]
+        if ids != sorted(set(ids)) or (ids and not 0 <= ids[0] <= ids[-1] < state["next_id"]):
+            raise ValueError(f"open groups must have ids from 0 to {state['next_id'] - 1}, each once, in order")
+        for group in groups:
+            if not group.possible:
+                raise ValueError(f"no group can be as this one: {group}")
+        self._groups, self._next_id = {group.group_id: group for group in groups}, int(state["next_id"])
 
     def _find(self, outcome: GroupOutcome, pool: PromptPool) -> OpenGroup | None:
         """The open group of an outcome; None if the group is closed."""
         group_id, prompt_id = outcome.group_id, outcome.prompt_id
         if isinstance(group_id, bool) or not isinstance(group_id, int | np.integer):
             raise ValueError(f"unknown group id {group_id!r}: group ids are the whole numbers a plan gave out")
-        if not 0 <= group_id < self._next_id:
+        if not self.gave_out(group_id):
             raise ValueError(f"unknown group id {group_id}: plans so far gave out 0 to {self._next_id - 1}")
         group = self._groups.get(int(group_id))
         if group is None and prompt_id not in pool:
@@ -184,7 +210,3 @@ class Ledger:
             expected = pool.ids[group.position]
             raise ValueError(f"group {group_id} is of prompt {expected!r}, its outcome says {prompt_id!r}")
         return group
-
-
-def _split(values: Any, sizes: Any) -> list[Any]:
-    return np.split(np.asarray(values), np.cumsum(np.asarray(sizes, dtype=np.int64))[:-1]) if len(sizes) else []

@@ -120,4 +120,4 @@ class HORA(Curriculum):
 
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         self._passes.load_state_dict(state["passes"])
-        self._probed, self._ended = int(state["probed"]), int(state["ended"])
+        self._probed, self._ended = state["probed"], state["ended"]
