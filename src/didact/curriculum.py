@@ -29,7 +29,7 @@ from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan, PlannedGroup
 from didact.prompts import PromptPool
 from didact.seeding import generator
-from didact.state import check_seal, digest, seal
+from didact.state import check_seal, digest, in_order, seal
 
 SCHEMA = 1
 _BINS = 10
@@ -523,12 +523,15 @@ class Curriculum(ABC):
         check_seal(state, "curriculum", _STATE, SCHEMA)
         if state["method"] != self.name:
             raise ValueError(f"state of method {state['method']!r}, this curriculum is {self.name!r}")
-        for name in sorted(set(state["options"]) | set(self.options)):
-            saved, mine = state["options"].get(name, "unset"), self.options.get(name, "unset")
+        options, pool = state["options"], state["pool"]
+        if not isinstance(options, Mapping) or not isinstance(pool, Mapping) or type(pool.get("size")) is not int:
+            raise ValueError(f"a state says what options and what pool it was made with, this one {options} and {pool}")
+        for name in sorted(set(options) | set(self.options)):
+            saved, mine = options.get(name, "unset"), self.options.get(name, "unset")
             if saved != mine:
                 raise ValueError(f"state made with {name}={saved!r}, this curriculum has {name}={mine!r}")
-        size = state["pool"]["size"]
-        if size > len(self.pool) or self.pool.fingerprint(size) != state["pool"]["fingerprint"]:
+        size = pool["size"]
+        if size > len(self.pool) or self.pool.fingerprint(size) != pool.get("fingerprint"):
             raise ValueError(
                 f"state of another pool: it knew {size} prompts, and the first {min(size, len(self.pool))} of this "
                 f"pool's {len(self.pool)} are not the same; load it with its own prompts in their own order (and "
@@ -560,8 +563,6 @@ class Curriculum(ABC):
         totals, groups, size = self._totals, list(self._ledger), len(self.pool)
         if {type(self._step), type(self._round)} != {int} or self._step < -1 or self._round < 0:
             raise ValueError(f"steps and rounds are whole numbers, got step {self._step!r}, round {self._round!r}")
-        if len(self.belief) > size:
-            raise ValueError(f"a belief about {len(self.belief)} prompts, and the pool has {size}")
         if set(totals) != set(_TOTALS) or {type(total) for total in [*totals.values(), *self._now.values()]} != {float}:
             raise ValueError(f"totals must be one number for each of {', '.join(_TOTALS)}, got {totals}")
         if not all(0 <= total < math.inf for total in totals.values()):
@@ -574,14 +575,22 @@ class Curriculum(ABC):
         planned = totals["rollouts"] + out + totals["rollouts_lost"]
         if planned != totals["rollouts_planned"]:
             raise ValueError(f"{totals['rollouts_planned']:g} rollouts were planned, {planned:g} came, are out or lost")
-        if self.belief.spent() != totals["rollouts"]:
-            raise ValueError(f"{totals['rollouts']:g} rollouts came, the belief has {self.belief.spent()}")
+        counted = tuple(int(totals[name]) for name in ("rollouts", "response_tokens", "prompts_seen"))
+        if self.belief.spent() != counted:
+            raise ValueError(f"rollouts, tokens and prompts: {counted} came, the belief has {self.belief.spent()}")
+        done = totals["rollouts_trained"] + totals["rollouts_discarded"]
+        if done > totals["rollouts"] or totals["groups_trained"] > totals["groups"]:
+            raise ValueError(f"{done:g} of {totals['rollouts']:g} rollouts cannot have trained or been discarded")
         if any(group.position >= size or group.step > self._step for group in groups):
             raise ValueError(f"an open group is of a step after {self._step}, or of no prompt among {size}")
         ids = [group.group_id for group in self._admitted]
         if len(set(ids)) < len(ids) or not all(self._ledger.gave_out(group_id) for group_id in ids):
             raise ValueError(f"admitted groups must be groups that were planned, each once, got {ids}")
         self.pool.positions([group.prompt_id for group in self._admitted])
+        for group in self._admitted:
+            rows, baseline = np.array(group.rollouts), group.baseline
+            if rows.dtype.kind != "i" or not in_order(rows, 1 << 31) or not math.isfinite(baseline or 0.0):
+                raise ValueError(f"no group can be admitted like this: {group}")
 
 
 _STATE: tuple[str, ...] = ("schema", "method", "options", "pool", "step", "round", "ledger", "admitted")

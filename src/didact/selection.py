@@ -102,7 +102,9 @@ class ShuffledPasses:
             ValueError: a pass that cannot be.
         """
         self._pass, self._cursor, self._sizes = state["pass"], state["cursor"], list(state["sizes"])
-        self._postponed = state["postponed"].astype(np.int64)
+        self._postponed = state["postponed"].copy()
+        if {type(number) for number in (self._pass, self._cursor, *self._sizes)} != {int}:
+            raise ValueError(f"passes, places and sizes are whole numbers, got {state}")
         if not (in_order(np.array([0, *self._sizes]), 1 << 62) and 0 <= self._cursor <= sum(self._sizes[-1:])):
             raise ValueError(f"a pass through a pool of sizes {self._sizes} cannot be at {self._cursor}")
         if (self._pass < 0) != (not self._sizes) or not in_order(np.sort(self._postponed), sum(self._sizes[:1])):

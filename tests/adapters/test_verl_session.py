@@ -165,7 +165,7 @@ def test_saved_at_any_step_it_goes_on_alike(method, asynchronous):
     after = [trainer.step() for _ in range(4)]
     assert [*before, *after] == steps
     assert again.keys() == whole.session.keys()
-    with pytest.raises(ValueError, match="checkpoint is of an"):
+    with pytest.raises(ValueError, match="checkpoint is of a run that is"):
         Session(curriculum_of(method), asynchronous=not asynchronous).load_state_dict(part.session.state_dict())
 
 

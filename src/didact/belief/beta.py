@@ -173,9 +173,10 @@ class BetaBelief:
     def num_rollouts(self, positions: Positions | slice = slice(None)) -> NDArray[np.int32]:
         return self._columns["num_rollouts"][positions]
 
-    def spent(self) -> int:
-        """Rollouts that were counted, of all prompts together."""
-        return int(self._columns["num_rollouts"].sum(dtype=np.int64))
+    def spent(self) -> tuple[int, int, int]:
+        """What was counted, of all prompts together: rollouts, response tokens, and prompts with any rollouts."""
+        rollouts, tokens = self._columns["num_rollouts"], self._columns["response_tokens"]
+        return int(rollouts.sum(dtype=np.int64)), int(tokens.sum()), int(np.count_nonzero(rollouts))
 
     def last_seen(self, positions: Positions | slice = slice(None)) -> NDArray[np.int32]:
         return self._columns["last_seen"][positions]
@@ -220,11 +221,11 @@ class BetaBelief:
         """Restore a state; prompts that joined since it was saved come with the next `grow`.
 
         Raises:
-            ValueError: columns that do not fit, or that no observations can lead to.
+            ValueError: more prompts than here, columns that do not fit, or that no observations can lead to.
         """
         size, seen, saved, recent = state["size"], state["seen"], state["columns"], state["recent"]
-        if not in_order(seen, size):
-            raise ValueError(f"a belief about {size} prompts must name those it has seen in order, each once")
+        if size > len(self) or not in_order(seen, size):
+            raise ValueError(f"a belief about {size} of {len(self)} prompts must name those it has seen in order")
         wrong = [name for name, column in saved.items() if column.shape != seen.shape]
         wrong += [name for name, column in saved.items() if not name.startswith("reward") and not (column >= 0).all()]
         if wrong or not (saved["passes"] <= saved["evidence"]).all() or not np.isfinite(saved["evidence"]).all():

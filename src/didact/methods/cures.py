@@ -315,15 +315,17 @@ class CurES(Curriculum):
 
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         self._passes.load_state_dict(state["passes"])
+        self._steps_done, self._began, self._drawn = state["steps_done"], state["began"], state["drawn"]
+        self._first = state["first"]
         self._subset, self._pending = state["subset"].copy(), state["pending"].copy()
         if not in_order(self._subset, len(self.pool)) or not np.isin(self._pending, self._subset).all():
             raise ValueError("the prompts of an iteration must be of the pool, and those without a pilot among them")
+        if not (max(self._drawn, self._first) <= max(self._step, 0) and min(self._drawn + 1, self._first) >= 0):
+            raise ValueError(f"at step {self._step}, no iteration began at {self._first} or drew at {self._drawn}")
         self._tree = self.pool.weight_tree()
         if not self._forgetful:  # they follow from the belief; one that forgets is asked again at each draw
             self._weigh(self._subset, self._step)
         self._moments = {int(position): list(moments) for position, moments in state["moments"].items()}
-        self._steps_done, self._began, self._drawn = state["steps_done"], state["began"], state["drawn"]
-        self._first = state["first"]
         if self._released:
             self._released.load_state_dict(state["released"])
 

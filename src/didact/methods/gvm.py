@@ -236,3 +236,5 @@ class GVM(Curriculum):
         if not np.isin([*self._pending, *self._queue], self._subset).all() or not (self._left > 0).all():
             raise ValueError("a prompt without a pilot, or in the queue, is one of the iteration's")
         self._split, self._drawn = state["split"], state["drawn"]
+        if not -1 <= self._drawn <= self._step:
+            raise ValueError(f"at step {self._step}, no batch can have been drawn at {self._drawn}")

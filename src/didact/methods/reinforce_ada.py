@@ -135,3 +135,5 @@ class ReinforceAda(Curriculum):
         self._pending, self._drawn = state["pending"].copy(), state["drawn"]
         if not in_order(np.sort(self._pending), len(self.pool)):
             raise ValueError(f"prompts still to start must be of the pool, each once, got {self._pending.tolist()}")
+        if not -1 <= self._drawn <= self._step:
+            raise ValueError(f"at step {self._step}, no batch can have been drawn at {self._drawn}")

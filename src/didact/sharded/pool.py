@@ -356,8 +356,9 @@ class ShardedBelief(BetaBelief):
     def num_rollouts(self, positions: Positions | slice = slice(None)) -> NDArray[np.int32]:
         return self._look("num_rollouts", positions, None)
 
-    def spent(self) -> int:
-        return sum(self._pool.shards.ask_each("spent", target=self._key))
+    def spent(self) -> tuple[int, int, int]:
+        rollouts, tokens, prompts = zip(*self._pool.shards.ask_each("spent", target=self._key), strict=True)
+        return sum(rollouts), sum(tokens), sum(prompts)
 
     def last_seen(self, positions: Positions | slice = slice(None)) -> NDArray[np.int32]:
         return self._look("last_seen", positions, None)
@@ -401,8 +402,10 @@ class ShardedBelief(BetaBelief):
         Raises:
             ValueError: a part that cannot be, or more parts than shards.
         """
-        if len(state["shards"]) > len(self._pool.shards):
-            raise ValueError(f"a belief in {len(state['shards'])} shards, and the pool has {len(self._pool.shards)}")
+        if state["size"] > self._size or len(state["shards"]) != np.count_nonzero(self._pool.sizes(state["size"])):
+            raise ValueError(
+                f"a belief about {state['size']} prompts in {len(state['shards'])} shards is of another pool"
+            )
         self._pool.shards.ask({shard: self._load_call(each) for shard, each in enumerate(state["shards"])})
         self._size, self._read = state["size"], None
 

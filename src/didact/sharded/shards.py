@@ -198,7 +198,7 @@ class LazyBelief:
             "last_seen": belief.last_seen(rows),
         }
 
-    def spent(self) -> int:
+    def spent(self) -> tuple[int, int, int]:
         return self._belief.spent()
 
     def all_rates(self, *, step: int) -> dict[str, NDArray[Any]]:
@@ -213,11 +213,14 @@ class LazyBelief:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         size, positions, rows = state["size"], state["positions"], state["rows"]["size"]
-        if not in_order(np.sort(positions), size) or not len(positions) < rows:
-            raise ValueError(f"a belief with {rows} rows for {size} prompts cannot be about {len(positions)} of them")
-        belief = BetaBelief(0, **self._options)
+        used = len(positions) + 1
+        if size > len(self._row) or not in_order(np.sort(positions), size):
+            raise ValueError(f"rolled-out prompts must be among the {len(self._row)} of the shard, each once")
+        if not used <= rows <= used * 9 // 8 + self._BLOCK:
+            raise ValueError(f"a belief about {len(positions)} prompts does not have {rows} rows")
+        belief = BetaBelief(rows, **self._options)
         belief.load_state_dict(state["rows"])
-        self._belief, self._used = belief, len(positions) + 1
+        self._belief, self._used = belief, used
         self._row = np.zeros(size, dtype=np.int32)
         self._row[positions] = np.arange(1, self._used)
         self._positions = np.full(rows, -1, dtype=np.int32)
