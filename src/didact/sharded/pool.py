@@ -528,7 +528,8 @@ class ShardedPasses(ShuffledPasses):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._taken = np.zeros(len(self._pool.shards), dtype=np.int64)
         self._taken[: len(state["taken"])] = state["taken"]
-        if (self._taken < 0).any() or self._taken.sum() != state["cursor"]:
+        most = self._pool.sizes(sum(state["sizes"][-1:]))
+        if not ((self._taken >= 0) & (self._taken <= most)).all() or self._taken.sum() != state["cursor"]:
             raise ValueError(f"shards that gave {self._taken.tolist()} prompts cannot have given {state['cursor']}")
         super().load_state_dict(state)
 
