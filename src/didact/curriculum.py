@@ -337,8 +337,7 @@ class Curriculum(ABC):
             fresh = self._fresh()
             fresh._take_over(state)
             fresh._check_books()
-            again = digest({**fresh._contents(), "pool": state["pool"]})
-            if again != digest({name: state[name] for name in _STATE}):
+            if digest({**fresh._contents(), "pool": state["pool"]}) != state["digest"]:
                 raise ValueError("loaded, it would be another")
         except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"this is no state that method {self.name!r} could have saved: {error}") from error

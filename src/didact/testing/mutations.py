@@ -18,9 +18,11 @@ def mutated(state: dict[str, Any], rng: np.random.Generator) -> tuple[dict[str, 
     """A copy of the state with one change, and words that say where and which."""
     changed = deepcopy(state)
     holder, key, path = _pick(changed, rng)
-    changes = _CHANGES[next(kind for kind in _CHANGES if isinstance(holder[key], kind))]
+    value = holder[key]
+    value = list(value) if isinstance(value, tuple) else value.item() if isinstance(value, np.generic) else value
+    changes = _CHANGES[next(kind for kind in _CHANGES if isinstance(value, kind))]
     change = changes[rng.integers(len(changes))]
-    holder[key] = change(holder[key], rng)
+    holder[key] = change(value, rng)
     return changed, f"{path}: {change.__name__.strip('_')}"
 
 
