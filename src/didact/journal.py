@@ -63,17 +63,13 @@ class Journal:
         Raises:
             ValueError: the journal is shorter than that, so it is not the one the checkpoint belongs to.
         """
-        self.check_offset(offset)
-        self._file.truncate(offset)
-        self._offset = offset
-
-    def check_offset(self, offset: int) -> None:
-        """Raise what `rewind` would, and change nothing."""
         size = self._file.seek(0, os.SEEK_END)
-        if type(offset) is not int or not 0 <= offset <= size:
+        if offset > size:
             raise ValueError(
                 f"{self.path} has {size} bytes, the checkpoint was taken at {offset}: it is another journal"
             )
+        self._file.truncate(offset)
+        self._offset = offset
 
     def sync(self) -> None:
         """Make sure that everything is on disk."""
@@ -176,18 +172,11 @@ class RecordedCurriculum:
         return seal({"curriculum": self.curriculum.state_dict(), "offsets": offsets})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state and cut the journals back.
-
-        Raises:
-            ValueError: as `Curriculum.load_state_dict`, or other journals; nothing has changed then.
-        """
         check_seal(state, "recorded curriculum", ("curriculum", "offsets"))
-        journals = {"journal": self.journal} | ({} if self._metrics is None else {"metrics": self._metrics})
-        for name, journal in journals.items():
-            journal.check_offset(state["offsets"].get(name))
         self.curriculum.load_state_dict(state["curriculum"])
-        for name, journal in journals.items():
-            journal.rewind(state["offsets"][name])
+        self.journal.rewind(state["offsets"]["journal"])
+        if self._metrics is not None:
+            self._metrics.rewind(state["offsets"]["metrics"])
 
 
 def outcomes_of(record: Mapping[str, Any]) -> list[GroupOutcome]:

@@ -1,6 +1,5 @@
 """The desk: against the synchronous loop, against books kept by hand while everything goes wrong, and against kills."""
 
-import contextlib
 import json
 import math
 import re
@@ -24,7 +23,6 @@ from didact.belief import BetaBelief
 from didact.journal import Journal, RecordedCurriculum, read_journal
 from didact.report.replay import replay
 from didact.seeding import generator
-from didact.state import seal
 from didact.testing import pool_of
 from didact.testing.contract import same_state
 from didact.testing.mutations import mutated
@@ -635,9 +633,8 @@ def test_leases_of_a_time_that_was_undone_are_void() -> None:
         desk.load_state_dict(uniform().state_dict())
 
 
-@pytest.mark.parametrize("forged", [False, True])
-def test_a_mutated_state_of_a_desk_is_refused_or_says_the_same(forged: bool, clock: Clock) -> None:
-    """Leases that are out, queued again, lost and closed; sealed anew, a state may be one that another desk had."""
+def test_a_mutated_state_of_a_desk_is_refused_or_says_the_same(clock: Clock) -> None:
+    """Leases that are out, queued again, lost and closed."""
 
     def desk(steps: int) -> Dispatcher:
         desk = Dispatcher(uniform(), max_lag=2, max_rollouts=2, clock=clock)
@@ -651,21 +648,18 @@ def test_a_mutated_state_of_a_desk_is_refused_or_says_the_same(forged: bool, clo
         return desk
 
     rng, state, other = np.random.default_rng(0), desk(11).state_dict(), desk(5)
-    before = other.state_dict()
-    refused = 0
+    before, refused = other.state_dict(), 0
     for _ in range(150):
-        changed, what = mutated({name: state[name] for name in state if name != "digest" or not forged}, rng)
-        with contextlib.suppress(TypeError):  # not even a state can hold it
-            changed = seal(changed) if forged else changed
+        changed, what = mutated(state, rng)
         try:
             other.load_state_dict(changed)
         except ValueError:
             assert same_state(before, other.state_dict()), what
             refused += 1
         else:
-            assert forged or same_state(other.state_dict(), state), what
+            assert same_state(other.state_dict(), state), what
             other = desk(5)
-    assert refused > 40
+    assert refused > 100
 
 
 def test_a_desk_of_a_refused_curriculum_keeps_its_leases() -> None:

@@ -231,12 +231,16 @@ class Session:
                 f"the checkpoint is of a run that is {kinds[not self.asynchronous]}, this one is "
                 f"{kinds[self.asynchronous]}: start anew, or go back to its trainer_mode"
             )
-        queue, sent = ([Sent(PlannedGroup(*group), part) for group, part in state[name]] for name in ("queue", "sent"))
-        ready = [TrainingGroup(uid, keys, baseline) for uid, keys, baseline in state["ready"]]
-        groups = [(group_id, uid, list(keys)) for group_id, uid, keys in state["groups"]]
-        opened, may_begin, news, rolled_out = state["flags"]
+        try:
+            queue = deque(Sent(PlannedGroup(*group), part) for group, part in state["queue"])
+            sent = {each.mark: each for each in (Sent(PlannedGroup(*group), part) for group, part in state["sent"])}
+            ready = [TrainingGroup(uid, [*keys], baseline) for uid, keys, baseline in state["ready"]]
+            groups = [(group_id, uid, [*keys]) for group_id, uid, keys in state["groups"]]
+            opened, may_begin, news, rolled_out = state["flags"]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"this is no state that a verl session could have saved: {error}") from error
         self.curriculum.load_state_dict(state["curriculum"])
-        self.queue, self.sent, self.ready = deque(queue), {each.mark: each for each in sent}, ready
+        self.queue, self.sent, self.ready = queue, sent, ready
         self._keys = {group_id: keys for group_id, _, keys in groups}
         self._uids = {group_id: uid for group_id, uid, _ in groups if uid is not None}
         self._open, self._may_begin, self._news, self.rolled_out = opened, may_begin, news, rolled_out

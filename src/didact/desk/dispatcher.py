@@ -27,7 +27,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
@@ -44,10 +44,10 @@ SCHEMA = 1
 #: Closed leases whose receipts are kept, for reports that are repeated because their answer got lost.
 RECEIPTS = 4096
 _MAX_PARTS = 1 << 16
-_COUNTS = ("leases", "leases_expired", "leases_lost", "leases_abandoned", "reports_duplicate", "reports_late")
-_LAGS = ("lag_sum", "lag_count", "lag_max")
 _STATE: tuple[str, ...] = ("schema", "options", "curriculum", "version", "next_lease", "queue", "leases", "receipts")
 _STATE += ("awaited", "step", "ready", "answer", "counts")
+_COUNTS = ("leases", "leases_expired", "leases_lost", "leases_abandoned", "reports_duplicate", "reports_late")
+_LAGS = ("lag_sum", "lag_count", "lag_max")
 _LEASE = ("number", "step", "attempt", "version", "worker", "request", "deadline", "done", "status")
 
 #: out: with a worker. queued: to be handed out again. lost: handed out again. abandoned: given up.
@@ -327,7 +327,7 @@ class Dispatcher:
         """Restore a state. Leases handed out since it was saved are void: numbers are not given out twice.
 
         Raises:
-            ValueError: no state of a desk, one that was altered, or of another curriculum; nothing has changed then.
+            ValueError: no state of a desk, or of another curriculum.
         """
         with self._lock:
             self._restore(state)
@@ -601,13 +601,23 @@ class Dispatcher:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         check_seal(state, "dispatcher", _STATE, SCHEMA)
-        try:
-            books = _books_of(state)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise ValueError(f"this is no state that a dispatcher could have saved: {error}") from error
         self.curriculum.load_state_dict(state["curriculum"])
-        books["_next_lease"] = max(self._next_lease, state["next_lease"])
-        vars(self).update(books)
+        self._version = state["version"]
+        self._next_lease = max(self._next_lease, state["next_lease"])
+        self._queue = deque(_Work(PlannedGroup(*group), *rest) for group, *rest in state["queue"])
+        self._leases = {row["number"]: _unpacked(row) for row in state["leases"]}
+        self._workers = {}
+        for lease in self._leases.values():
+            if lease.status == "out":
+                self._workers.setdefault(lease.worker, []).append(lease.number)
+        self._next_due = min((self._leases[n].deadline for ns in self._workers.values() for n in ns), default=math.inf)
+        self._receipts = {lease: (group, _parts(rows)) for lease, group, rows in state["receipts"]}
+        self._awaited = dict(state["awaited"])
+        self._over, self._asked, self._back, self._taken, self._news = state["step"]
+        self._ready = [_admitted_of(row) for row in state["ready"]]
+        answer = state["answer"]
+        self._answer = None if answer is None else (answer[0], [_admitted_of(row) for row in answer[1]])
+        self._counts = dict(state["counts"])
 
 
 _CALLS: dict[str, Callable[..., Any]] = {
@@ -617,40 +627,6 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "advance": Dispatcher._advance,
     "admitted": Dispatcher._admitted,
 }
-
-
-def _books_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What a desk keeps besides its curriculum, by attribute."""
-    leases = {row["number"]: _unpacked(row) for row in state["leases"]}
-    out = [lease for lease in leases.values() if lease.status == "out"]
-    workers: dict[str, list[int]] = {}
-    for lease in out:
-        workers.setdefault(lease.worker, []).append(lease.number)
-    queue = deque(_Work(PlannedGroup(*group), *rest) for group, *rest in state["queue"])
-    for lease in leases.values():
-        if lease.rest < 1 or not 0 <= lease.number < state["next_lease"] or lease.status not in get_args(Status):
-            raise ValueError(f"no lease can be as this one: {lease}")
-    if len(leases) < len(state["leases"]) or any(work.origin not in {-1, *leases} for work in queue):
-        raise ValueError("a lease is known by its number alone, also where it waits to be handed out again")
-    over, asked, back, taken, news = state["step"]
-    answer = state["answer"]
-    return {
-        "_version": state["version"],
-        "_queue": queue,
-        "_leases": leases,
-        "_workers": workers,
-        "_next_due": min((lease.deadline for lease in out), default=math.inf),
-        "_receipts": {lease: (group, _parts(rows)) for lease, group, rows in state["receipts"]},
-        "_awaited": dict(state["awaited"]),
-        "_over": over,
-        "_asked": asked,
-        "_back": back,
-        "_taken": taken,
-        "_news": news,
-        "_ready": [_admitted_of(row) for row in state["ready"]],
-        "_answer": None if answer is None else (answer[0], [_admitted_of(row) for row in answer[1]]),
-        "_counts": dict(state["counts"]),
-    }
 
 
 def _listed(column: Sequence[Any] | None) -> list[Any] | None:

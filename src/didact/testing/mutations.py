@@ -16,21 +16,21 @@ Change = Callable[[Any, np.random.Generator], Any]
 
 def mutated(state: dict[str, Any], rng: np.random.Generator) -> tuple[dict[str, Any], str]:
     """A copy of the state with one change, and words that say where and which."""
-    changed = deepcopy(state)
-    holder, key, path = _pick(changed, rng)
+    root = {"state": deepcopy(state)}
+    holder, key, path = _pick(root, rng)
     value = holder[key]
     value = list(value) if isinstance(value, tuple) else value.item() if isinstance(value, np.generic) else value
     changes = _CHANGES[next(kind for kind in _CHANGES if isinstance(value, kind))]
     change = changes[rng.integers(len(changes))]
     holder[key] = change(value, rng)
-    return changed, f"{path}: {change.__name__.strip('_')}"
+    return root["state"], f"{path}: {change.__name__.strip('_')}"
 
 
-def _pick(state: dict[str, Any], rng: np.random.Generator) -> tuple[Any, Any, str]:
+def _pick(root: dict[str, Any], rng: np.random.Generator) -> tuple[Any, Any, str]:
     """A place in the state: any level, all branches of a level alike."""
-    holder: Any = {"state": state}
+    holder: Any = root
     key: Any = "state"
-    path = key
+    path = "state"
     while isinstance(holder[key], dict | list) and len(holder[key]) and rng.random() > 0.1:
         holder = holder[key]
         keys = list(holder) if isinstance(holder, dict) else range(len(holder))
