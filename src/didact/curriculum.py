@@ -339,7 +339,7 @@ class Curriculum(ABC):
             fresh._check_books()
             if digest({**fresh._contents(), "pool": state["pool"]}) != state["digest"]:
                 raise ValueError("loaded, it would be another")
-        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
             raise ValueError(f"this is no state that method {self.name!r} could have saved: {error}") from error
         vars(self).update(vars(fresh))
 
@@ -562,7 +562,9 @@ class Curriculum(ABC):
         totals, groups, size = self._totals, list(self._ledger), len(self.pool)
         if {type(self._step), type(self._round)} != {int} or self._step < -1 or self._round < 0:
             raise ValueError(f"steps and rounds are whole numbers, got step {self._step!r}, round {self._round!r}")
-        if set(totals) != set(_TOTALS) or {type(total) for total in [*totals.values(), *self._now.values()]} != {float}:
+        if set(totals) != set(_TOTALS) or not all(
+            isinstance(x, float) for x in [*totals.values(), *self._now.values()]
+        ):
             raise ValueError(f"totals must be one number for each of {', '.join(_TOTALS)}, got {totals}")
         if not all(0 <= total < math.inf for total in totals.values()):
             raise ValueError(f"totals must be finite and not negative, got {totals}")
@@ -574,9 +576,10 @@ class Curriculum(ABC):
         planned = totals["rollouts"] + out + totals["rollouts_lost"]
         if planned != totals["rollouts_planned"]:
             raise ValueError(f"{totals['rollouts_planned']:g} rollouts were planned, {planned:g} came, are out or lost")
-        counted = tuple(int(totals[name]) for name in ("rollouts", "response_tokens", "prompts_seen"))
-        if self.belief.spent() != counted:
-            raise ValueError(f"rollouts, tokens and prompts: {counted} came, the belief has {self.belief.spent()}")
+        counted = [totals[name] for name in ("rollouts", "response_tokens", "prompts_seen")]
+        spent = self.belief.spent()
+        if not all(math.isclose(total, known, rel_tol=1e-12) for total, known in zip(counted, spent, strict=True)):
+            raise ValueError(f"rollouts, response tokens and prompts: {counted} came, the belief has {spent}")
         done = totals["rollouts_trained"] + totals["rollouts_discarded"]
         if done > totals["rollouts"] or totals["groups_trained"] > totals["groups"]:
             raise ValueError(f"{done:g} of {totals['rollouts']:g} rollouts cannot have trained or been discarded")

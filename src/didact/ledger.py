@@ -90,16 +90,16 @@ class Ledger:
     def __iter__(self) -> Iterator[OpenGroup]:
         return iter(self._groups.values())
 
+    def gave_out(self, group_id: int) -> bool:
+        """Whether a group was ever opened under this id."""
+        return type(group_id) is int and 0 <= group_id < self._next_id
+
     def open(self, position: int, step: int, reason: str, predicted: float, planned: int) -> OpenGroup:
         """A new group under a new id."""
         group = OpenGroup(self._next_id, position, step, reason, predicted, planned, asked=step)
         self._groups[self._next_id] = group
         self._next_id += 1
         return group
-
-    def gave_out(self, group_id: int) -> bool:
-        """Whether a group was ever opened under this id."""
-        return type(group_id) is int and 0 <= group_id < self._next_id
 
     def get(self, group_id: int) -> OpenGroup | None:
         """A group by its id; None if it is closed."""
@@ -201,7 +201,7 @@ class Ledger:
         group_id, prompt_id = outcome.group_id, outcome.prompt_id
         if isinstance(group_id, bool) or not isinstance(group_id, int | np.integer):
             raise ValueError(f"unknown group id {group_id!r}: group ids are the whole numbers a plan gave out")
-        if not self.gave_out(int(group_id)):
+        if not 0 <= group_id < self._next_id:
             raise ValueError(f"unknown group id {group_id}: plans so far gave out 0 to {self._next_id - 1}")
         group = self._groups.get(int(group_id))
         if group is None and prompt_id not in pool:

@@ -139,7 +139,8 @@ def _change_entry(value: Any, rng: np.random.Generator) -> Any:
         entries: list[Any] = [value.flat[where] + 1, value.flat[where] - 1, -1, 0, 10**9]
         if value.dtype.kind == "f":
             entries += [math.nan, math.inf]
-        value.flat[where] = entries[rng.integers(len(entries))]
+        with np.errstate(all="ignore"):
+            value.flat[where] = np.asarray(entries[rng.integers(len(entries))]).astype(value.dtype)
     return value
 
 
