@@ -1,5 +1,6 @@
 """StagedCurriculum with a selection of ten lines, and what the books say in cases worked out by hand."""
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,8 @@ from didact.context import StagedContext
 from didact.curriculum import Draft
 from didact.methods.uniform import Uniform
 from didact.selection import draw
-from didact.testing import CurriculumContract, SelectionContract, outcomes_of, pool_of
+from didact.state import seal
+from didact.testing import CurriculumContract, SelectionContract, SimulatedPolicy, outcomes_of, play, pool_of
 from didact.testing.contract import same_state
 
 
@@ -110,6 +112,108 @@ def test_a_selection_that_repeats_itself_is_told_so() -> None:
 
     with pytest.raises(ValueError, match="same prompt twice"):
         staged(Twice()).plan(0)
+
+
+def eight() -> Uniform:
+    return Uniform(pool_of(8), prompts_per_step=4, rollouts_per_step=16)
+
+
+def forged(state: dict[str, Any], *path: str, **changes: Any) -> dict[str, Any]:
+    """A state with some entries of one of its dicts changed, and sealed as if that were right."""
+    part = state = copy.deepcopy({name: state[name] for name in state if name != "digest"})
+    for name in path:
+        part = part[name]
+    part |= changes
+    return seal(state)
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "words"),
+    [
+        ((), {"step": 1.0}, "steps and rounds are whole numbers"),
+        ((), {"step": True}, "steps and rounds are whole numbers"),
+        ((), {"step": -2}, "steps and rounds are whole numbers"),
+        ((), {"round": -1}, "steps and rounds are whole numbers"),
+        ((), {"calibration": np.zeros((3, 9))}, "could have saved"),
+        ((), {"calibration": np.full((3, 10), -1.0)}, "numbers of at least 0"),
+        ((), {"options": None}, "what options and what pool"),
+        ((), {"pool": {"size": "8"}}, "what options and what pool"),
+        ((), {"own": {}}, "could have saved: .*passes"),
+        ((), {"own": None}, "could have saved"),
+        ((), {"admitted": [[0, "prompt-0", [1, 0], None]]}, "no group can be admitted like this"),
+        ((), {"admitted": [[0, "prompt-0", [0.0, 1.0], None]]}, "no group can be admitted like this"),
+        ((), {"admitted": [[0, "prompt-0", [0], math.nan]]}, "no group can be admitted like this"),
+        ((), {"admitted": [[0, "nobody", [0], None]]}, "unknown prompt id 'nobody'"),
+        ((), {"admitted": [[0, "prompt-0", [0], None]] * 2}, "planned, each once"),
+        ((), {"admitted": [[99, "prompt-0", [0], None]]}, "planned, each once"),
+        (("totals",), {"rollouts": 17.0}, "came"),
+        (("totals",), {"rollouts_planned": 33.0}, "33 rollouts were planned, 32 came, are out or lost"),
+        (("totals",), {"rollouts_lost": 1.0}, "32 rollouts were planned, 33 came, are out or lost"),
+        (("totals",), {"response_tokens": 1.0}, "came, the belief has"),
+        (("totals",), {"prompts_seen": 3.0}, "came, the belief has"),
+        (("totals",), {"rollouts_trained": 18.0}, "cannot have trained or been discarded"),
+        (("totals",), {"groups_trained": 9.0}, "cannot have trained or been discarded"),
+        (("totals",), {"outcomes": -1.0}, "finite and not negative"),
+        (("totals",), {"outcomes": math.inf}, "finite and not negative"),
+        (("totals",), {"outcomes": 4}, "one number for each of"),
+        (("totals",), {"surprise": 4.0}, "one number for each of"),
+        (("now",), {"lag": math.nan}, "must be finite"),
+        (("ledger",), {"next_id": "8"}, "could have saved"),
+        (("ledger",), {"position": np.array([0, 1, 2, 8])}, "of no prompt among 8"),
+        (("ledger",), {"step": np.full(4, 2), "asked": np.full(4, 2)}, "of a step after 1"),
+        (("ledger",), {"planned": np.array([4, 4, 4, 4], dtype=np.int32)}, "loaded, it would be another"),
+        (("ledger",), {"surprise": 1}, "loaded, it would be another"),
+        (("belief",), {"size": 9}, "a belief about 9 of 8 prompts"),
+        (("belief", "columns"), {"surprise": np.zeros(4)}, "loaded, it would be another"),
+        (("own", "passes"), {"cursor": 9}, "cannot be at 9"),
+    ],
+)
+def test_books_that_do_not_agree_are_refused_and_change_nothing(
+    path: tuple[str, ...], changes: dict[str, Any], words: str
+) -> None:
+    """Four groups of step 0 trained, four of step 1 are out."""
+    curriculum = eight()
+    curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0] * num))
+    curriculum.admitted(0)
+    curriculum.plan(1)
+    state, other = curriculum.state_dict(), eight()
+    other.plan(0)
+    before, belief = other.state_dict(), other.belief
+    with pytest.raises(ValueError, match=words):
+        other.load_state_dict(forged(state, *path, **changes))
+    assert same_state(before, other.state_dict())
+    assert other.belief is belief
+    other.load_state_dict(forged(state))
+    assert same_state(state, other.state_dict())
+
+
+def test_a_state_loads_on_a_pool_that_grew_and_is_saved_again_as_it_was() -> None:
+    pool = pool_of(8)
+    curriculum = Uniform(pool, prompts_per_step=4, rollouts_per_step=16)
+    play(curriculum, SimulatedPolicy(), range(3))
+    state = curriculum.state_dict()
+    pool.extend(["joined"])
+    again = Uniform(pool, prompts_per_step=4, rollouts_per_step=16)
+    again.load_state_dict(state)
+    for name in ("belief", "ledger", "own"):
+        assert same_state(again.state_dict()[name], state[name])
+    assert len(again.pass_rates()) == 9
+    with pytest.raises(ValueError, match="state of another pool: it knew 9 prompts"):
+        Uniform(pool_of(8), prompts_per_step=4, rollouts_per_step=16).load_state_dict(again.state_dict())
+
+
+def test_an_interrupt_while_loading_changes_nothing() -> None:
+    class Interrupted(Uniform):
+        def _load_own_state(self, state: Any) -> None:
+            raise KeyboardInterrupt
+
+    curriculum = Interrupted(pool_of(8), prompts_per_step=4, rollouts_per_step=16)
+    play(curriculum, SimulatedPolicy(), range(2))
+    state, other = curriculum.state_dict(), Interrupted(pool_of(8), prompts_per_step=4, rollouts_per_step=16)
+    before = other.state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        other.load_state_dict(state)
+    assert same_state(before, other.state_dict())
 
 
 def test_a_state_says_which_option_differs() -> None:
@@ -270,18 +374,6 @@ def test_rollouts_that_were_never_out_cannot_be_lost_or_found() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             call()
-
-
-def test_a_state_of_before_there_were_lost_rollouts_still_loads() -> None:
-    curriculum = uniform()
-    curriculum.plan(2)
-    state = curriculum.state_dict()
-    old = {**state, "ledger": {k: v for k, v in state["ledger"].items() if k not in ("asked", "again", "lost")}}
-    old["totals"] = {name: total for name, total in state["totals"].items() if name != "rollouts_lost"}
-    again = uniform()
-    again.load_state_dict(old)
-    assert again.metrics() == curriculum.metrics()
-    assert [group.asked for group in again._ledger] == [2, 2]
 
 
 def test_without_a_version_an_outcome_is_as_old_as_the_plan_that_asked_for_it() -> None:

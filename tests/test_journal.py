@@ -10,6 +10,8 @@ import pytest
 
 from didact import Curriculum, GroupOutcome, PromptPool, make
 from didact.journal import Journal, RecordedCurriculum, outcomes_of, read_journal
+from didact.state import seal
+from didact.testing.contract import same_state
 
 
 def curriculum(method: str = "uniform", ids: tuple[str, ...] = ("é", "b", "c", "d")) -> Curriculum:
@@ -144,6 +146,28 @@ def test_states_that_do_not_belong_to_it(tmp_path):
         with pytest.raises(ValueError, match=message):
             RecordedCurriculum(other, journal).load_state_dict(state)
         assert journal.offset == before
+
+
+def test_a_state_that_was_altered_cuts_nothing(tmp_path):
+    recorded = RecordedCurriculum(curriculum(), Journal(tmp_path / "a"), Journal(tmp_path / "a-metrics"))
+    run_steps(recorded, range(3))
+    state = recorded.state_dict()
+    run_steps(recorded, range(3, 4))
+    before, sizes = recorded.state_dict(), {path: path.stat().st_size for path in tmp_path.iterdir()}
+    offsets, inner = state["offsets"], state["curriculum"]
+    for bad in (
+        {"offsets": {**offsets, "journal": offsets["journal"] - 1}},
+        {"offsets": {**offsets, "metrics": float(offsets["metrics"])}},
+        {"offsets": {"journal": offsets["journal"]}},
+        {"curriculum": {**inner, "step": 7}},
+        {"curriculum": seal({name: inner[name] for name in inner if name != "digest"} | {"round": 7})},
+    ):
+        with pytest.raises(ValueError, match="altered or damaged"):
+            recorded.load_state_dict({**state, **bad})
+        assert same_state(recorded.state_dict(), before)
+        assert {path: path.stat().st_size for path in tmp_path.iterdir()} == sizes
+    recorded.load_state_dict(state)
+    assert same_state(recorded.state_dict(), state)
 
 
 FULL_DISK = """

@@ -87,3 +87,29 @@ def test_prompts_that_join_have_their_turn_in_the_same_pass() -> None:
     first = passes.take(5, 10)
     rest = passes.take(10, 15)
     assert sorted([*first.tolist(), *rest.tolist()]) == list(range(15))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cursor": -1},
+        {"cursor": 8},
+        {"cursor": 3.0},
+        {"pass": -1},
+        {"sizes": []},
+        {"sizes": [7, 5]},
+        {"sizes": [0, 7]},
+        {"sizes": [True, 7]},
+        {"postponed": np.array([5])},
+        {"postponed": np.array([-1])},
+        {"postponed": np.array([1, 1])},
+    ],
+)
+def test_a_pass_that_cannot_be_is_refused(changes: dict[str, object]) -> None:
+    passes = ShuffledPasses(0)
+    passes.take(3, 5)
+    passes.take(1, 7)
+    state = passes.state_dict()
+    assert (state["pass"], state["cursor"], state["sizes"]) == (0, 4, [5, 7])
+    with pytest.raises(ValueError):
+        ShuffledPasses(0).load_state_dict({**state, **changes})

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from didact import PromptPool, make
-from didact.state import load_state, save_state
+from didact.state import check_seal, digest, in_order, load_state, pieces, save_state, seal
+from didact.testing.mutations import mutated
 
 STATE = {
     "step": 3,
@@ -27,7 +29,7 @@ def same(a: Any, b: Any) -> bool:
         return isinstance(b, dict) and list(a) == list(b) and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list):
         return isinstance(b, list) and len(a) == len(b) and all(map(same, a, b))
-    return type(a) is type(b) and (a == b or a != a)
+    return type(a) is type(b) and (a == b or (a != a and b != b))
 
 
 @pytest.fixture
@@ -121,3 +123,65 @@ def test_a_full_disk_leaves_the_earlier_state(tmp_path):
     done = subprocess.run([sys.executable, "-c", FULL_DISK, str(target)], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert list(tmp_path.iterdir()) == [target]
+
+
+# The seal -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_change_breaks_the_seal_or_changes_nothing(path):
+    state, rng, changed = load_state(path), np.random.default_rng(0), 0
+    for _ in range(3000):
+        other, what = mutated(state, rng)
+        assert (digest(other) != digest(state)) == (not same(other, state)), what
+        changed += not same(other, state)
+    assert changed > 2000
+
+
+def test_the_seal_survives_a_file_and_another_order_of_keys(path):
+    turned = dict(reversed(STATE.items()))
+    assert digest(load_state(path)) == digest(STATE) == digest(turned)
+    assert digest({"a": (1, 2)}) == digest({"a": [1, 2]}) != digest({"a": [1, 2.0]})
+    assert digest({"a": np.float64(0.5)}) == digest({"a": 0.5})
+    assert digest({"a": np.arange(6)[::2]}) == digest({"a": np.array([0, 2, 4])})
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (None, "no state of a desk: expected .* got NoneType"),
+        ({}, r"no state of a desk: expected the keys \['a', 'digest', 'schema'\], got \[\]"),
+        ({**seal({"a": 1, "schema": 2}), 3: 4}, "no state of a desk"),
+        (seal({"a": 1, "schema": 9}), "state of schema 9, this version of didact reads schema 2"),
+        ({**seal({"a": 1, "schema": 2}), "a": 1.0}, "altered or damaged since it was saved"),
+        ({**seal({"a": 1, "schema": 2}), "digest": None}, "altered or damaged since it was saved"),
+        ({"a": {1, 2}, "schema": 2, "digest": ""}, "holds what no state can hold: a state cannot hold set"),
+    ],
+)
+def test_what_is_not_sealed_is_refused(bad, words):
+    with pytest.raises(ValueError, match=words):
+        check_seal(bad, "desk", ("a", "schema"), 2)
+    check_seal(seal({"a": 1, "schema": 2}), "desk", ("a", "schema"), 2)
+
+
+def test_pieces_and_positions():
+    assert [part.tolist() for part in pieces(np.arange(4), np.array([1, 0, 3]))] == [[0], [], [1, 2, 3]]
+    assert [part.shape for part in pieces(np.zeros((4, 3)), np.array([1, 2]))] == [(4, 1), (4, 2)]
+    assert pieces(np.zeros(0), np.zeros(0, dtype=np.int64)) == []
+    for sizes in ([1, 2], [4, -1, 1], []):
+        with pytest.raises(ValueError, match="do not make up 4 values"):
+            pieces(np.arange(4), np.array(sizes, dtype=np.int64))
+    assert in_order(np.array([0, 2, 3]), 4)
+    assert in_order(np.zeros(0), 0)
+    for positions in ([0, 2, 4], [-1, 2], [2, 2], [3, 1]):
+        assert not in_order(np.array(positions), 4)
+
+
+def test_a_file_that_unpacks_to_more_than_it_holds_is_refused(tmp_path):
+    """A bomb of zeros: 8 MB in 8 KB."""
+    np.savez_compressed(tmp_path / "bomb.npz", a0=np.zeros(10**6), json=np.frombuffer(b"{}", dtype=np.uint8))
+    with pytest.raises(ValueError, match="no curriculum state"):
+        load_state(tmp_path / "bomb.npz")
+    save_state(tmp_path / "state.npz", {"zeros": np.zeros(10**6)})
+    assert load_state(tmp_path / "state.npz")["zeros"].shape == (10**6,)
+    with zipfile.ZipFile(tmp_path / "state.npz") as archive:
+        assert {member.compress_type for member in archive.infolist()} == {zipfile.ZIP_STORED}

@@ -10,11 +10,12 @@ not at all), what it cost, and the belief. A method adds `_draft`: the next roun
 one out of stages.
 """
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan, PlannedGroup
 from didact.prompts import PromptPool
 from didact.seeding import generator
+from didact.state import check_seal, digest, in_order, seal
 
 SCHEMA = 1
 _BINS = 10
@@ -119,7 +121,8 @@ class Curriculum(ABC):
         self.seed = seed
         self.context = as_context(context)
         self.admission: Admission = AdmitAll() if admission is None else as_admission(admission)
-        self.belief = pool.belief(prior=prior, discount=discount, window=window, pass_above=pass_above)
+        self._belief_options = {"prior": prior, "discount": discount, "window": window, "pass_above": pass_above}
+        self.belief = pool.belief(**self._belief_options)
         self._truncated = truncated
         self.options: dict[str, Any] = {
             "prompts_per_step": self.prompts_per_step,
@@ -332,41 +335,27 @@ class Curriculum(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, as numbers, strings, lists, dicts and numpy arrays: saving and loading changes nothing."""
-        return {
-            "schema": SCHEMA,
-            "method": self.name,
-            "options": dict(self.options),
-            "pool": {"size": len(self.pool), "fingerprint": self.pool.fingerprint()},
-            "step": self._step,
-            "round": self._round,
-            "ledger": self._ledger.state_dict(),
-            "admitted": [
-                [group.group_id, group.prompt_id, list(group.rollouts), group.baseline] for group in self._admitted
-            ],
-            "totals": dict(self._totals),
-            "now": dict(self._now),
-            "calibration": self._calibration.copy(),
-            "belief": self.belief.state_dict(),
-            "own": self._own_state(),
-        }
+        return seal(self._contents())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state made by the same method with the same options on the same pool (which may have grown since).
 
+        What is loaded is what was saved, or nothing: all of it goes into fresh objects, which take the place of the old
+        ones once they have been found to say the same again.
+
         Raises:
-            ValueError: a state of another schema, method, pool or options, or one with missing or unknown keys.
+            ValueError: a state of another schema, method, pool or options; one that was altered, or that cannot be.
         """
         self._check_state(state)
-        self._step, self._round = state["step"], state["round"]
-        self._ledger.load_state_dict(state["ledger"])
-        self._admitted = [
-            AdmittedGroup(group, prompt, tuple(rows), baseline) for group, prompt, rows, baseline in state["admitted"]
-        ]
-        self._totals = dict.fromkeys(_TOTALS, 0.0) | dict(state["totals"])
-        self._now = dict(state["now"])
-        self._calibration = np.array(state["calibration"], dtype=np.float64)
-        self.belief.load_state_dict(state["belief"])
-        self._load_own_state(state["own"])
+        try:
+            fresh = self._fresh()
+            fresh._take_over(state)
+            fresh._check_books()
+            if digest({**fresh._contents(), "pool": state["pool"]}) != state["digest"]:
+                raise ValueError("loaded, it would be another")
+        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+            raise ValueError(f"this is no state that method {self.name!r} could have saved: {error}") from error
+        vars(self).update(vars(fresh))
 
     # What a method says -----------------------------------------------------------------------------------------
 
@@ -557,28 +546,107 @@ class Curriculum(ABC):
                 totals["groups_all_pass" if passed else "groups_all_fail"] += 1
             self._ledger.close(group)
 
+    # States -----------------------------------------------------------------------------------------------------
+
+    def _contents(self) -> dict[str, Any]:
+        """A state without its seal."""
+        return {
+            "schema": SCHEMA,
+            "method": self.name,
+            "options": dict(self.options),
+            "pool": {"size": len(self.pool), "fingerprint": self.pool.fingerprint()},
+            "step": self._step,
+            "round": self._round,
+            "ledger": self._ledger.state_dict(),
+            "admitted": [
+                [group.group_id, group.prompt_id, list(group.rollouts), group.baseline] for group in self._admitted
+            ],
+            "totals": dict(self._totals),
+            "now": dict(self._now),
+            "calibration": self._calibration.copy(),
+            "belief": self.belief.state_dict(),
+            "own": self._own_state(),
+        }
+
     def _check_state(self, state: Mapping[str, Any]) -> None:
-        known = set(Curriculum.state_dict(self))
-        if not isinstance(state, Mapping) or set(state) != known:
-            given = sorted(state) if isinstance(state, Mapping) else type(state).__name__
-            raise ValueError(f"this is no state of a curriculum: expected the keys {sorted(known)}, got {given}")
-        if state["schema"] != SCHEMA:
-            raise ValueError(f"state of schema {state['schema']}, this version of didact reads schema {SCHEMA}")
+        check_seal(state, "curriculum", _STATE, SCHEMA)
         if state["method"] != self.name:
             raise ValueError(f"state of method {state['method']!r}, this curriculum is {self.name!r}")
-        for name in sorted(set(state["options"]) | set(self.options)):
-            saved, mine = state["options"].get(name, "unset"), self.options.get(name, "unset")
+        options, pool = state["options"], state["pool"]
+        if not isinstance(options, Mapping) or not isinstance(pool, Mapping) or type(pool.get("size")) is not int:
+            raise ValueError(f"a state says what options and what pool it was made with, this one {options} and {pool}")
+        for name in sorted(set(options) | set(self.options)):
+            saved, mine = options.get(name, "unset"), self.options.get(name, "unset")
             if saved != mine:
                 raise ValueError(f"state made with {name}={saved!r}, this curriculum has {name}={mine!r}")
-        size = state["pool"]["size"]
-        if size > len(self.pool) or self.pool.fingerprint(size) != state["pool"]["fingerprint"]:
+        size = pool["size"]
+        if size > len(self.pool) or self.pool.fingerprint(size) != pool.get("fingerprint"):
             raise ValueError(
                 f"state of another pool: it knew {size} prompts, and the first {min(size, len(self.pool))} of this "
                 f"pool's {len(self.pool)} are not the same; load it with its own prompts in their own order (and "
                 "shards)"
             )
 
+    def _fresh(self) -> Self:
+        """A curriculum that shares what stays the same with this one, and nothing that a state is loaded into."""
+        fresh = copy.copy(self)
+        fresh.belief, fresh._ledger = self.pool.belief(**self._belief_options), Ledger()
+        for name, part in vars(self).items():
+            if hasattr(part, "load_state_dict") and part not in (self, self.belief, self._ledger):
+                setattr(fresh, name, copy.deepcopy(part))
+        return fresh
 
+    def _take_over(self, state: Mapping[str, Any]) -> None:
+        self._step, self._round = state["step"], state["round"]
+        self._ledger.load_state_dict(state["ledger"])
+        self._admitted = [
+            AdmittedGroup(group, prompt, tuple(rows), baseline) for group, prompt, rows, baseline in state["admitted"]
+        ]
+        self._totals, self._now = dict(state["totals"]), dict(state["now"])
+        self._calibration = np.array(state["calibration"], dtype=np.float64)
+        self.belief.load_state_dict(state["belief"])
+        self._load_own_state(state["own"])
+
+    def _check_books(self) -> None:
+        """Raises ValueError where figures that are kept in two places differ, or point to nothing."""
+        totals, groups, size = self._totals, list(self._ledger), len(self.pool)
+        if {type(self._step), type(self._round)} != {int} or self._step < -1 or self._round < 0:
+            raise ValueError(f"steps and rounds are whole numbers, got step {self._step!r}, round {self._round!r}")
+        if set(totals) != set(_TOTALS) or not all(
+            isinstance(x, float) for x in [*totals.values(), *self._now.values()]
+        ):
+            raise ValueError(f"totals must be one number for each of {', '.join(_TOTALS)}, got {totals}")
+        if not all(0 <= total < math.inf for total in totals.values()):
+            raise ValueError(f"totals must be finite and not negative, got {totals}")
+        if not all(map(math.isfinite, self._now.values())) or self._calibration.shape != (3, _BINS):
+            raise ValueError(f"the figures of the step must be finite, got {self._now}")
+        if not ((self._calibration >= 0) & (self._calibration < math.inf)).all():
+            raise ValueError("what was predicted and what came back are numbers of at least 0")
+        out = sum(group.outstanding - group.lost for group in groups)
+        planned = totals["rollouts"] + out + totals["rollouts_lost"]
+        if planned != totals["rollouts_planned"]:
+            raise ValueError(f"{totals['rollouts_planned']:g} rollouts were planned, {planned:g} came, are out or lost")
+        counted = [totals[name] for name in ("rollouts", "response_tokens", "prompts_seen")]
+        spent = self.belief.spent()
+        if not all(math.isclose(total, known, rel_tol=1e-12) for total, known in zip(counted, spent, strict=True)):
+            raise ValueError(f"rollouts, response tokens and prompts: {counted} came, the belief has {spent}")
+        done = totals["rollouts_trained"] + totals["rollouts_discarded"]
+        if done > totals["rollouts"] or totals["groups_trained"] > totals["groups"]:
+            raise ValueError(f"{done:g} of {totals['rollouts']:g} rollouts cannot have trained or been discarded")
+        if any(group.position >= size or group.step > self._step for group in groups):
+            raise ValueError(f"an open group is of a step after {self._step}, or of no prompt among {size}")
+        ids = [group.group_id for group in self._admitted]
+        if len(set(ids)) < len(ids) or not all(self._ledger.gave_out(group_id) for group_id in ids):
+            raise ValueError(f"admitted groups must be groups that were planned, each once, got {ids}")
+        self.pool.positions([group.prompt_id for group in self._admitted])
+        for group in self._admitted:
+            rows, baseline = np.array(group.rollouts), group.baseline
+            if rows.dtype.kind != "i" or not in_order(rows, 1 << 31) or not math.isfinite(baseline or 0.0):
+                raise ValueError(f"no group can be admitted like this: {group}")
+
+
+_STATE: tuple[str, ...] = ("schema", "method", "options", "pool", "step", "round", "ledger", "admitted")
+_STATE += ("totals", "now", "calibration", "belief", "own")
 _TOTALS = (
     "rollouts",
     "rollouts_planned",

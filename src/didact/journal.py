@@ -17,6 +17,7 @@ from didact.curriculum import Curriculum
 from didact.outcomes import GroupOutcome
 from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan
+from didact.state import check_seal, seal
 
 SCHEMA = 1
 _START = b'{"crc":"'
@@ -168,11 +169,10 @@ class RecordedCurriculum:
         if self._metrics is not None:
             self._metrics.sync()
             offsets["metrics"] = self._metrics.offset
-        return {"curriculum": self.curriculum.state_dict(), "offsets": offsets}
+        return seal({"curriculum": self.curriculum.state_dict(), "offsets": offsets})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if set(state) != {"curriculum", "offsets"}:
-            raise ValueError(f"this is no state of a recorded curriculum: it has the keys {sorted(state)}")
+        check_seal(state, "recorded curriculum", ("curriculum", "offsets"))
         self.curriculum.load_state_dict(state["curriculum"])
         self.journal.rewind(state["offsets"]["journal"])
         if self._metrics is not None:

@@ -18,6 +18,7 @@ import numpy as np
 from didact.bounds import plain, shortened
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
+from didact.state import pieces
 
 _COLUMNS = {"group_id": int, "position": int, "step": int, "predicted": float, "planned": int}
 _COLUMNS |= {"completed": int, "settled": bool, "asked": int, "again": int, "lost": int}
@@ -65,6 +66,19 @@ class OpenGroup:
         """Positions of the rollouts that have a reward."""
         return [index for index, reward in enumerate(self.rewards) if not math.isnan(reward)]
 
+    @property
+    def possible(self) -> bool:
+        """Whether a group can be like this at all."""
+        return (
+            min(self.position, self.step, self.again, self.lost, *self.parts, 0) >= 0
+            and min(self.planned, self.asked - self.step + 1) >= 1
+            and self.completed >= -1
+            and 0 <= self.predicted <= 1
+            and self.lost <= self.outstanding
+            and len(set(self.parts)) == len(self.parts)
+            and not any(map(math.isinf, self.rewards))
+        )
+
     def record(self, outcome: GroupOutcome, step: int) -> None:
         """Write an outcome down."""
         errored = outcome.errored or (False,) * len(outcome.rewards)
@@ -84,6 +98,10 @@ class Ledger:
 
     def __iter__(self) -> Iterator[OpenGroup]:
         return iter(self._groups.values())
+
+    def gave_out(self, group_id: int) -> bool:
+        """Whether a group was ever opened under this id."""
+        return type(group_id) is int and 0 <= group_id < self._next_id
 
     def open(self, position: int, step: int, reason: str, predicted: float, planned: int) -> OpenGroup:
         """A new group under a new id."""
@@ -179,17 +197,25 @@ class Ledger:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._next_id = int(state["next_id"])
-        rewards = _split(state["rewards"], state["num_rewards"])
-        parts = _split(state["parts"], state["num_parts"])
-        self._groups = {}
-        for index, reason in enumerate(state["reason"]):
-            # States of before there were lost rollouts lack the columns that count them.
-            known = {name: kind for name, kind in _COLUMNS.items() if name in state}
-            plain: dict[str, Any] = {name: kind(state[name][index]) for name, kind in known.items()}
-            plain.setdefault("asked", plain["step"])
-            group = OpenGroup(reason=reason, rewards=rewards[index].tolist(), parts=parts[index].tolist(), **plain)
-            self._groups[group.group_id] = group
+        """Restore a state.
+
+        Raises:
+            ValueError: groups that cannot be: ids given out twice or not at all, more rewards than were asked for.
+        """
+        columns = [[kind(value) for value in state[name]] for name, kind in _COLUMNS.items()]
+        rewards = [part.tolist() for part in pieces(state["rewards"], state["num_rewards"])]
+        parts = [part.tolist() for part in pieces(state["parts"], state["num_parts"])]
+        groups = [
+            OpenGroup(reason=reason, rewards=rewards, parts=parts, **dict(zip(_COLUMNS, row, strict=True)))
+            for reason, rewards, parts, *row in zip(state["reason"], rewards, parts, *columns, strict=True)
+        ]
+        ids = [group.group_id for group in groups]
+        if ids != sorted(set(ids)) or (ids and not 0 <= ids[0] <= ids[-1] < state["next_id"]):
+            raise ValueError(f"open groups must have ids from 0 to {state['next_id'] - 1}, each once, in order")
+        for group in groups:
+            if not group.possible:
+                raise ValueError(f"no group can be as this one: {group}")
+        self._groups, self._next_id = {group.group_id: group for group in groups}, int(state["next_id"])
 
     def _find(self, outcome: GroupOutcome, pool: PromptPool) -> OpenGroup | None:
         """The open group of an outcome; None if the group is closed."""
@@ -200,7 +226,3 @@ class Ledger:
             expected = pool.ids[group.position]
             raise ValueError(f"group {group.group_id} is of prompt {expected!r}, its outcome says {prompt_id!r}")
         return group
-
-
-def _split(values: Any, sizes: Any) -> list[Any]:
-    return np.split(np.asarray(values), np.cumsum(np.asarray(sizes, dtype=np.int64))[:-1]) if len(sizes) else []

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.seeding import generator
+from didact.state import in_order
 
 Positions = NDArray[np.int64]
 
@@ -95,9 +96,19 @@ class ShuffledPasses:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._pass, self._cursor = int(state["pass"]), int(state["cursor"])
-        self._sizes = [int(size) for size in state["sizes"]]
-        self._postponed = np.asarray(state["postponed"], dtype=np.int64)
+        """Restore a state.
+
+        Raises:
+            ValueError: a pass that cannot be.
+        """
+        self._pass, self._cursor, self._sizes = state["pass"], state["cursor"], list(state["sizes"])
+        self._postponed = state["postponed"].copy()
+        if {type(number) for number in (self._pass, self._cursor, *self._sizes)} != {int}:
+            raise ValueError(f"passes, places and sizes are whole numbers, got {state}")
+        if not (in_order(np.array([0, *self._sizes]), 1 << 62) and 0 <= self._cursor <= sum(self._sizes[-1:])):
+            raise ValueError(f"a pass through a pool of sizes {self._sizes} cannot be at {self._cursor}")
+        if (self._pass < 0) != (not self._sizes) or not in_order(np.sort(self._postponed), sum(self._sizes[:1])):
+            raise ValueError(f"pass {self._pass} cannot postpone {self._postponed.tolist()}, its sizes {self._sizes}")
         self._order = self._shuffle() if self._sizes else np.zeros(0, dtype=np.int64)
 
     def _advance(self, num: int) -> Positions:

@@ -8,6 +8,8 @@ import pytest
 from didact import METHODS, PromptPool, make
 from didact.adapters.verl_session import PATIENCE, Returned, Sent, Session
 from didact.journal import Journal, RecordedCurriculum, read_journal
+from didact.testing.contract import same_state
+from didact.testing.mutations import mutated
 
 BATCH, ROLLOUTS = 4, 32
 
@@ -165,8 +167,27 @@ def test_saved_at_any_step_it_goes_on_alike(method, asynchronous):
     after = [trainer.step() for _ in range(4)]
     assert [*before, *after] == steps
     assert again.keys() == whole.session.keys()
-    with pytest.raises(ValueError, match="checkpoint is of an"):
+    with pytest.raises(ValueError, match="checkpoint is of a run that is"):
         Session(curriculum_of(method), asynchronous=not asynchronous).load_state_dict(part.session.state_dict())
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_mutated_state_is_refused_or_says_the_same(asynchronous):
+    options = {"asynchronous": asynchronous, "warmup": BATCH if asynchronous else 0}
+    state = run("speed", steps=4, **options)[0].session.state_dict()
+    other = run("speed", steps=2, **options)[0].session
+    rng, before, refused = np.random.default_rng(0), other.state_dict(), 0
+    for _ in range(100):
+        changed, what = mutated(state, rng)
+        try:
+            other.load_state_dict(changed)
+        except ValueError:
+            assert same_state(before, other.state_dict()), what
+            refused += 1
+        else:
+            assert same_state(other.state_dict(), state), what
+            other.load_state_dict(before)
+    assert refused > 40
 
 
 def test_waiting_adds_nothing_to_the_journal(tmp_path):

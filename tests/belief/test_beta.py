@@ -224,3 +224,48 @@ def test_options_of_numpy_become_numbers_of_python() -> None:
     belief = BetaBelief(1, prior=np.array([1, 2]), window=np.int64(3), pass_above=np.float32(0.5))  # type: ignore[arg-type]
     assert (belief.prior, belief.window, belief.pass_above) == ((1.0, 2.0), 3, 0.5)
     assert [type(each) for each in (*belief.prior, belief.window, belief.pass_above)] == [float, float, int, float]
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("seen", [1, 0]),
+        ("seen", [0, 0]),
+        ("seen", [-1, 1]),
+        ("seen", [0, SIZE]),
+        ("passes", [-1.0, 0.0]),
+        ("passes", [9.0, 0.0]),
+        ("passes", [np.nan, 0.0]),
+        ("passes", [1.0]),
+        ("evidence", [np.inf, 2.0]),
+        ("evidence", [np.nan, 2.0]),
+        ("num_rollouts", [2, -2]),
+        ("response_tokens", [-1, 20]),
+        ("last_seen", [-1, 0]),
+        ("updated", [-1, 0]),
+        ("steps", [1, 0]),
+        ("positions", [0, SIZE]),
+        ("positions", [0]),
+        ("sizes", [2, 1]),
+    ],
+)
+def test_a_belief_that_cannot_be_is_refused(where: str, value: list[float]) -> None:
+    belief = BetaBelief(SIZE, window=5)
+    for step, position in enumerate((0, 1)):
+        feed(belief, position, [1.0, 0.0], step)
+    state, before = belief.state_dict(), belief.pass_rates(IDS, step=1)
+    part = state if where == "seen" else state["columns"] if where in state["columns"] else state["recent"]
+    part[where] = np.array(value, dtype=part[where].dtype)
+    with pytest.raises(ValueError):
+        belief.load_state_dict(state)
+    for name, column in vars(belief.pass_rates(IDS, step=1)).items():
+        assert np.array_equal(column, getattr(before, name), equal_nan=name != "ids"), name
+
+
+def test_a_belief_loads_into_one_that_has_room_and_forgets_alike() -> None:
+    belief = BetaBelief(SIZE, window=5)
+    feed(belief, 0, [1.0, 0.0], 0)
+    for other, words in ((BetaBelief(SIZE - 1, window=5), "about"), (BetaBelief(SIZE), "only a window remembers")):
+        with pytest.raises(ValueError, match=words):
+            other.load_state_dict(belief.state_dict())
+    assert belief.spent() == (2, 20, 1)

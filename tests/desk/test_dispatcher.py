@@ -25,6 +25,7 @@ from didact.report.replay import replay
 from didact.seeding import generator
 from didact.testing import pool_of
 from didact.testing.contract import same_state
+from didact.testing.mutations import mutated
 
 WIDE = {"difficulty": np.linspace(0, 100, 40), "prompt_tokens": np.arange(40) + 1, "source": ["a", "b"] * 20}
 
@@ -630,3 +631,42 @@ def test_leases_of_a_time_that_was_undone_are_void() -> None:
     assert desk.metrics()["rollouts"] == 0
     with pytest.raises(ValueError, match="no state of a dispatcher"):
         desk.load_state_dict(uniform().state_dict())
+
+
+def test_a_mutated_state_of_a_desk_is_refused_or_says_the_same(clock: Clock) -> None:
+    """Leases that are out, queued again, lost and closed."""
+
+    def desk(steps: int) -> Dispatcher:
+        desk = Dispatcher(uniform(), max_lag=2, max_rollouts=2, clock=clock)
+        for number in range(steps):
+            work = desk.ask_many(5, f"worker-{number % 2}", request=str(number))
+            for each in work[:3]:
+                desk.report(each.lease, [1.0] * each.group.num_rollouts)
+            desk.admitted(request=str(number))
+            if number % 3 == 2:
+                desk.lost("worker-0")
+        return desk
+
+    rng, state, other = np.random.default_rng(0), desk(11).state_dict(), desk(5)
+    before, refused = other.state_dict(), 0
+    for _ in range(150):
+        changed, what = mutated(state, rng)
+        try:
+            other.load_state_dict(changed)
+        except ValueError:
+            assert same_state(before, other.state_dict()), what
+            refused += 1
+        else:
+            assert same_state(other.state_dict(), state), what
+            other = desk(5)
+    assert refused > 100
+
+
+def test_a_desk_of_a_refused_curriculum_keeps_its_leases() -> None:
+    desk = Dispatcher(uniform())
+    work = desk.ask()
+    state = Dispatcher(uniform(seed=1)).state_dict()
+    with pytest.raises(ValueError, match="seed=1, this curriculum has seed=0"):
+        desk.load_state_dict(state)
+    assert work is not None
+    assert not desk.report(work.lease, [1.0] * 4).duplicate

@@ -43,3 +43,27 @@ def test_rewards_count_as_the_belief_counts_them() -> None:
     visits = LatestVisit(1)
     told(visits, 0, 0, [-1.0, 0.5, 7.0])
     assert visits.counts(np.array([0]))[0].tolist() == [1.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seen", [5, 1]),
+        ("seen", [1, 6]),
+        ("seen", [1]),
+        ("steps", [0, -1]),
+        ("passes", [-1.0, 1.0]),
+        ("passes", [3.0, 1.0]),
+        ("passes", [np.nan, 1.0]),
+        ("rollouts", [2]),
+    ],
+)
+def test_visits_that_cannot_be_are_refused(name, value):
+    visits = LatestVisit(6)
+    for position in (1, 5):
+        told(visits, position, 0, [1.0, 0.0])
+    state = visits.state_dict()
+    changed = {**state, name: np.array(value, dtype=state[name].dtype)}
+    with pytest.raises(ValueError):
+        visits.load_state_dict(changed)
+    assert visits.rate(np.array([1, 5])).tolist() == [0.5, 0.5]

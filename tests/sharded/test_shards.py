@@ -1,5 +1,6 @@
 """Sharded pools: the contract in shards, the laws of draws and passes, and values equal to those of one pool."""
 
+import gc
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -22,8 +23,9 @@ from didact.methods.speed import Speed
 from didact.methods.uniform import Uniform
 from didact.sharded.pool import ShardedBelief, ShardedPasses, ShardedPool, ShardedTree, pick
 from didact.sharded.shards import LocalShards, Shard
-from didact.state import load_state, save_state
+from didact.state import load_state, save_state, seal
 from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+from didact.testing.contract import same_state
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
@@ -369,6 +371,59 @@ def test_a_state_in_files_of_the_shards(tmp_path: Path) -> None:
         build(ShardedPool.split(ids, 3)).load_state_dict(state)
     with pytest.raises(FileNotFoundError):
         build(ShardedPool.split(ids, 3, states=tmp_path)).load_state_dict(state)
+
+
+@pytest.mark.parametrize("method", ["cures", "uniform"])
+def test_a_state_that_is_refused_leaves_the_shards_as_they_were(method: str) -> None:
+    """One shard takes its part, the next refuses: nothing has changed, and nothing is left of the attempt."""
+    pool = sharded(20, 2)
+    curriculum, _ = play(make(method, pool, **SIZES), SimulatedPolicy(), range(3))
+    state = {name: value for name, value in curriculum.state_dict().items() if name != "digest"}
+    entries = state["belief"]["shards"]
+    other, _ = play(make(method, sharded(20, 2), **SIZES), SimulatedPolicy(seed=1), range(2))
+    before = other.state_dict()
+    assert isinstance(other.pool, ShardedPool)
+    assert isinstance(other.pool.shards, LocalShards)
+    stores = [len(shard._targets) for shard in other.pool.shards._shards]
+    passes = state["own"]["passes"]
+    for bad in (
+        {"belief": {"size": 20, "shards": [entries[0], {**entries[1], "positions": entries[1]["positions"] + 99}]}},
+        {"belief": {"size": 20, "shards": [entries[0], {**entries[1], "size": 10**12}]}},
+        {"belief": {"size": 20, "shards": [entries[0], {**entries[1], "rows": {**entries[1]["rows"], "size": 10**9}}]}},
+        {"belief": {"size": 20, "shards": entries[:1]}},
+        {"own": {**state["own"], "passes": {**passes, "taken": passes["taken"] + 1}}},
+        {"own": {**state["own"], "passes": {**passes, "taken": passes["taken"][::-1] - [9, -9]}}},
+    ):
+        with pytest.raises(ValueError):
+            other.load_state_dict(seal({**state, **bad}))
+        assert same_state(before, other.state_dict())
+        gc.collect()  # the error holds what was being loaded
+        other.pool.shards.ask_each("about")
+        assert [len(shard._targets) for shard in other.pool.shards._shards] == stores
+    other.load_state_dict(seal(state))
+    assert same_state(curriculum.state_dict(), other.state_dict())
+    gc.collect()
+    other.pool.shards.ask_each("about")
+    assert [len(shard._targets) for shard in other.pool.shards._shards] == stores
+    assert play(other, SimulatedPolicy(), range(3, 9))[1] == play(curriculum, SimulatedPolicy(), range(3, 9))[1]
+
+
+def test_a_file_of_a_shard_that_holds_something_else_is_refused(tmp_path: Path) -> None:
+    build = partial(make, "uniform", **SIZES)
+    curriculum, _ = play(build(ShardedPool.split(pool_of(20).ids, 2, states=tmp_path)), SimulatedPolicy(), range(3))
+    state = curriculum.state_dict()
+    first, second = (tmp_path / entry["file"] for entry in state["belief"]["shards"])
+    second.write_bytes(first.read_bytes())
+    fresh = build(ShardedPool.split(pool_of(20).ids, 2, states=tmp_path))
+    with pytest.raises(ValueError, match="does not hold what its name says"):
+        fresh.load_state_dict(state)
+    second.unlink()
+    with pytest.raises(FileNotFoundError):
+        fresh.load_state_dict(state)
+    assert fresh.step == -1
+    assert same_state(curriculum.state_dict(), state)  # whose file is written anew
+    fresh.load_state_dict(state)
+    assert fresh.step == 2
 
 
 # What a shard that was lost has to come back from --------------------------------------------------------------------

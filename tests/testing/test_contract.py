@@ -52,6 +52,33 @@ class LosesRollouts(Uniform):
         self._totals["rollouts_trained"] -= 1
 
 
+class LoadsAtOnce(Uniform):
+    """Begins to load before it knows whether it can."""
+
+    def load_state_dict(self, state: Any) -> None:
+        self._step = state.get("step", 0)
+        super().load_state_dict(state)
+
+
+class LoadsIntoWhatItHas(Uniform):
+    """Writes into an array that the fresh curriculum shares with the old one."""
+
+    def __init__(self, pool: PromptPool, **common: Any) -> None:
+        super().__init__(pool, **common)
+        self._mark = np.zeros(1)
+
+    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
+        self._mark = np.array([1.0 + step])
+        return super()._draft(step, round, rng)
+
+    def _own_state(self) -> dict[str, Any]:
+        return {**super()._own_state(), "mark": self._mark.copy()}
+
+    def _load_own_state(self, state: Any) -> None:
+        self._mark[:] = state["mark"]
+        super()._load_own_state(state)
+
+
 class HashSeededContract(CurriculumContract):
     build = staticmethod(HashSeeded)
 
@@ -78,11 +105,13 @@ def contract(builder: Callable[..., Curriculum]) -> CurriculumContract:
         (Unseeded, CurriculumContract.test_same_seed_and_history_give_the_same_run),
         (NeverEnds, CurriculumContract.test_metrics_are_flat_and_finite),
         (LosesRollouts, CurriculumContract.test_every_rollout_is_counted),
+        (LoadsAtOnce, CurriculumContract.test_a_mutated_state_is_refused_or_says_the_same),
+        (LoadsIntoWhatItHas, CurriculumContract.test_a_mutated_state_is_refused_or_says_the_same),
     ],
 )
 def test_a_broken_curriculum_is_caught(broken: type[Uniform], test: Callable[[CurriculumContract], None]) -> None:
     test(contract(Uniform))
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, ValueError)):
         test(contract(broken))
 
 

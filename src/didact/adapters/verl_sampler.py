@@ -33,6 +33,7 @@ from didact.curriculum import Curriculum
 from didact.journal import outcomes_of, read_journal
 from didact.outcomes import GroupOutcome
 from didact.plan import PlannedGroup
+from didact.state import check_seal, seal
 
 
 def _check_version(installed: str) -> None:
@@ -128,14 +129,18 @@ class CurriculumSampler(AbstractCurriculumSampler):
     def state_dict(self) -> dict[str, Any]:
         """For verl's `data.pt`, through its StatefulDataLoader."""
         waiting = [group.group_id for group in self._open.values()]
-        return {"curriculum": self.curriculum.state_dict(), "drawn": self._drawn, "open": waiting}
+        return seal({"curriculum": self.curriculum.state_dict(), "drawn": self._drawn, "open": waiting})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint. verl writes it before it calls `update`, so it lacks the outcome of its own step.
 
         With `data.curriculum.run` that outcome is read from the journal, and the run goes on exactly. Without, or where
         the process died in between, it is written off (`rollouts_lost`), and a warning says so.
+
+        Raises:
+            ValueError: no state of a sampler, one that was altered, or of another curriculum; nothing has changed then.
         """
+        check_seal(state, "verl sampler", ("curriculum", "drawn", "open"))
         told: list[GroupOutcome] = []
         if self._journal is not None:
             step = state["curriculum"].get("curriculum", {}).get("step")

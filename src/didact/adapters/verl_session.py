@@ -14,8 +14,10 @@ from typing import Any
 
 from didact.outcomes import GroupOutcome
 from didact.plan import PlannedGroup
+from didact.state import check_seal, seal
 
 SCHEMA = 1
+_STATE = ("schema", "curriculum", "queue", "sent", "ready", "groups", "asynchronous", "flags", "asked")
 #: Steps in a row that may plan nothing, or admit nothing in an asynchronous run, before that is said.
 PATIENCE = 10
 
@@ -202,7 +204,7 @@ class Session:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, as numbers, strings, lists, dicts and numpy arrays."""
-        return {
+        contents = {
             "schema": SCHEMA,
             "curriculum": self.curriculum.state_dict(),
             "queue": [[list(astuple(each.group)), each.part] for each in self.queue],
@@ -213,27 +215,35 @@ class Session:
             "flags": [self._open, self._may_begin, self._news, self.rolled_out],
             "asked": self._asked,
         }
+        return seal(contents)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state.
 
         Raises:
-            ValueError: a state of another kind of run, or of another curriculum.
+            ValueError: a state of another kind of run or of another curriculum, or one that was altered; nothing has
+                changed then.
         """
-        if state.get("schema") != SCHEMA or state["asynchronous"] != self.asynchronous:
-            kinds = {True: "asynchronous", False: "synchronous", None: "unknown"}
+        check_seal(state, "verl session", _STATE, SCHEMA)
+        if state["asynchronous"] != self.asynchronous:
+            kinds = {True: "asynchronous", False: "synchronous"}
             raise ValueError(
-                f"the checkpoint is of an {kinds[state.get('asynchronous')]} run (schema {state.get('schema')}), "
-                f"this one is {kinds[self.asynchronous]} (schema {SCHEMA}): start anew, or go back to its trainer_mode"
+                f"the checkpoint is of a run that is {kinds[not self.asynchronous]}, this one is "
+                f"{kinds[self.asynchronous]}: start anew, or go back to its trainer_mode"
             )
+        try:
+            queue = deque(Sent(PlannedGroup(*group), part) for group, part in state["queue"])
+            sent = {each.mark: each for each in (Sent(PlannedGroup(*group), part) for group, part in state["sent"])}
+            ready = [TrainingGroup(uid, [*keys], baseline) for uid, keys, baseline in state["ready"]]
+            groups = [(group_id, uid, [*keys]) for group_id, uid, keys in state["groups"]]
+            opened, may_begin, news, rolled_out = state["flags"]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"this is no state that a verl session could have saved: {error}") from error
         self.curriculum.load_state_dict(state["curriculum"])
-        self.queue = deque(Sent(PlannedGroup(*group), part) for group, part in state["queue"])
-        sent = [Sent(PlannedGroup(*group), part) for group, part in state["sent"]]
-        self.sent = {each.mark: each for each in sent}
-        self.ready = [TrainingGroup(uid, keys, baseline) for uid, keys, baseline in state["ready"]]
-        self._keys = {group_id: list(keys) for group_id, _, keys in state["groups"]}
-        self._uids = {group_id: uid for group_id, uid, _ in state["groups"] if uid is not None}
-        self._open, self._may_begin, self._news, self.rolled_out = state["flags"]
+        self.queue, self.sent, self.ready = queue, sent, ready
+        self._keys = {group_id: keys for group_id, _, keys in groups}
+        self._uids = {group_id: uid for group_id, uid, _ in groups if uid is not None}
+        self._open, self._may_begin, self._news, self.rolled_out = opened, may_begin, news, rolled_out
         self._asked = state["asked"]
 
     def _plan(self, step: int) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from didact.bounds import MAX_REWARD, MAX_STEP, real, shortened, whole_or_none
 from didact.pass_rates import PassRates
+from didact.state import in_order, pieces
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -173,6 +174,11 @@ class BetaBelief:
     def num_rollouts(self, positions: Positions | slice = slice(None)) -> NDArray[np.int32]:
         return self._columns["num_rollouts"][positions]
 
+    def spent(self) -> tuple[int, int, int]:
+        """What was counted, of all prompts together: rollouts, response tokens, and prompts with any rollouts."""
+        rollouts, tokens = self._columns["num_rollouts"], self._columns["response_tokens"]
+        return int(rollouts.sum(dtype=np.int64)), int(tokens.sum()), int(np.count_nonzero(rollouts))
+
     def last_seen(self, positions: Positions | slice = slice(None)) -> NDArray[np.int32]:
         return self._columns["last_seen"][positions]
 
@@ -213,21 +219,30 @@ class BetaBelief:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.grow(state["size"])
-        seen = np.asarray(state["seen"], dtype=np.int64)
-        for name, column in self._columns.items():
-            column[:] = -1 if name == "last_seen" else 0
-            column[seen] = state["columns"][name]
-        recent = state["recent"]
-        ends = np.cumsum(recent["sizes"])[:-1]
-        self._recent = deque(
-            zip(
-                (int(step) for step in recent["steps"]),
-                np.split(np.asarray(recent["positions"], dtype=np.int64), ends),
-                np.split(np.asarray(recent["increments"]), ends, axis=1),
-                strict=False,
-            )
-        )
+        """Restore a state; prompts that joined since it was saved come with the next `grow`.
+
+        Raises:
+            ValueError: more prompts than here, columns that do not fit, or that no observations can lead to.
+        """
+        size, seen, saved, recent = state["size"], state["seen"], state["columns"], state["recent"]
+        if size > len(self) or not in_order(seen, size):
+            raise ValueError(f"a belief about {size} of {len(self)} prompts must name those it has seen in order")
+        wrong = [name for name, column in saved.items() if column.shape != seen.shape]
+        wrong += [name for name, column in saved.items() if not name.startswith("reward") and not (column >= 0).all()]
+        if wrong or not (saved["passes"] <= saved["evidence"]).all() or not np.isfinite(saved["evidence"]).all():
+            raise ValueError(f"a belief about {len(seen)} prompts that were seen cannot have such {wrong or 'passes'}")
+        columns: dict[str, NDArray[Any]] = {}
+        for name, dtype in _COLUMNS.items():
+            columns[name] = np.full(size, -1 if name == "last_seen" else 0, dtype)
+            columns[name][seen] = saved[name]
+        steps, positions = recent["steps"], recent["positions"]
+        if (len(steps) and self.window is None) or (np.diff(steps) < 0).any():
+            raise ValueError("what a belief remembers of each step must be in order, and only a window remembers")
+        if len(positions) and not (positions.min() >= 0 and positions.max() < size):
+            raise ValueError(f"a belief about {size} prompts remembers others")
+        parts = zip(pieces(positions, recent["sizes"]), pieces(recent["increments"], recent["sizes"]), strict=True)
+        self._recent = deque((int(step), *part) for step, part in zip(steps, parts, strict=True))
+        self._columns = columns
 
     def _posterior(self, positions: Positions | slice, step: int) -> tuple[Floats, Floats]:
         self._forget(step)

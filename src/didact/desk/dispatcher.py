@@ -38,11 +38,14 @@ from didact.ledger import LATE_STEPS
 from didact.outcomes import GroupOutcome
 from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan, PlannedGroup
+from didact.state import check_seal, seal
 
 SCHEMA = 1
 #: Closed leases whose receipts are kept, for reports that are repeated because their answer got lost.
 RECEIPTS = 4096
 _MAX_PARTS = 1 << 16
+_STATE: tuple[str, ...] = ("schema", "options", "curriculum", "version", "next_lease", "queue", "leases", "receipts")
+_STATE += ("awaited", "step", "ready", "answer", "counts")
 _COUNTS = ("leases", "leases_expired", "leases_lost", "leases_abandoned", "reports_duplicate", "reports_late")
 _LAGS = ("lag_sum", "lag_count", "lag_max")
 _LEASE = ("number", "step", "attempt", "version", "worker", "request", "deadline", "done", "status")
@@ -301,7 +304,7 @@ class Dispatcher:
     def state_dict(self) -> dict[str, Any]:
         """Everything, open leases and the curriculum included: saving and loading changes nothing."""
         with self._lock:
-            return {
+            contents = {
                 "schema": SCHEMA,
                 "options": dict(self.options),
                 "curriculum": self.curriculum.state_dict(),
@@ -318,6 +321,7 @@ class Dispatcher:
                 else [self._answer[0], [list(astuple(group)) for group in self._answer[1]]],
                 "counts": dict(self._counts),
             }
+            return seal(contents)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state. Leases handed out since it was saved are void: numbers are not given out twice.
@@ -605,11 +609,7 @@ class Dispatcher:
             log.snapshot(self.state_dict())
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        if not isinstance(state, Mapping) or set(state) != set(Dispatcher.state_dict(self)):
-            given = sorted(state) if isinstance(state, Mapping) else type(state).__name__
-            raise ValueError(f"this is no state of a dispatcher: got {given}")
-        if state["schema"] != SCHEMA:
-            raise ValueError(f"state of schema {state['schema']}, this version of didact reads schema {SCHEMA}")
+        check_seal(state, "dispatcher", _STATE, SCHEMA)
         self.curriculum.load_state_dict(state["curriculum"])
         self._version = state["version"]
         self._next_lease = max(self._next_lease, state["next_lease"])

@@ -195,6 +195,13 @@ class AdaRFT(Curriculum):
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         self._target, self._rewards = state["target"], list(state["rewards"])
         self._origin, self._unit = state["origin"], state["unit"]
+        low, high = self.options["difficulty_range"]
+        if not (low <= self._target <= high and self._unit > 0 and math.isfinite(self._origin)):
+            raise ValueError(
+                f"the target must be from {low} to {high}, got {self._target}, on a scale of units above 0"
+            )
+        if not all(map(math.isfinite, self._rewards)):
+            raise ValueError("rewards must be finite")
 
 
 def _first(size: int, holds: Callable[[int], bool]) -> int:

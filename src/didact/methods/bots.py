@@ -99,6 +99,7 @@ class BOTS(Curriculum):
         self._cap: float | None = None
         self._evidence = StepEvidence()
         self._counts: Singles = np.zeros((2, 0), dtype=np.float32)  # alpha and beta beyond the prior
+        self._weak: Singles = np.zeros(0, dtype=np.float32)
         self._grow()
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
@@ -116,11 +117,9 @@ class BOTS(Curriculum):
         self._evidence.add(positions, fresh, self.belief, truncated=self._truncated)
 
     def _grow(self) -> None:
-        extra = len(self.pool) - self._counts.shape[1]
-        if extra <= 0:
-            return
+        extra = max(len(self.pool) - self._counts.shape[1], 0)
         self._counts = np.concatenate([self._counts, np.zeros((2, extra), np.float32)], axis=1)
-        if self._given:
+        if self._given and len(self._weak) < len(self.pool):
             weak, strong = (fitted(self._given[what], len(self.pool)) for what in ("weak", "strong"))
             self._weak, self._apart = weak, strong - weak
             self._unknown = np.flatnonzero(np.isnan(self._apart))
@@ -174,9 +173,14 @@ class BOTS(Curriculum):
 
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         self._counts = np.array(state["counts"], dtype=np.float32)
-        self._evidence.load_state_dict(state["evidence"])
-        self._cap, self._rho = state["cap"], float(state["rho"])
-        self._grow()
+        self._evidence.load_state_dict(state["evidence"], len(self.pool))
+        self._cap, self._rho = state["cap"], state["rho"]
+        if self._counts.shape[1] > len(self.pool) or not ((self._counts >= 0) & (self._counts < np.inf)).all():
+            raise ValueError("counts must be two numbers of at least 0 for each prompt of the pool")
+        if not (0 <= self._rho <= self.options["rho"] and np.isfinite(self._cap or 0)):
+            raise ValueError(
+                f"rho must be from 0 to {self.options['rho']}, got {self._rho}, and cap {self._cap} finite"
+            )
 
 
 def best(scores: Floats | Singles, num: int, rng: np.random.Generator) -> Positions:

@@ -32,6 +32,7 @@ from didact.ledger import OpenGroup
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
 from didact.selection import draw
+from didact.state import in_order
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -264,7 +265,7 @@ class CurES(Curriculum):
 
     def _draft_batch(self, step: int, rng: np.random.Generator) -> Draft:
         num = min(self._batch_size(self.options["min_rollouts"]), len(self._subset))
-        if self.belief.discount < 1 or self.belief.window is not None:
+        if self._forgetful:
             self._weigh(self._subset, step)  # forgetting moves every weight, not only those observed
         if self.options["with_replacement"]:
             weights = self._tree.weights[self._subset]
@@ -283,6 +284,10 @@ class CurES(Curriculum):
         if high is not None:
             high = max(high, -(-self.rollouts_per_step // len(positions)))  # a small pool still uses its budget
         return Draft(positions, largest_remainder(times * sigma, self.rollouts_per_step, low, high))
+
+    @property
+    def _forgetful(self) -> bool:
+        return self.belief.discount < 1 or self.belief.window is not None
 
     def _weigh(self, positions: Positions, step: int) -> None:
         self._tree.set(positions, _weights(self.belief.spread(positions, step=step), self.options["temperature"]))
@@ -312,7 +317,6 @@ class CurES(Curriculum):
             "passes": self._passes.state_dict(),
             "subset": self._subset,
             "pending": self._pending,
-            "weights": self._tree.weights[self._subset],
             "moments": {str(position): list(moments) for position, moments in self._moments.items()},
             "steps_done": self._steps_done,
             "began": self._began,
@@ -323,13 +327,17 @@ class CurES(Curriculum):
 
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         self._passes.load_state_dict(state["passes"])
-        self._subset = np.asarray(state["subset"], dtype=np.int64)
-        self._pending = np.asarray(state["pending"], dtype=np.int64)
-        self._tree = self.pool.weight_tree()
-        self._tree.set(self._subset, np.asarray(state["weights"], dtype=np.float64))
-        self._moments = {int(position): list(moments) for position, moments in state["moments"].items()}
         self._steps_done, self._began, self._drawn = state["steps_done"], state["began"], state["drawn"]
-        self._first = int(state.get("first", 0))
+        self._first = state["first"]
+        self._subset, self._pending = state["subset"].copy(), state["pending"].copy()
+        if not in_order(self._subset, len(self.pool)) or not np.isin(self._pending, self._subset).all():
+            raise ValueError("the prompts of an iteration must be of the pool, and those without a pilot among them")
+        if not (max(self._drawn, self._first) <= max(self._step, 0) and min(self._drawn + 1, self._first) >= 0):
+            raise ValueError(f"at step {self._step}, no iteration began at {self._first} or drew at {self._drawn}")
+        self._tree = self.pool.weight_tree()
+        if not self._forgetful:  # they follow from the belief; one that forgets is asked again at each draw
+            self._weigh(self._subset, self._step)
+        self._moments = {int(position): list(moments) for position, moments in state["moments"].items()}
         if self._released:
             self._released.load_state_dict(state["released"])
 

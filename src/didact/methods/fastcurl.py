@@ -275,6 +275,8 @@ class FastCuRL(Curriculum):
         self._passes = self._new_passes()
         self._passes.load_state_dict(state["passes"])
         self._cuts = {int(group): list(row) for group, row in state["cuts"].items()}
+        if not (0 <= self._index < len(self.stages) and 0 <= self._began <= max(self._step, 0)):
+            raise ValueError(f"stage {self._index} of {len(self.stages)} cannot have begun at step {self._began}")
 
 
 def scaled(

@@ -217,3 +217,8 @@ class GRESO(Curriculum):
         self._walked, self._runs = state["walked"], np.array(state["runs"], dtype=np.int16)
         self._bases, self._seen = list(state["bases"]), dict(state["seen"])
         self._last_request = state["last_request"]
+        low, high = self.options["base_low"], self.options["base_high"]
+        if len(self._runs) > len(self.pool) or self._walked < 0 or not all(low <= base <= high for base in self._bases):
+            raise ValueError(f"bases must be from {low} to {high}, got {self._bases}; and runs of prompts of the pool")
+        if set(self._seen) != set(_COUNTS) or not all(0 <= count < np.inf for count in self._seen.values()):
+            raise ValueError(f"counts of the step must be {', '.join(_COUNTS)}, none negative, got {self._seen}")

@@ -35,6 +35,7 @@ from didact.methods.latest import LatestVisit
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
 from didact.selection import ShuffledPasses
+from didact.state import in_order
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -223,9 +224,16 @@ class GVM(Curriculum):
 
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         self._passes.load_state_dict(state["passes"])
+        self._pilots.grow(len(self.pool))
         self._pilots.load_state_dict(state["pilots"])
         self._norms = {int(position): float(norm) for position, norm in state["norms"].items()}
         self._subset, self._pending, self._queue, self._left = (
-            np.asarray(state[name], dtype=np.int64) for name in ("subset", "pending", "queue", "left")
+            state[name].copy() for name in ("subset", "pending", "queue", "left")
         )
-        self._split, self._drawn = bool(state["split"]), int(state["drawn"])
+        if not in_order(np.sort(self._subset), len(self.pool)) or len(self._queue) != len(self._left):
+            raise ValueError("the prompts of an iteration must be of the pool, those in the queue with rollouts left")
+        if not np.isin([*self._pending, *self._queue], self._subset).all() or not (self._left > 0).all():
+            raise ValueError("a prompt without a pilot, or in the queue, is one of the iteration's")
+        self._split, self._drawn = state["split"], state["drawn"]
+        if not -1 <= self._drawn <= self._step:
+            raise ValueError(f"at step {self._step}, no batch can have been drawn at {self._drawn}")

@@ -120,4 +120,6 @@ class HORA(Curriculum):
 
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         self._passes.load_state_dict(state["passes"])
-        self._probed, self._ended = int(state["probed"]), int(state["ended"])
+        self._probed, self._ended = state["probed"], state["ended"]
+        if not (0 <= self._probed <= self.prompts_per_step and -1 <= self._ended <= self._step):
+            raise ValueError(f"{self._probed} prompts probed, step {self._ended} ended, at step {self._step}")

@@ -151,4 +151,5 @@ class Knapsack(Curriculum):
 
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         self._passes.load_state_dict(state["passes"])
+        self._visits.grow(len(self.pool))
         self._visits.load_state_dict(state["visits"])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from didact.belief.beta import BetaBelief
 from didact.ledger import OpenGroup
 from didact.outcomes import GroupOutcome
+from didact.state import in_order
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -78,10 +79,20 @@ class LatestVisit:
         return {"seen": seen, **{name: column[seen] for name, column in self._columns.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        seen = np.asarray(state["seen"], dtype=np.int64)
-        for name, column in self._columns.items():
-            column[:] = -1 if name == "steps" else 0
+        """Restore a state.
+
+        Raises:
+            ValueError: visits that cannot be, or of prompts beyond this size.
+        """
+        seen, size = state["seen"], len(self._columns["steps"])
+        columns = {name: np.full(size, -1 if name == "steps" else 0, dtype) for name, dtype in _COLUMNS.items()}
+        if not in_order(seen, size) or any(state[name].shape != seen.shape for name in columns):
+            raise ValueError(f"visits must be of some of {size} prompts in order, with one entry for each")
+        if not ((state["steps"] >= 0) & (state["passes"] >= 0) & (state["passes"] <= state["rollouts"])).all():
+            raise ValueError("a visit has a step, and no more passes than rollouts")
+        for name, column in columns.items():
             column[seen] = state[name]
+        self._columns = columns
 
     def _usable(self, outcome: GroupOutcome) -> list[float]:
         size = len(outcome.rewards)

@@ -37,6 +37,7 @@ from didact.methods.references import (
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
 from didact.selection import ShuffledPasses, thompson
+from didact.state import in_order
 
 
 def within_band(draws: Floats, num: int, low: float, high: float, rng: np.random.Generator) -> Positions:
@@ -152,6 +153,10 @@ class MoPPS(Curriculum):
 
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         self._passes.load_state_dict(state["passes"])
-        self._evidence.load_state_dict(state["evidence"])
+        self._evidence.load_state_dict(state["evidence"], len(self.pool))
+        if state["size"] > len(self.pool) or not in_order(state["seen"], state["size"]):
+            raise ValueError(f"counts of {state['size']} prompts do not fit a pool of {len(self.pool)}")
+        if not ((state["counts"] >= 0) & (state["counts"] < np.inf)).all():
+            raise ValueError("counts must be finite and not negative")
         self._counts = self._initial(0, state["size"])
         self._counts[:, state["seen"]] = state["counts"]

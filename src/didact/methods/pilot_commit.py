@@ -141,3 +141,5 @@ class PilotCommit(ScreenedCurriculum):
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         super()._load_own_state(state)
         self._excluded = np.array(state["excluded"], dtype=np.int32)
+        if len(self._excluded) > len(self.pool) or not ((self._excluded >= -1) & (self._excluded <= self._step)).all():
+            raise ValueError(f"prompts of the pool are excluded since a step up to {self._step}, or not (-1)")

@@ -97,14 +97,18 @@ class StepEvidence:
         positions, passes, sizes = self._joined()
         return {"positions": positions, "passes": passes, "sizes": sizes}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._parts = [
-            (
-                np.asarray(state["positions"], dtype=np.int64),
-                np.asarray(state["passes"], dtype=np.float64),
-                np.asarray(state["sizes"], dtype=np.float64),
-            )
-        ]
+    def load_state_dict(self, state: Mapping[str, Any], size: int) -> None:
+        """Restore a state, of prompts in a pool of this size.
+
+        Raises:
+            ValueError: evidence that cannot be.
+        """
+        positions, passes, sizes = state["positions"], state["passes"], state["sizes"]
+        if not positions.shape == passes.shape == sizes.shape == (len(positions),):
+            raise ValueError("the evidence of a step needs passes and rollouts for each position")
+        if not ((positions >= 0) & (positions < size) & (passes >= 0) & (passes <= sizes) & (sizes < np.inf)).all():
+            raise ValueError("the evidence of a prompt is no fewer than 0 passes and no more than its rollouts")
+        self._parts = [(positions.copy(), passes.copy(), sizes.copy())]
 
     def _joined(self) -> tuple[Positions, Floats, Floats]:
         return (

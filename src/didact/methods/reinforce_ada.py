@@ -28,6 +28,7 @@ from didact.bounds import MAX_PER_STEP, MAX_REWARD, one_of, real, whole, whole_o
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.prompts import PromptPool
+from didact.state import in_order
 
 
 class ReinforceAda(Curriculum):
@@ -131,4 +132,8 @@ class ReinforceAda(Curriculum):
 
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         self._passes.load_state_dict(state["passes"])
-        self._pending, self._drawn = np.array(state["pending"], dtype=np.int64), state["drawn"]
+        self._pending, self._drawn = state["pending"].copy(), state["drawn"]
+        if not in_order(np.sort(self._pending), len(self.pool)):
+            raise ValueError(f"prompts still to start must be of the pool, each once, got {self._pending.tolist()}")
+        if not -1 <= self._drawn <= self._step:
+            raise ValueError(f"at step {self._step}, no batch can have been drawn at {self._drawn}")

@@ -32,6 +32,7 @@ from didact.methods.latest import LatestVisit
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
 from didact.selection import ShuffledPasses
+from didact.state import in_order
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -189,8 +190,11 @@ class VIP(Curriculum):
 
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         self._passes.load_state_dict(state["passes"])
+        self._visits.grow(len(self.pool))
         self._visits.load_state_dict(state["visits"])
-        self._recent = np.asarray(state["recent"], dtype=np.int64)
+        self._recent = state["recent"].copy()
+        if not in_order(self._recent, len(self.pool)) or not (self._visits.steps(self._recent) >= 0).all():
+            raise ValueError("prompts visited last must be of the pool, in order, and visited")
 
 
 def _cubic_root(ratio: Floats) -> Floats:

@@ -20,6 +20,7 @@ those of the same shards in one process. Position of a prompt: where its shard b
 that join go to the last shard.
 """
 
+import copy
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
@@ -212,9 +213,15 @@ class ShardedPool(PromptPool):
         key = self.shards.new_key()
         for shard, (size, each) in enumerate(zip(self._sizes.tolist(), options, strict=True)):
             self.shards.tell({shard: Call(key, "make", (kind, size, dict(each)))})
-        everywhere = dict.fromkeys(range(len(self.shards)), Call(key, "drop"))
-        weakref.finalize(owner, self.shards.tell, everywhere).atexit = False
+        self._end_with(owner, key)
         return key
+
+    def copy_store(self, owner: object, key: int) -> int:
+        """Copy a store in each shard, as one that lives as long as `owner`; the number of the copy."""
+        copied = self.shards.new_key()
+        self.shards.tell(dict.fromkeys(range(len(self.shards)), Call(key, "copy", (copied,))))
+        self._end_with(owner, copied)
+        return copied
 
     def unknown_rows(self, positions: Positions) -> Positions:
         """Those of `positions` whose ids would have to be asked for."""
@@ -230,6 +237,10 @@ class ShardedPool(PromptPool):
         self._rows.update(zip(positions.tolist(), zip(ids, lengths, strict=True), strict=True))
 
     # ------------------------------------------------------------------------------------------------------------
+
+    def _end_with(self, owner: object, key: int) -> None:
+        everywhere = dict.fromkeys(range(len(self.shards)), Call(key, "drop"))
+        weakref.finalize(owner, self.shards.tell, everywhere).atexit = False
 
     def _look_up(self, ids: list[str]) -> Positions:
         found = np.full(len(ids), -1, dtype=np.int64)
@@ -345,6 +356,10 @@ class ShardedBelief(BetaBelief):
     def num_rollouts(self, positions: Positions | slice = slice(None)) -> NDArray[np.int32]:
         return self._look("num_rollouts", positions, None)
 
+    def spent(self) -> tuple[int, int, int]:
+        rollouts, tokens, prompts = zip(*self._pool.shards.ask_each("spent", target=self._key), strict=True)
+        return sum(rollouts), sum(tokens), sum(prompts)
+
     def last_seen(self, positions: Positions | slice = slice(None)) -> NDArray[np.int32]:
         return self._look("last_seen", positions, None)
 
@@ -367,22 +382,32 @@ class ShardedBelief(BetaBelief):
 
     def state_dict(self) -> dict[str, Any]:
         """One entry for each shard, made by it; only prompts that were ever seen are stored."""
-        if self._pool.states is None:
-            entries = self._pool.shards.ask_each("state_dict", target=self._key)
-        else:
-            Path(self._pool.states).mkdir(parents=True, exist_ok=True)
-            calls = {
-                shard: Call(self._key, "save", (self._pool.states, f"shard-{shard:04}"))
-                for shard in range(len(self._pool.shards))
+        folder = self._pool.states
+        if folder is not None:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        known = np.count_nonzero(self._pool.sizes(self._size))  # shards that are new follow at the end
+        answers = self._pool.shards.ask(
+            {
+                shard: Call(self._key, "state_dict")
+                if folder is None
+                else Call(self._key, "save", (folder, f"shard-{shard:04}"))
+                for shard in range(known)
             }
-            answers = self._pool.shards.ask(calls)
-            entries = [answers[shard] for shard in calls]
-        return {"size": self._size, "shards": entries}
+        )
+        return {"size": self._size, "shards": [answers[shard] for shard in range(known)]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.grow(state["size"])
-        self._read = None
+        """Restore a state. Each shard takes its part or refuses it: load into a new belief, as `Curriculum` does.
+
+        Raises:
+            ValueError: a part that cannot be, or more parts than shards.
+        """
+        if state["size"] > self._size or len(state["shards"]) != np.count_nonzero(self._pool.sizes(state["size"])):
+            raise ValueError(
+                f"a belief about {state['size']} prompts in {len(state['shards'])} shards is of another pool"
+            )
         self._pool.shards.ask({shard: self._load_call(each) for shard, each in enumerate(state["shards"])})
+        self._size, self._read = state["size"], None
 
     def _load_call(self, entry: Mapping[str, Any]) -> Call:
         if set(entry) != {"file"}:
@@ -497,12 +522,24 @@ class ShardedPasses(ShuffledPasses):
         self._left: list[Positions] = []  # still to come, by shard: most, then those postponed, then those who joined
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "taken": self._taken.copy()}
+        known = np.count_nonzero(self._pool.sizes(sum(self._sizes[-1:])))  # shards that are new follow at the end
+        return {**super().state_dict(), "taken": self._taken[:known].copy()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._taken = np.zeros(len(self._pool.shards), dtype=np.int64)
-        self._taken[: len(state["taken"])] = state["taken"]  # shards that are new since then follow at the end
+        self._taken[: len(state["taken"])] = state["taken"]
+        most = self._pool.sizes(sum(state["sizes"][-1:]))
+        if not ((self._taken >= 0) & (self._taken <= most)).all() or self._taken.sum() != state["cursor"]:
+            raise ValueError(f"shards that gave {self._taken.tolist()} prompts cannot have given {state['cursor']}")
         super().load_state_dict(state)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ShardedPasses":
+        """The shards copy their orders too."""
+        twin = copy.copy(self)
+        twin._sizes, twin._taken = list(self._sizes), self._taken.copy()
+        twin._left = [left.copy() for left in self._left]
+        twin._key = self._pool.copy_store(twin, self._key)
+        return twin
 
     def _advance(self, num: int) -> Positions:
         batches = [np.zeros(0, dtype=np.int64)]

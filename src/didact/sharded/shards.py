@@ -7,9 +7,9 @@ What one prompt costs: its letters and 12 bytes for the id, 8.3 for its weight, 
 4 for its place in the belief; 56 to 63 more once it has been rolled out.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from didact.belief import BetaBelief
 from didact.prompts import as_column
 from didact.seeding import generator
 from didact.sharded.compact_ids import CompactIds
-from didact.state import load_state, save_state
+from didact.state import digest, in_order, load_state, save_state
 from didact.weight_tree import WeightTree
 
 Floats = NDArray[np.float64]
@@ -74,6 +74,8 @@ class Shard:
         if call.method == "make":
             kind, size, options = call.arguments
             self._targets[call.target] = _KINDS[kind](size, **options)
+        elif call.method == "copy":
+            self._targets[call.arguments[0]] = copy.deepcopy(self._targets[call.target])
         elif call.method == "drop":
             self._targets.pop(call.target, None)
         else:
@@ -196,6 +198,9 @@ class LazyBelief:
             "last_seen": belief.last_seen(rows),
         }
 
+    def spent(self) -> tuple[int, int, int]:
+        return self._belief.spent()
+
     def all_rates(self, *, step: int) -> dict[str, NDArray[Any]]:
         """The columns of `PassRates` for all of the shard's prompts, but for their ids."""
         inner = self._belief.pass_rates(np.empty(len(self._belief), dtype=object), step=step)
@@ -207,26 +212,34 @@ class LazyBelief:
         return {"size": len(self._row), "positions": positions, "rows": self._belief.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        positions = np.asarray(state["positions"], dtype=np.int64)
-        self._row = np.zeros(max(int(state["size"]), len(self._row)), dtype=np.int32)
-        self._row[positions] = np.arange(1, len(positions) + 1)
-        self._used = len(positions) + 1
-        size = int(state["rows"]["size"])
-        self._positions = np.full(size, -1, dtype=np.int32)
+        size, positions, rows = state["size"], state["positions"], state["rows"]["size"]
+        used = len(positions) + 1
+        if size > len(self._row) or not in_order(np.sort(positions), size):
+            raise ValueError(f"rolled-out prompts must be among the {len(self._row)} of the shard, each once")
+        if not used <= rows <= used * 9 // 8 + self._BLOCK:
+            raise ValueError(f"a belief about {len(positions)} prompts does not have {rows} rows")
+        belief = BetaBelief(rows, **self._options)
+        belief.load_state_dict(state["rows"])
+        self._belief, self._used = belief, used
+        self._row = np.zeros(size, dtype=np.int32)
+        self._row[positions] = np.arange(1, self._used)
+        self._positions = np.full(rows, -1, dtype=np.int32)
         self._positions[1 : self._used] = positions
-        self._belief = BetaBelief(size, **self._options)
-        self._belief.load_state_dict(state["rows"])
 
     def save(self, folder: str, name: str) -> dict[str, str]:
         """Write the state into a file of its own, named after what it holds: no state is ever overwritten."""
         state = self.state_dict()
-        file = f"{name}-{_digest(state)}.npz"
-        save_state(Path(folder) / file, state)
+        file = f"{name}-{digest(state)}.npz"
+        if not (Path(folder) / file).exists():
+            save_state(Path(folder) / file, state)
         return {"file": file}
 
     def load(self, folder: str, file: str) -> None:
-        """Read what `save` wrote. Raises as `load_state`."""
-        self.load_state_dict(load_state(Path(folder) / file))
+        """Read what `save` wrote. Raises as `load_state`, and ValueError for a file under another's name."""
+        state = load_state(Path(folder) / Path(file).name)
+        if not file.endswith(f"-{digest(state)}.npz"):
+            raise ValueError(f"{Path(folder) / file} does not hold what its name says")
+        self.load_state_dict(state)
 
     def snapshot(self) -> dict[str, Any]:
         return {"size": len(self._row), "options": self._options, "state": self.state_dict()}
@@ -346,15 +359,6 @@ class ShardPasses:
     def _generator(self, *parts: object) -> np.random.Generator:
         seed, index = self._options["seed"], self._options["index"]
         return generator(seed, "pass", self._pass, "shard", index, *parts)
-
-
-def _digest(state: Mapping[str, Any]) -> str:
-    digest = blake2b(digest_size=12)
-    for name, value in state.items():
-        text = _digest(value) if isinstance(value, Mapping) else repr(value)
-        held = np.ascontiguousarray(value).tobytes() if isinstance(value, np.ndarray) else text.encode()
-        digest.update(b"%s %d " % (name.encode(), len(held)) + held)
-    return digest.hexdigest()
 
 
 _KINDS: dict[str, Callable[..., Any]] = {each.__name__: each for each in (LazyBelief, ShardTree, ShardPasses)}

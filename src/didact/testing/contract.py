@@ -10,6 +10,7 @@ pytest collects the subclass and runs it through everything below. A class attri
 whether its plans are any good: that takes training, with every rollout counted.
 """
 
+import contextlib
 import importlib.util
 import inspect
 import itertools
@@ -33,7 +34,9 @@ from didact.outcomes import GroupOutcome
 from didact.plan import Plan
 from didact.prompts import PromptPool
 from didact.staged import Allocation, Selection
+from didact.state import seal
 from didact.testing.fakes import SimulatedPolicy, Trace, fixed_pass_rates, outcomes_of, play, pool_of
+from didact.testing.mutations import mutated
 
 _STEPS = 8
 #: What may differ when the same rollouts are delivered in another way.
@@ -199,6 +202,26 @@ class CurriculumContract:
         for bad in ({}, unknown, missing, {**state, "method": "another"}, {**state, "schema": -1}):
             with pytest.raises(ValueError):
                 curriculum.load_state_dict(bad)
+
+    def test_a_mutated_state_is_refused_or_says_the_same(self) -> None:
+        """One change to a state, anywhere: it is refused and nothing has happened, or it changed nothing. Sealed anew
+        by whoever forged it, it may also be a state that another run could have saved, and is then loaded as it is."""
+        rng = np.random.default_rng(0)
+        state = play(self.new(), _policy(), range(2))[0].state_dict()
+        other = play(self.new(), _policy(), range(1))[0]
+        before = other.state_dict()
+        for forged in [False] * 12 + [True] * 4:
+            changed, what = mutated({name: state[name] for name in state if name != "digest" or not forged}, rng)
+            with contextlib.suppress(TypeError):  # not even a state can hold it
+                changed = seal(changed) if forged else changed
+            try:
+                other.load_state_dict(changed)
+            except ValueError:
+                assert same_state(before, other.state_dict()), f"refused but left a trace: {what}"
+            else:
+                after = other.state_dict()
+                assert same_state(after, state) or (forged and same_state(after, changed)), f"loaded as another: {what}"
+                other.load_state_dict(before)
 
     # Outcomes as they come --------------------------------------------------------------------------------------
 

@@ -1,0 +1,78 @@
+"""What each method keeps for itself is checked when it is loaded."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from didact import METHODS, PromptPool, make
+from didact.state import seal
+from didact.testing import SimulatedPolicy, play
+from didact.testing.contract import same_state
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("cures", {"subset": np.array([3, 1])}),
+        ("cures", {"subset": np.array([1, 99])}),
+        ("cures", {"pending": np.array([99])}),
+        ("cures", {"drawn": 9}),
+        ("cures", {"first": -1}),
+        ("cures", {"drawn": "2"}),
+        ("gvm", {"subset": np.array([99])}),
+        ("gvm", {"pending": np.array([99])}),
+        ("gvm", {"left": np.array([4])}),
+        ("gvm", {"drawn": 9}),
+        ("reinforce_ada", {"pending": np.array([3, 3])}),
+        ("reinforce_ada", {"pending": np.array([99])}),
+        ("reinforce_ada", {"drawn": 9}),
+        ("hora", {"probed": 99}),
+        ("hora", {"ended": 9}),
+        ("vip", {"recent": np.array([99])}),
+        ("vip", {"recent": np.array([3, 1])}),
+        ("mopps", {"size": 99}),
+        ("mopps", {"seen": np.array([99])}),
+        ("mopps", {"counts": np.full((2, 12), -1.0, np.float32)}),
+        ("mopps", {"evidence": {name: np.array([99.0]) for name in ("positions", "passes", "sizes")}}),
+        ("bots", {"counts": np.full((2, 24), np.nan, np.float32)}),
+        ("bots", {"counts": np.zeros((2, 99), np.float32)}),
+        ("bots", {"rho": 7.0}),
+        ("bots", {"evidence": {"positions": np.array([1]), "passes": np.array([3.0]), "sizes": np.array([2.0])}}),
+        ("bots", {"evidence": {"positions": np.array([1]), "passes": np.array([3.0]), "sizes": np.zeros(0)}}),
+        ("pilot_commit", {"excluded": np.full(99, -1, np.int32)}),
+        ("pilot_commit", {"excluded": np.full(24, 99, np.int32)}),
+        ("greso", {"bases": [0.5, 2.0]}),
+        ("greso", {"runs": np.zeros(99, np.int16)}),
+        ("greso", {"walked": -1}),
+        ("greso", {"seen": {}}),
+        ("adarft", {"target": 101.0}),
+        ("adarft", {"target": math.nan}),
+        ("adarft", {"unit": 0.0}),
+        ("adarft", {"rewards": [math.inf]}),
+        ("fastcurl", {"stage": 9}),
+        ("fastcurl", {"began": 9}),
+        ("fastcurl", {"cuts": {"x": [1]}}),
+        *((method, {"surprise": 1}) for method in METHODS),
+    ],
+)
+def test_own_states_that_cannot_be_are_refused_and_change_nothing(method: str, changes: dict[str, Any]) -> None:
+    """Sealed anew, so that the method's own checks are what refuses them, or that it would not save them again."""
+    column = np.arange(24)
+    pool = PromptPool(
+        [f"prompt-{index}" for index in column],
+        source=["a", "b"] * 12,
+        difficulty=column * 4,
+        prompt_tokens=column + 1,
+        features=np.stack([column % 7, column % 5], axis=1),
+    )
+    curriculum, _ = play(make(method, pool, prompts_per_step=4, rollouts_per_step=32), SimulatedPolicy(), range(3))
+    state, other = curriculum.state_dict(), make(method, pool, prompts_per_step=4, rollouts_per_step=32)
+    before = other.state_dict()
+    contents = {name: state[name] for name in state if name != "digest"}
+    with pytest.raises(ValueError, match="could have saved"):
+        other.load_state_dict(seal({**contents, "own": {**state["own"], **changes}}))
+    assert same_state(before, other.state_dict())
+    other.load_state_dict(state)
+    assert same_state(state, other.state_dict())
