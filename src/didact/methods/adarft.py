@@ -19,7 +19,7 @@ It estimates no difficulty, and has no memory of what was drawn.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from math import fsum, tanh
+from math import fsum, isfinite, tanh
 from typing import Any
 
 import numpy as np
@@ -196,11 +196,11 @@ class AdaRFT(Curriculum):
         self._target, self._rewards = state["target"], list(state["rewards"])
         self._origin, self._unit = state["origin"], state["unit"]
         low, high = self.options["difficulty_range"]
-        if not (low <= self._target <= high and self._unit > 0 and math.isfinite(self._origin)):
+        if not (low <= self._target <= high and self._unit > 0 and isfinite(self._origin)):
             raise ValueError(
                 f"the target must be from {low} to {high}, got {self._target}, on a scale of units above 0"
             )
-        if not all(map(math.isfinite, self._rewards)):
+        if not all(map(isfinite, self._rewards)):
             raise ValueError("rewards must be finite")
 
 
