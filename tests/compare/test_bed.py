@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from didact.compare.bed import SHAPES, bed_of
+from didact.compare.bed import SHAPES, bed_name, bed_of
 from didact.compare.config import Cell
 from didact.tasks.task import split_of
 from didact.training.warm_start import WarmStartConfig
@@ -39,11 +39,39 @@ def test_a_bed_has_the_promised_shape_and_is_built_once() -> None:
     pool = bed.pool()
     assert pool.difficulty[0] == pytest.approx(100 * (1 - bed.base_pass_rates[0]))
     assert pool.features.shape[0] == 200
-    next(Path(bed.model).parent.glob("bed-*.json")).write_text("{")  # damaged: it is built again, the same
+    (kept,) = Path(bed.model).parent.glob("bed-*.json")
+    whole = kept.read_text()
+    rates = sorted(Path(bed.model).parent.glob("rates-*.json"))
+    assert rates
+    for damaged in ("{", whole.replace(str(bed.base_pass_rates), "[0.5]"), whole.replace("0.0,", "1.0,", 1)):
+        kept.write_text(damaged)  # built again, the same
+        for each in rates:
+            each.write_text(each.read_text().replace("0.0", "1.0", 1))
+        assert bed_of(cell, 1) == bed
+        assert kept.read_text() == whole
+    weights = Path(bed.model) / "model.safetensors"
+    good = weights.read_bytes()
+    weights.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     assert bed_of(cell, 1) == bed
+    assert weights.read_bytes() == good
+    assert not list(Path(bed.model).parent.glob("*.tmp"))
 
 
 @pytest.mark.slow
 def test_a_shape_that_the_task_cannot_fill_is_refused() -> None:
     with pytest.raises(ValueError, match="never, sometimes and always pass"):
         bed_of(replace(CELL, pool="easy-heavy", pool_size=1500, task_options={"levels": [3], "families": ["sub"]}), 1)
+
+
+@pytest.mark.slow
+def test_prompts_as_they_come_may_be_more_than_are_measured_at_a_time() -> None:
+    bed = bed_of(replace(CELL, pool="sources", pool_size=20, held_out=600), 1)
+    assert (len(bed.examples), len(bed.held_out)) == (20, 600)
+
+
+def test_cells_share_a_bed_only_if_nothing_about_it_differs() -> None:
+    same = [replace(CELL, name="other"), replace(CELL, rollouts=999), replace(CELL, learning_rate=0.5)]
+    assert {bed_name(cell, 1) for cell in same} == {bed_name(CELL, 1)}
+    changed = [replace(CELL, pool="sources"), replace(CELL, task_options={"levels": [1]}), replace(CELL, held_out=61)]
+    changed += [replace(CELL, max_completion_length=9), replace(CELL, pool_size=201)]
+    assert len({bed_name(cell, 1) for cell in [CELL, *changed]} | {bed_name(CELL, 2)}) == 7
