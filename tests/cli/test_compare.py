@@ -89,6 +89,7 @@ def test_what_is_refused(refused, tmp_path, monkeypatch, arguments, words):
 def test_a_file_and_flags_do_not_mix(refused, tmp_path):
     (tmp_path / "c.toml").write_text('[[cells]]\nname = "a"\nlearner = "skills"\nrollout = 3\n')
     assert "not from both" in refused("compare", tmp_path / "c.toml", "--methods", "dapo")
+    assert "not from both" in refused("compare", tmp_path / "c.toml", "--gain", 0)
     assert "did you mean 'rollouts'" in refused("compare", tmp_path / "c.toml")
 
 

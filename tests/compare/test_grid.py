@@ -192,7 +192,7 @@ def test_a_folder_in_which_nothing_has_run_takes_other_settings(tmp_path: Path, 
     for name in left:
         (tmp_path / name).touch()
     if "config.json" in left:
-        write_sealed(tmp_path / "config.json", _config(gain=0.7).to_dict())
+        write_sealed(tmp_path / "config.json", {"name": "../../bad"})
     compare(_config(seeds=1, variants=["uniform"]), tmp_path, jobs=1, progress=Heard())
     assert read_sealed(tmp_path / "config.json")["targets"] == {"gain": 0.1}
 
@@ -292,22 +292,69 @@ def test_tuning_gives_every_variant_the_same_runs_and_its_best_learning_rate(tmp
     assert len(read_journal(tmp_path / "runs.jsonl")) == 3
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_keeps_what_ended_and_the_same_command_goes_on(tmp_path: Path, times: int) -> None:
-    command = [sys.executable, "-c", PROGRAM, "simulate", "--methods", "dapo", "--pool-size", "4096", "--seeds", "6",
-               "--rollouts", "60000", "--jobs", "2", "--folder", str(tmp_path / "c")]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+COMMAND = [sys.executable, "-c", PROGRAM, "simulate", "--methods", "dapo", "--pool-size", "4096", "--seeds", "6",
+           "--rollouts", "60000"]  # fmt: skip
+
+
+def _started(*arguments: str) -> subprocess.Popen[str]:
+    def listen() -> None:  # pytest itself may run with Ctrl-C ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return subprocess.Popen(
+        [*COMMAND, *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=listen
+    )
+
+
+def _await_records(path: Path, number: int) -> None:
     deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (path.exists() and path.read_bytes().count(b"\n") >= number):
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_ctrl_c_keeps_what_ended_and_the_same_command_goes_on(tmp_path: Path, times: int) -> None:
     runs = tmp_path / "c" / "runs.jsonl"
-    while time.monotonic() < deadline and not (runs.exists() and runs.stat().st_size):
-        time.sleep(0.1)
+    process = _started("--jobs", "2", "--folder", str(tmp_path / "c"))
+    _await_records(runs, 1)
     for _ in range(times):
         os.killpg(process.pid, signal.SIGINT)
-        time.sleep(0.2)
-    assert process.wait(120) == 130
+        time.sleep(0.1)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in said
     ended = len(read_journal(runs))
     assert 1 <= ended < 18
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(
+        [*COMMAND, "--jobs", "2", "--folder", str(tmp_path / "c")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
     assert "uniform" in done.stdout
     assert len(read_journal(runs)) == 18
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_with_the_same_records_in_the_same_order(tmp_path: Path) -> None:
+    small = ["--rollouts", "2560", "--jobs", "1", "--folder"]
+    subprocess.run([*COMMAND, *small, str(tmp_path / "whole")], capture_output=True, check=True, timeout=300)
+    runs = tmp_path / "killed" / "runs.jsonl"
+    for number in (0, 3, 4, 11):
+        process = _started(*small, str(tmp_path / "killed"))
+        _await_records(runs, number)
+        process.kill()
+        process.communicate(timeout=60)  # until the workers have let go of the pipe
+    subprocess.run([*COMMAND, *small, str(tmp_path / "killed")], capture_output=True, check=True, timeout=300)
+    whole, killed = ([*_records(tmp_path / name).items()] for name in ("whole", "killed"))
+    assert whole == killed
+    assert len(read_journal(runs)) == 18
+    summaries = [json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "killed")]
+    assert _timeless(summaries[0]) == _timeless(summaries[1])
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _timeless(each) for name, each in value.items() if name != "seconds"}
+    return [_timeless(each) for each in value] if isinstance(value, list) else value

@@ -98,7 +98,7 @@ def _config(path: Path | None, flags: dict[str, Any]) -> CompareConfig:
     learner, methods, seeds, gain = (flags.pop(name) for name in ("learner", "methods", "seeds", "gain"))
     cell = {name: value for name, value in flags.items() if value is not None}
     if path is not None:
-        if cell or methods or gain:
+        if cell or methods is not None or gain is not None:
             raise click.UsageError("settings come from the file or from flags, not from both (--seeds may be added)")
         values = read_toml(path)
         values.setdefault("name", path.stem)

@@ -305,9 +305,10 @@ def _check_folder(config: CompareConfig, folder: Path) -> None:
         if names - _BEFORE_SETTINGS:
             raise ValueError(f"{folder} is not empty and holds no comparison: choose another --folder")
         return
-    old, new = compare_config(read_sealed(folder / "config.json")).to_dict(), config.to_dict()
+    before = read_sealed(folder / "config.json")
     if not any((folder / name).stat().st_size for name in ("runs.jsonl", "tuning.jsonl") if name in names):
         return
+    old, new = compare_config(before).to_dict(), config.to_dict()
     for name, value in old.items():
         if name == "seeds":
             same = set(value) <= set(new[name])
