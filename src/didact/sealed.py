@@ -39,7 +39,7 @@ def read_sealed(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(values, dict) or "digest" not in values:
         raise ValueError(f"{path} carries no digest: it is another file, or was not written by didact")
     if values.pop("digest") != _digest(values):
-        raise ValueError(f"{path} was changed after it was written: its digest is another")
+        raise ValueError(f"{path} was changed after it was written (its digest is another): put the original back")
     return values
 
 
