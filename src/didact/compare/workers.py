@@ -1,9 +1,9 @@
 """The processes that make the runs of a comparison, and how they end.
 
 They end with the process that started them, whatever ended it and whatever they are doing: the kernel kills them
-(Linux), and a thread in each waits for the parent's end (everywhere). What a person wants of them reaches the parent
-alone: the first Ctrl-C lets the calls under way end, the second stops at once. A signal that was ignored when the
-comparison began (nohup, a background shell) stays so.
+(Linux), and a thread in each waits for the parent's end (everywhere). One that is still importing ends as soon as that
+is done. What a person wants of them reaches the parent alone: the first Ctrl-C lets the calls under way end, the second
+stops at once. A signal that was ignored when the comparison began (nohup, a background shell) stays so.
 """
 
 import ctypes
