@@ -8,7 +8,6 @@ picture on where curricula stop helping are made anew.
 """
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from didact.compare.figures import figure
+from didact.compare.records import read_settings
 from didact.compare.summary import summarise
 from didact.compare.tables import markdown_overview, markdown_table, said_number, said_ratio
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="*", type=Path)
     for folder in parser.parse_args().folders:
-        name = json.loads((folder / "config.json").read_text(encoding="utf-8"))["name"]
+        name = read_settings(folder).name
         target = HERE / "results" / name
         target.mkdir(parents=True, exist_ok=True)
         for each in KEPT:

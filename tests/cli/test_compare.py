@@ -1,8 +1,14 @@
 """`didact compare` and `didact simulate`: from a command line to a table, a page and a summary."""
 
+import io
 import json
+from pathlib import Path
 
 import pytest
+from rich.console import Console
+
+from didact.cli import compare as command
+from tests.compare.written import record, straight, three_methods, write
 
 SMALL = [
     "--pool-size",
@@ -59,7 +65,15 @@ def test_the_same_command_goes_on_and_another_is_refused(didact, refused, tmp_pa
         (["simulate", "--pool", "nowhere.json"], "nowhere.json"),
         (["simulate", "--rollouts", 3], "less than one step"),
         (["simulate", "--seeds", 0], "seeds must be distinct and at least one"),
-        (["simulate", "--jobs", 0], "jobs must be at least 1"),
+        (["simulate", "--jobs", 0], "jobs must be 1 to 256, got 0"),
+        (["simulate", "--jobs", 10**6], "jobs must be 1 to 256, got 1000000"),
+        (["simulate", "--pool-size", 10**10], "pool_size must be 1 to 10,000,000"),
+        (["simulate", "--rollouts", 2**40], "rollouts must be 1 to 1,000,000,000"),
+        (["simulate", "--seeds", 10**9], "seeds must be distinct and at least one, 10,000 at most"),
+        (["simulate", "--prompts-per-step", 10**9], "prompts_per_step must be 1 to 100,000"),
+        (["simulate", "--learning-rate", "nan"], "learning_rate must be above 0"),
+        (["simulate", "--gain", "inf"], "gain must be positive, and 1 at most"),
+        (["compare", "--pool-size", 10**6], "pool_size of a real model must be 32,768 at most"),
         (["compare", "--pool", "soft"], "unknown pool 'soft'"),
         (["compare", "--task", "gsm8k"], "there is no warm start for task 'gsm8k'"),
         (["compare", "missing.toml"], "no config file missing.toml"),
@@ -75,4 +89,111 @@ def test_what_is_refused(refused, tmp_path, monkeypatch, arguments, words):
 def test_a_file_and_flags_do_not_mix(refused, tmp_path):
     (tmp_path / "c.toml").write_text('[[cells]]\nname = "a"\nlearner = "skills"\nrollout = 3\n')
     assert "not from both" in refused("compare", tmp_path / "c.toml", "--methods", "dapo")
+    assert "not from both" in refused("compare", tmp_path / "c.toml", "--gain", 0)
     assert "did you mean 'rollouts'" in refused("compare", tmp_path / "c.toml")
+
+
+def test_a_comparison_of_which_nothing_ran_says_why_and_fails(didact, tmp_path, monkeypatch):
+    pool = tmp_path / "rates.json"
+    pool.write_text(json.dumps({"edges": [0, 1], "counts": [100]}))
+    monkeypatch.setattr("didact.compare.grid.check", lambda config: pool.unlink())
+    ended = didact("simulate", "--pool", pool, "--methods", "dapo", "--folder", tmp_path / "c", *SMALL)
+    assert (ended.code, ended.out) == (1, "")
+    assert "didact: 6 of 6 runs failed; most often: FileNotFoundError: " in ended.last_line
+    assert ended.last_line.endswith(f"the records are in {tmp_path / 'c' / 'runs.jsonl'}")
+
+
+def test_a_comparison_that_lacks_runs_does_not_look_complete(didact, tmp_path):
+    folder = three_methods(tmp_path / "whole", seeds=2)
+    assert didact("compare", "--report-only", folder).code == 0
+    records = [record("uniform", 0, straight(0.2)), record("cures", 0, None), record("oracle", 1, None)]
+    folder = write(tmp_path / "part", records, seeds=2)
+    ended = didact("compare", "--report-only", folder)
+    assert ended.code == 1
+    assert "| uniform |" in ended.out
+    assert ended.err.splitlines() == [
+        "didact: 2 of 6 runs failed; 3 of 6 runs are missing; most often: RuntimeError: out of <memory> (2 times); "
+        f"the records are in {folder / 'runs.jsonl'}"
+    ]
+    as_json = didact("compare", "--report-only", folder, "--json")
+    assert (as_json.code, json.loads(as_json.out)["finished"]) == (1, 1)
+
+
+@pytest.mark.parametrize("damage", ["cut", "digit"])
+def test_damaged_settings_are_refused_by_a_report_too(refused, tmp_path, damage):
+    path = three_methods(tmp_path, seeds=2) / "config.json"
+    text = path.read_text()
+    path.write_text(text[:50] if damage == "cut" else text.replace('"gain": 0.1', '"gain": 0.2'))
+    assert "config.json" in refused("compare", "--report-only", tmp_path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["config.json", "runs.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('name = "../../x"\n', "a comparison's name"),
+        ("seeds = 1_000_000_000\n", "seeds must be distinct"),
+        (f"gain = {'9' * 400}\n", "a number beyond all bounds"),
+        ("gain = nan\n", "gain must be positive"),
+        ("[tuning]\nlearning_rates = []\nseeds = [9]\n", "learning_rates of the tuning"),
+        (f"x = {'[' * 5000}{']' * 5000}\n", "TOML"),
+        (f"gain = {'9' * 5000}\n", "TOML"),
+    ],
+)
+def test_a_bad_file_is_refused_and_blocks_nothing(refused, tmp_path, monkeypatch, text, words):
+    monkeypatch.chdir(tmp_path)
+    Path("c.toml").write_text(text + '[[cells]]\nname = "a"\nlearner = "skills"\n')
+    assert words in refused("compare", "c.toml")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.toml"]
+
+
+@pytest.mark.parametrize("stem", ["my rates", "x" * 200, "a:b", "100%", "ünï", "-"])
+def test_the_folder_of_a_pool_of_ones_own_has_a_plain_name(tmp_path, monkeypatch, stem):
+    monkeypatch.chdir(tmp_path)
+    flags = dict.fromkeys(("methods", "seeds", "gain"))
+    config = command._config(None, {**flags, "learner": "skills", "pool": f"{stem}.json"})
+    assert config.name == config.cells[0].name
+    assert len(config.name) <= 60
+    (tmp_path / config.name).mkdir()
+
+
+class _Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+
+def test_where_there_is_no_terminal_a_line_comes_at_least_every_half_minute(capsys, monkeypatch):
+    clock = _Clock()
+    monkeypatch.setattr(command, "time", clock)
+    with command._Terminal(Console(file=io.StringIO())) as terminal:
+        for _ in range(5 * 300):  # 300 s in which nothing ends
+            terminal.stage("preparing test beds", 0, 10)
+            clock.now += 0.2
+        terminal.stage("preparing test beds", 1, 10)
+        terminal.stage("comparing", 0, 5)
+        terminal.stage("comparing", 5, 5)
+        terminal.stage("comparing", 5, 5)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "preparing test beds: 0/10 after 0 s"
+    assert 10 <= len(lines) <= 13
+    assert lines[1] == "preparing test beds: 0/10 after 30 s"
+    assert lines[-1] == "comparing: 5/5 after 0 s"
+    assert lines.count(lines[-1]) == 1
+
+
+class _Closed(io.StringIO):
+    def write(self, text):
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_closed_terminal_is_no_reason_to_stop(monkeypatch, terminal):
+    monkeypatch.setattr("sys.stderr", _Closed())
+    display = command._Terminal(Console(file=_Closed(), force_terminal=terminal))
+    display.stage("comparing", 0, 5)
+    display.note("a run failed")
+    display.stage("comparing", 5, 5)
+    display.__exit__()

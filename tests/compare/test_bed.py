@@ -8,9 +8,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from didact.compare.bed import SHAPES, bed_of
+from didact.compare.bed import SHAPES, bed_name, bed_of
 from didact.compare.config import Cell
 from didact.tasks.task import split_of
+from didact.training.small_model import SmallModelConfig
 from didact.training.warm_start import WarmStartConfig
 
 CELL = Cell(name="bed", pool_size=200, held_out=60)
@@ -39,11 +40,53 @@ def test_a_bed_has_the_promised_shape_and_is_built_once() -> None:
     pool = bed.pool()
     assert pool.difficulty[0] == pytest.approx(100 * (1 - bed.base_pass_rates[0]))
     assert pool.features.shape[0] == 200
-    next(Path(bed.model).parent.glob("bed-*.json")).write_text("{")  # damaged: it is built again, the same
-    assert bed_of(cell, 1) == bed
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cell:
+    """A cell whose bed takes seconds, in a cache of its own."""
+    shape = SmallModelConfig(hidden_size=32, intermediate_size=64)
+    start = WarmStartConfig(num_steps=3, batch_size=12, model=shape)
+    monkeypatch.setenv("DIDACT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(WarmStartConfig, "for_task", classmethod(lambda cls, task, seed=0: replace(start, seed=seed)))
+    return Cell(name="tiny", pool="sources", pool_size=50, held_out=20, max_completion_length=4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damaged", ["bed", "bed and pass rates", "model"])
+def test_what_is_damaged_in_the_cache_is_built_again(tiny: Cell, tmp_path: Path, damaged: str) -> None:
+    bed = bed_of(tiny, 1)
+    paths = {path: path.read_text() for path in tmp_path.glob("cache/*.json")}
+    assert sorted(path.name.split("-")[0] for path in paths) == ["bed", "rates", "rates"]
+    weights = Path(bed.model) / "model.safetensors"
+    good = weights.read_bytes()
+    if damaged == "model":
+        weights.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    for path, text in paths.items():
+        if path.name.split("-")[0] in damaged.replace("pass ", ""):
+            assert "0.0" in text
+            path.write_text(text.replace("0.0", "1.0", 1))  # a prompt that never passes as one that always does
+    assert bed_of(tiny, 1) == bed
+    assert weights.read_bytes() == good
+    assert {path: path.read_text() for path in tmp_path.glob("cache/*.json")} == paths
+    assert not [path.name for path in tmp_path.glob("cache/*") if path.suffix in (".tmp", ".partial")]
+
+
+@pytest.mark.slow
+def test_prompts_as_they_come_may_be_more_than_are_measured_at_a_time(tiny: Cell) -> None:
+    bed = bed_of(replace(tiny, held_out=600), 1)
+    assert (len(bed.examples), len(bed.held_out)) == (50, 600)
 
 
 @pytest.mark.slow
 def test_a_shape_that_the_task_cannot_fill_is_refused() -> None:
     with pytest.raises(ValueError, match="never, sometimes and always pass"):
         bed_of(replace(CELL, pool="easy-heavy", pool_size=1500, task_options={"levels": [3], "families": ["sub"]}), 1)
+
+
+def test_cells_share_a_bed_only_if_nothing_about_it_differs() -> None:
+    same = [replace(CELL, name="other"), replace(CELL, rollouts=999), replace(CELL, learning_rate=0.5)]
+    assert {bed_name(cell, 1) for cell in same} == {bed_name(CELL, 1)}
+    changed = [replace(CELL, pool="sources"), replace(CELL, task_options={"levels": [1]}), replace(CELL, held_out=61)]
+    changed += [replace(CELL, max_completion_length=9), replace(CELL, pool_size=201)]
+    assert len({bed_name(cell, 1) for cell in [CELL, *changed]} | {bed_name(CELL, 2)}) == 7

@@ -1,5 +1,6 @@
 """Settings of a comparison: what people write, what is refused, and how."""
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -7,6 +8,13 @@ import pytest
 from didact.compare.config import compare_config
 
 CELL = {"name": "a", "learner": "skills"}
+
+
+def _deep(depth: int) -> list[Any]:
+    nested: list[Any] = []
+    for _ in range(depth):
+        nested = [nested]
+    return nested
 
 
 def test_uniform_and_the_oracle_always_take_part_and_seeds_may_be_a_number() -> None:
@@ -43,13 +51,50 @@ def test_defaults_are_for_all_cells_and_a_cell_may_differ() -> None:
         ({"cells": [CELL, CELL]}, "two cells are called 'a'"),
         ({"cells": [{"name": "a", "rollout": 5}]}, "unknown key 'rollout' of a cell: did you mean 'rollouts'"),
         ({"cells": [{"name": "a", "rollouts": "many"}]}, "'rollouts' of a cell must be int, got 'many'"),
-        ({"cells": [{"name": "a", "rollouts": 0}]}, "rollouts must be at least 1, got 0"),
+        ({"cells": [{"name": "a", "rollouts": 0}]}, "rollouts must be 1 to 1,000,000,000, got 0"),
         ({"cells": [{"name": "a", "rollouts": 64}]}, "less than one step of 128"),
         ({"cells": [{"name": "../a"}]}, "without outer slashes"),
         ({"cells": [{"learner": "skills"}]}, "a cell needs 'name'"),
         ({"cells": [{"name": "a", "learner": "skill"}]}, "unknown learner 'skill'"),
-        ({"cells": [{"name": "a", "learning_rate": -1.0}]}, "learning_rate must be positive"),
+        ({"cells": [{"name": "a", "learning_rate": -1.0}]}, "learning_rate must be above 0"),
         ({"cells": [{"name": "a", "tuned_on": "b"}]}, "tuned_on names 'b'"),
+        ({"cells": [{**CELL, "pool_size": 10**10}]}, "pool_size must be 1 to 10,000,000, got 10000000000"),
+        ({"cells": [{**CELL, "held_out": 10**9}]}, "held_out must be 1 to 1,000,000"),
+        ({"cells": [{**CELL, "rollouts": 2**40}]}, "rollouts must be 1 to 1,000,000,000"),
+        ({"cells": [{**CELL, "evaluations": 10**9}]}, "evaluations must be 1 to 10,000"),
+        ({"cells": [{**CELL, "warmup_steps": -1}]}, "warmup_steps must be 0 to"),
+        ({"cells": [{**CELL, "learning_rate": 1e300}]}, "learning_rate must be above 0, and 1,000,000 at most"),
+        ({"cells": [{**CELL, "learning_rate": float("nan")}]}, "learning_rate must be above 0"),
+        ({"cells": [{**CELL, "learning_rate": 10**400}]}, "a number beyond all bounds"),
+        ({"cells": [{**CELL, "rollouts": 10**5000}]}, "a number beyond all bounds"),
+        ({"cells": [{**CELL, "learner_options": {"a": float("inf")}}]}, "not JSON compliant"),
+        ({"cells": [{**CELL, "task_options": {"a": date(2026, 1, 1)}}]}, "must be what JSON can hold"),
+        ({"cells": [{**CELL, "task_options": {"a": _deep(5000)}}]}, "nested too deeply"),
+        ({"cells": CELL}, "'cells' of a comparison must be a list"),
+        ({"cells": [CELL], "variants": "dapo"}, "'variants' of a comparison must be a list"),
+        ({"cells": [CELL], "defaults": 3}, "a defaults is a table"),
+        ({"cells": [CELL], "targets": 0.1}, "a targets is a table"),
+        ({"cells": [CELL], "seeds": 10**9}, "seeds must be distinct and at least one, 10,000 at most"),
+        ({"cells": [CELL], "seeds": True}, "'seeds' of a comparison must be list"),
+        ({"cells": [CELL], "seeds": [1, "2"]}, "an entry of 'seeds' of a comparison must be int, got '2'"),
+        ({"cells": [CELL], "seeds": [[1]]}, "an entry of 'seeds'"),
+        ({"cells": [CELL], "seeds": [-1]}, "seeds must be 0 to"),
+        ({"cells": [CELL], "seeds": [2**70]}, "seeds must be 0 to"),
+        ({"cells": [{**CELL, "name": f"c{i}"} for i in range(6000)]}, "may have 100,000 runs"),
+        ({"cells": [CELL], "tuning": {"learning_rates": [], "seeds": [99]}}, "learning_rates of the tuning"),
+        ({"cells": [CELL], "tuning": {"learning_rates": ["1e-3"], "seeds": [99]}}, "an entry of 'learning_rates'"),
+        ({"cells": [CELL], "tuning": {"learning_rates": [0.0], "seeds": [99]}}, "a learning rate of the tuning"),
+        ({"cells": [CELL], "tuning": {"learning_rates": [1e9], "seeds": [99]}}, "a learning rate of the tuning"),
+        ({"cells": [CELL], "tuning": {"learning_rates": [1.0, 1.0], "seeds": [99]}}, "must be distinct"),
+        ({"cells": [CELL], "tuning": {"learning_rates": [1.0], "seeds": []}}, "seeds of the tuning"),
+        ({"cells": [CELL], "tuning": {"learning_rates": [1.0], "seeds": [99, 99]}}, "seeds of the tuning"),
+        ({"cells": [CELL], "tuning": {"learning_rates": [1.0], "seeds": 99}}, "'seeds' of a tuning must be list"),
+        ({"cells": [CELL], "tuning": []}, "a tuning is a table"),
+        (
+            {"cells": [CELL, {"name": "b", "tuned_on": "a"}, {"name": "c", "tuned_on": "b"}]},
+            "tuned_on names 'b', which takes over another's tuning itself",
+        ),
+        ({"cells": [CELL], "gain": float("inf")}, "gain must be positive, and 1 at most"),
         ({"cells": [CELL], "seeds": [1, 1]}, "seeds must be distinct"),
         ({"cells": [CELL], "seeds": 2, "tuning": {"learning_rates": [1.0], "seeds": [2]}}, "seed 2 is used for tuning"),
         ({"cells": [CELL], "gain": 0}, "gain must be positive"),
@@ -61,3 +106,44 @@ def test_defaults_are_for_all_cells_and_a_cell_may_differ() -> None:
 def test_what_is_refused_says_what_was_given_and_expected(values: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         compare_config(values)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        ".",
+        "..",
+        "../../x",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        ".hidden",
+        "trailing/",
+        "nul\0byte",
+        "line\nbreak",
+        "\x1b[31mred",
+        "x" * 300,
+        "\U0001f40d" * 70,  # 280 bytes
+        "\udcff",
+        "right\u202eleft",
+    ],
+)
+def test_the_name_of_a_comparison_cannot_leave_its_folder(name: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        compare_config({"name": name, "cells": [CELL]})
+
+
+@pytest.mark.parametrize("name", ["", "..", "../../x", "/x", "nul\0", "a\nb", "x" * 300, "\udcff", " a"])
+@pytest.mark.parametrize("what", ["cells", "variants"])
+def test_names_of_cells_and_variants_are_of_one_printable_line(what: str, name: str) -> None:
+    named = {"cells": [{**CELL, "name": name}], "variants": [{"name": name, "method": "dapo"}]}
+    with pytest.raises(ValueError, match="name has 1 to 80 printable characters"):
+        compare_config({"cells": [CELL], what: named[what]})
+
+
+def test_what_a_name_may_be() -> None:
+    names = ["arithmetic/hard", "uniform, GRPO", "groups of 8", "$x$", "<b>", "ü" * 80]
+    config = compare_config({"cells": [{**CELL, "name": name} for name in names], "name": "skills-my_rates 2.5"})
+    assert [cell.name for cell in config.cells] == names

@@ -105,3 +105,12 @@ def test_figures_that_cannot_be_drawn(tmp_path: Path) -> None:
         figure(summary, "curves", tmp_path / "figure.png", against="watts")
     with pytest.raises(ValueError, match="no finished run"):
         figure(summarise(write(tmp_path / "b", [])), "curves", tmp_path / "figure.png")
+
+
+def test_names_of_any_length_and_kind_are_drawn(tmp_path: Path) -> None:
+    names = ("uniform", "oracle", "W" * 80, "$\\frac$", "<b>&amp;", "a|b")
+    records = [record(name, seed, straight(0.2 + 0.01 * seed)) for seed in range(8) for name in names]
+    folder = write(tmp_path, records, variants=names, name="$x$ <i>")
+    page = write_page(folder).read_text(encoding="utf-8")
+    assert "&lt;b&gt;&amp;amp;" in page
+    assert "<b>&amp;" not in page

@@ -58,6 +58,20 @@ def test_settings_that_were_cut_off(tmp_path: Path) -> None:
         read_settings(tmp_path)
 
 
+def test_settings_that_were_changed(tmp_path: Path) -> None:
+    write(tmp_path, [])
+    whole = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(whole.replace('"gain": 0.1', '"gain": 0.2'))
+    with pytest.raises(ValueError, match=r"config\.json was changed after it was written"):
+        read_settings(tmp_path)
+
+
+def test_a_name_that_would_leave_the_folder_where_it_is_published(tmp_path: Path) -> None:
+    write(tmp_path, [], name="../../x")
+    with pytest.raises(ValueError, match="a comparison's name"):
+        read_settings(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("column", "values", "said"),
     [

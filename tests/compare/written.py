@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from didact.journal import Journal
+from didact.sealed import write_sealed
 
 CELL = "hard/arithmetic/G8"
 BUDGET = 1000
@@ -67,7 +67,7 @@ def write(
         **settings,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config))
+    write_sealed(folder / "config.json", config)
     journal = Journal(folder / "runs.jsonl")
     for row in records:
         journal.append(row)

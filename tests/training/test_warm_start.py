@@ -1,6 +1,9 @@
 """The warm start: deterministic, cached, reused, rebuilt when damaged, and an ordinary model folder."""
 
+import json
+import os
 import random
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,9 +13,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from didact.files import digest
 from didact.tasks.arithmetic import vocabulary
 from didact.training.small_model import SmallModelConfig, build_tokenizer
-from didact.training.warm_start import UnreliableTeacher, WarmStartConfig, train, warm_started_model
+from didact.training.warm_start import UnreliableTeacher, WarmStartConfig, cache_folder, train, warm_started_model
 
 TINY = WarmStartConfig(num_steps=3, batch_size=12, model=SmallModelConfig(hidden_size=32, intermediate_size=64))
 
@@ -51,20 +55,118 @@ def test_the_result_is_cached_and_reused(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.partial"))
 
 
-@pytest.mark.parametrize("damage", ["truncate", "remove", "manifest"])
-def test_a_damaged_cache_is_built_again(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize(
+    "damage", ["truncate", "flip", "remove", "manifest", "other", "code", "pickle", "link", "folder"]
+)
+def test_a_damaged_cache_is_set_aside_and_built_again(tmp_path: Path, damage: str) -> None:
     folder = warm_started_model(TINY, tmp_path)
     weights = folder / "model.safetensors"
     good = weights.read_bytes()
     if damage == "truncate":
         weights.write_bytes(good[:1000])
+    elif damage == "flip":
+        weights.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     elif damage == "remove":
         (folder / "tokenizer.json").unlink()
+    elif damage == "manifest":
+        (folder / "warm_start.json").write_text("[" * 100_000)
+    elif damage == "other":  # whole, but of another configuration
+        shutil.rmtree(folder)
+        warm_started_model(replace(TINY, seed=7), tmp_path).rename(folder)
+    elif damage == "code":
+        (folder / "modeling_own.py").write_text("print('run')")
+    elif damage == "pickle":
+        _with_recorded(folder, "pytorch_model.bin")
+    elif damage == "link":
+        weights.rename(tmp_path / "elsewhere")
+        weights.symlink_to(tmp_path / "elsewhere")
     else:
-        (folder / "warm_start.json").write_text("[]")
+        (folder / "mine").mkdir()
+        (folder / "mine" / "thesis.txt").write_text("ten years of work")
+    before = {path.name for path in folder.iterdir()}
     assert warm_started_model(TINY, tmp_path) == folder
     assert weights.read_bytes() == good
+    assert not weights.is_symlink()
     assert (folder / "tokenizer.json").exists()
+    (aside,) = tmp_path.glob("*.damaged/model")
+    assert {path.name for path in aside.iterdir()} == before  # nothing was deleted
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def _with_recorded(folder: Path, name: str) -> None:
+    """A file more, and in the manifest too."""
+    (folder / name).write_bytes(b"whatever")
+    manifest = json.loads((folder / "warm_start.json").read_text())
+    manifest["files"][name] = digest(folder / name)
+    (folder / "warm_start.json").write_text(json.dumps(manifest))
+
+
+def test_a_link_in_the_place_of_a_model_is_not_followed_when_it_is_set_aside(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("ten years of work")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / f"warm-start-{TINY.key()}").symlink_to(mine)
+    assert warm_started_model(TINY, cache).is_dir()
+    assert (mine / "thesis.txt").read_text() == "ten years of work"
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("transformers.PreTrainedTokenizerFast.save_pretrained", full)  # the weights are written by then
+        with pytest.raises(OSError, match="No space left"):
+            warm_started_model(TINY, tmp_path)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
+    assert warm_started_model(TINY, tmp_path).is_dir()
+
+
+def test_a_cache_is_made_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIDACT_CACHE", str(tmp_path / "new" / "cache"))
+    monkeypatch.delenv("DIDACT_CACHE_SHARED", raising=False)
+    assert cache_folder().stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o1777])
+def test_a_cache_that_others_may_write_to_is_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    monkeypatch.setenv("DIDACT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("DIDACT_CACHE_SHARED", raising=False)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(mode)
+    with pytest.raises(ValueError, match=r"can be written to by others.*DIDACT_CACHE_SHARED=1 if you trust"):
+        warm_started_model(TINY)
+    assert not list((tmp_path / "cache").iterdir())
+    monkeypatch.setenv("DIDACT_CACHE_SHARED", "1")
+    assert cache_folder() == tmp_path / "cache"
+
+
+def test_the_cache_of_another_user_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIDACT_CACHE", str(tmp_path))
+    monkeypatch.delenv("DIDACT_CACHE_SHARED", raising=False)
+    tmp_path.chmod(0o755)
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(ValueError, match="belongs to another user"):
+        cache_folder()
+
+
+def test_a_cache_that_may_only_be_read_serves_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = warm_started_model(TINY, tmp_path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("didact.training.warm_start.locked", refuse)  # the first that is written there
+    assert warm_started_model(TINY, tmp_path) == folder
+    with pytest.raises(PermissionError):
+        warm_started_model(replace(TINY, seed=5), tmp_path)
 
 
 def test_the_environment_names_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import time
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ Examples:
   didact compare benchmarks/main.toml --folder comparisons/main --jobs 2
   didact compare --report-only comparisons/main
 Start the same command again to go on with an interrupted comparison; more seeds and methods may be asked for.
+Exit code 1 says that runs failed or are missing; the tables show the others.
 """
 SIMULATE_EPILOG = """\b
 Examples:
@@ -94,14 +98,14 @@ def _config(path: Path | None, flags: dict[str, Any]) -> CompareConfig:
     learner, methods, seeds, gain = (flags.pop(name) for name in ("learner", "methods", "seeds", "gain"))
     cell = {name: value for name, value in flags.items() if value is not None}
     if path is not None:
-        if cell or methods or gain:
+        if cell or methods is not None or gain is not None:
             raise click.UsageError("settings come from the file or from flags, not from both (--seeds may be added)")
         values = read_toml(path)
         values.setdefault("name", path.stem)
     else:
         simulated: dict[str, Any] = {} if learner == "policy" else _SIMULATED
-        pool = str(cell.get("pool", "mixed"))
-        name = f"{cell.get('task', learner)}-{Path(pool).stem}".replace(":", "-")
+        pool = Path(str(cell.get("pool", "mixed")))
+        name = re.sub(r"[^\w.-]+", "-", f"{cell.get('task', learner)}-{pool.stem}")[:60].strip(".-")
         values = {"name": name, "cells": [{"name": name, "learner": learner, **simulated, **cell}]}
         values["variants"] = [each.strip() for each in (methods or _PICKED).split(",") if each.strip()]
         if gain is not None:
@@ -123,11 +127,13 @@ _SIMULATED = {
 
 def _compare(config: CompareConfig, folder: Path | None, jobs: int | None, as_json: bool) -> int:
     from didact.compare.grid import compare
+    from didact.compare.workers import MOST_JOBS
 
     folder = folder or Path("comparisons") / config.name
+    jobs = min(os.cpu_count() or 1, MOST_JOBS) if jobs is None else jobs
     began = time.monotonic()
     with _Terminal(Console(stderr=True)) as terminal:
-        complete = compare(config, folder, jobs=(os.cpu_count() or 1) if jobs is None else jobs, progress=terminal)
+        complete = compare(config, folder, jobs=jobs, progress=terminal)
     if not complete:
         click.echo(f"interrupted after {time.monotonic() - began:.0f} s; the same command goes on", err=True)
         return 130
@@ -135,27 +141,47 @@ def _compare(config: CompareConfig, folder: Path | None, jobs: int | None, as_js
 
 
 def _report(folder: Path, as_json: bool) -> int:
+    """Write and print what there is; 0 if that is everything that was to be run."""
     from didact.compare.page import write_page
     from didact.compare.summary import summarise
     from didact.compare.tables import markdown_table
 
     summary = summarise(folder)
     page = write_page(folder, summary)
+    lacking = _lacking(summary, folder)
     if as_json:
         click.echo(json.dumps({**summary, "page": str(page)}))
-        return 0
-    for cell in summary["cells"]:
-        click.echo(f"\n{cell}\n")
-        click.echo(markdown_table(summary, cell))
-    click.echo(f"\npage     {page}\nsummary  {folder / 'summary.json'}")
-    return 0
+    elif summary["finished"]:
+        for cell in summary["cells"]:
+            click.echo(f"\n{cell}\n")
+            click.echo(markdown_table(summary, cell))
+        click.echo(f"\npage     {page}\nsummary  {folder / 'summary.json'}")
+    if lacking:
+        click.echo(lacking, err=True)
+    return 1 if lacking else 0
+
+
+def _lacking(summary: dict[str, Any], folder: Path) -> str:
+    """One line on the runs that failed or are missing; empty if none."""
+    planned, failures = summary["planned"], summary["failures"]
+    missing = planned - summary["finished"] - len(failures)
+    said = [f"{len(failures)} of {planned} runs failed"] if failures else []
+    said += [f"{missing} of {planned} runs are missing"] if missing else []
+    if not said:
+        return ""
+    reasons = Counter(failure["error"] for failure in failures).most_common(1)
+    why = [f"most often: {' '.join(reason.split())} ({number} times)" for reason, number in reasons]
+    return f"didact: {'; '.join([*said, *why])}; the records are in {folder / 'runs.jsonl'}"
 
 
 class _Terminal:
-    """One live line on a terminal; elsewhere a plain line now and then."""
+    """One live line on a terminal; elsewhere a plain line now and then, at least every half minute.
+
+    A display that cannot be written to, because its terminal was closed, is no reason to stop.
+    """
 
     def __init__(self, console: Console) -> None:
-        self._console, self._stage, self._told = console, "", 0.0
+        self._console, self._stage, self._began, self._told = console, "", 0.0, 0.0
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=max(10, min(30, shutil.get_terminal_size().columns - 60))),
@@ -168,22 +194,34 @@ class _Terminal:
             disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("", total=None)
+        self._done = 0
 
     def __enter__(self) -> "_Terminal":
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        with suppress(OSError):
+            self._progress.stop()
 
     def stage(self, name: str, done: int, total: int) -> None:
-        if name != self._stage:
-            self._stage = name
+        now = time.monotonic()
+        if fresh := name != self._stage:
+            self._stage, self._began = name, now
             self._progress.reset(self._task, description=name, total=total)
-        self._progress.update(self._task, completed=done, total=total)
-        if not self._console.is_terminal and (time.monotonic() - self._told > 10 or done == total):
-            self._told = time.monotonic()
-            self.note(f"{name}: {done}/{total}")
+        news = fresh or done != self._done
+        self._done = done
+        if self._console.is_terminal:
+            if news:
+                with suppress(OSError):
+                    self._progress.update(self._task, completed=done, total=total)
+        elif now - self._told > (10 if news else 30) or (news and done == total):
+            self._told = now
+            self.note(f"{name}: {done}/{total} after {now - self._began:.0f} s")
 
     def note(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        with suppress(OSError):
+            if self._console.is_terminal:
+                self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+            else:
+                click.echo(text, err=True)

@@ -8,23 +8,24 @@ and cached, so that every method starts from the same model, pool and test set.
 
 import hashlib
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from didact.compare.config import Cell
+from didact.files import locked
 from didact.prompts import PromptPool
+from didact.sealed import read_sealed, write_sealed
 from didact.seeding import generator
 from didact.tasks import Example, Split, task
 
 PROBES = 12
 _BLOCKS: dict[str, int] = {"train": 2048, "test": 512}  # candidates measured at a time
 _MAX_BLOCKS = 16
-_FORMAT = 1  # raise it when the code changes which prompts a bed holds
+_FORMAT = 2  # raise it when the code changes which prompts a bed holds
 
 #: Shares of prompts that never, sometimes and always pass; None takes the task's prompts as they come.
 SHAPES: dict[str, tuple[float, float, float] | None] = {
@@ -60,50 +61,93 @@ class Bed:
         )
 
 
+def check_bed(cell: Cell) -> None:
+    """Refuse a bed that cannot be built, as far as can be told without building it.
+
+    Raises:
+        ValueError: an unknown task or pool, bad task options, or more prompts than are ever measured.
+    """
+    from didact.training.beds import bed
+
+    where = f"cell {cell.name!r}"
+    options = {**bed(cell.task).task_options, **cell.task_options}
+    if cell.pool not in SHAPES:
+        raise ValueError(f"{where}: unknown pool {cell.pool!r}; pools: {', '.join(SHAPES)}")
+    for name, size, split in (("pool_size", cell.pool_size, "train"), ("held_out", cell.held_out, "test")):
+        if size > (most := _MAX_BLOCKS * _BLOCKS[split]):
+            raise ValueError(f"{where}: {name} of a real model must be {most:,} at most, got {size:,}")
+    try:
+        task(cell.task).examples("train", num=1, seed=0, **options)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise ValueError(f"{where}: task_options {cell.task_options}: {error}") from error
+
+
+def bed_name(cell: Cell, seed: int) -> str:
+    """The same for cells and seeds that share a bed: the name of its file."""
+    from didact.training.beds import bed
+    from didact.training.warm_start import WarmStartConfig
+
+    options = {**bed(cell.task).task_options, **cell.task_options}
+    sizes = [cell.pool, cell.pool_size, cell.held_out, cell.max_completion_length]
+    return _name("bed", WarmStartConfig.for_task(cell.task, seed=seed).key(), cell.task, options, *sizes, seed)
+
+
 def bed_of(cell: Cell, seed: int) -> Bed:
     """The bed of a cell for a seed, from the cache or built now (a minute or two).
 
     Raises:
         ValueError: the task has too few prompts of a kind for the pool's shape.
     """
-    from filelock import FileLock
-
     from didact.training.beds import bed
-    from didact.training.warm_start import WarmStartConfig, cache_folder
+    from didact.training.warm_start import WarmStartConfig, warm_started_model
 
     cell = replace(cell, task_options={**bed(cell.task).task_options, **cell.task_options})
-    start = WarmStartConfig.for_task(cell.task, seed=seed)
-    wanted = [_FORMAT, start.key(), cell.task, cell.task_options, cell.pool, cell.pool_size, cell.held_out, seed]
-    digest = hashlib.blake2b(json.dumps(wanted, sort_keys=True).encode(), digest_size=8).hexdigest()
-    path = cache_folder() / f"bed-{digest}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
-        if (found := _read(path)) is None:
-            found = _build(cell, seed, start)
-            beside = path.with_suffix(".tmp")
-            beside.write_text(json.dumps(asdict(found)), encoding="utf-8")
-            os.replace(beside, path)
-    return found
+    model = str(warm_started_model(WarmStartConfig.for_task(cell.task, seed=seed)))
+
+    def read(stored: Mapping[str, Any]) -> Bed:
+        examples, held_out = ([Example(**row) for row in stored[name]] for name in ("examples", "held_out"))
+        return Bed(model, examples, stored["base_pass_rates"], held_out)
+
+    def build() -> dict[str, Any]:
+        examples, rates = _shaped(cell, seed, model, "train", cell.pool_size)
+        held_out, _ = _shaped(cell, seed, model, "test", cell.held_out)
+        return {
+            "examples": [asdict(example) for example in examples],
+            "base_pass_rates": rates,
+            "held_out": [asdict(example) for example in held_out],
+        }
+
+    return _cached(bed_name(cell, seed), read, build)
 
 
-def _read(path: Path) -> Bed | None:
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("examples", "held_out"):
-            stored[name] = [Example(**row) for row in stored[name]]
-        found = Bed(**stored)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return found if Path(found.model).is_dir() else None
+Kept = TypeVar("Kept")
 
 
-def _build(cell: Cell, seed: int, start: Any) -> Bed:
-    from didact.training.warm_start import warm_started_model
+def _cached(name: str, read: Callable[[Mapping[str, Any]], Kept], build: Callable[[], dict[str, Any]]) -> Kept:
+    """What a file of the cache holds; built now, and put there, if there is none or it is damaged."""
+    from didact.training.warm_start import cache_folder
 
-    folder = str(warm_started_model(start))
-    examples, rates = _shaped(cell, seed, folder, "train", cell.pool_size)
-    held_out, _ = _shaped(cell, seed, folder, "test", cell.held_out)
-    return Bed(folder, examples, rates, held_out)
+    path = cache_folder() / name
+
+    def found() -> Kept | None:
+        try:
+            return read(read_sealed(path))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    if (kept := found()) is not None:
+        return kept
+    with locked(path.with_suffix(".lock"), seconds=None):
+        if (kept := found()) is None:
+            values = build()
+            write_sealed(path, values)
+            kept = read(values)
+    return kept
+
+
+def _name(kind: str, *parts: Any) -> str:
+    text = json.dumps([_FORMAT, *parts], sort_keys=True)
+    return f"{kind}-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}.json"
 
 
 def _shaped(cell: Cell, seed: int, model: str, split: Split, size: int) -> tuple[list[Example], list[float]]:
@@ -120,9 +164,9 @@ def _shaped(cell: Cell, seed: int, model: str, split: Split, size: int) -> tuple
         examples = drawn
         kind = 1 + (np.array(rates) >= 1).astype(int) - (np.array(rates) <= 0)
         rows = [np.flatnonzero(kind == each) for each in range(3)]
-        if shape is None:
+        if shape is None and len(rates) >= size:
             chosen: Sequence[int] = range(size)
-        elif all(len(each) >= num for each, num in zip(rows, wanted, strict=True)):
+        elif shape is not None and all(len(each) >= num for each, num in zip(rows, wanted, strict=True)):
             chosen = np.concatenate([each[:num] for each, num in zip(rows, wanted, strict=True)]).tolist()
         else:
             continue
@@ -139,15 +183,14 @@ def _measured(cell: Cell, seed: int, model: str, examples: Sequence[Example]) ->
     """Pass rates under the warm-started model, kept for pools of other shapes."""
     from didact.compare.policy import policy_of
 
-    wanted = [_FORMAT, PROBES, Path(model).name, seed, cell.max_completion_length]
-    text = json.dumps([*wanted, [example.prompt_id for example in examples]])
-    path = Path(model).parent / f"rates-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}.json"
-    try:
-        rates: list[float] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    ids = [example.prompt_id for example in examples]
+
+    def build() -> dict[str, Any]:
         with policy_of(cell, model, examples, [], seed=seed, num_probes=PROBES) as policy:
-            rates = policy.pass_rates().tolist()
-        beside = path.with_suffix(f".{os.getpid()}.tmp")
-        beside.write_text(json.dumps(rates), encoding="utf-8")
-        os.replace(beside, path)
-    return rates
+            return {"pass_rates": policy.pass_rates().tolist()}
+
+    def read(stored: Mapping[str, Any]) -> list[float]:
+        rates: list[float] = stored["pass_rates"]
+        return rates
+
+    return _cached(_name("rates", PROBES, Path(model).name, seed, cell.max_completion_length, ids), read, build)

@@ -2,9 +2,10 @@
 
 import dataclasses
 import difflib
-import math
+import json
 import types
 import typing
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
@@ -13,6 +14,22 @@ from didact.advantage import AdvantageKind, WeightMode
 
 ORACLE: Final = "oracle"
 LEARNERS: Final = ("policy", "skills", "independent")
+#: From and to; what lies beyond would not fit a machine's memory or anybody's patience.
+BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
+    "pool_size": (1, 10_000_000),
+    "held_out": (1, 1_000_000),
+    "prompts_per_step": (1, 100_000),
+    "rollouts_per_step": (1, 1_000_000),
+    "rollouts": (1, 1_000_000_000),
+    "evaluations": (1, 10_000),
+    "warmup_steps": (0, 1_000_000),
+    "max_completion_length": (1, 4096),
+}
+MOST_RUNS: Final = 100_000  # of a comparison: cells times variants times seeds, and the same for tuning
+_MOST_SEEDS: Final = 10_000
+_SEEDS: Final = range(2**32)
+_HIGHEST_RATE: Final = 1e6  # a simulated learner's own goes up to 100
+_LONGEST_NAME: Final = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,20 +57,15 @@ class Cell:
     tuned_on: str | None = None  # the cell whose tuned learning rates it takes; None: its own, where there is tuning
 
     def __post_init__(self) -> None:
-        if not self.name or self.name != self.name.strip("/. "):
-            raise ValueError(f"a cell needs a name without outer slashes, dots and blanks, got {self.name!r}")
+        check_name("cell", self.name)
         if self.learner not in LEARNERS:
             raise ValueError(f"cell {self.name!r}: unknown learner {self.learner!r}; learners: {', '.join(LEARNERS)}")
-        for name in (
-            *("pool_size", "held_out", "prompts_per_step", "rollouts_per_step", "rollouts", "evaluations"),
-            "max_completion_length",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"cell {self.name!r}: {name} must be at least 1, got {getattr(self, name)}")
+        for name in BOUNDS:
+            check_size(f"cell {self.name!r}: {name}", getattr(self, name), BOUNDS[name])
         if self.learning_rate is None and self.learner == "policy":
             object.__setattr__(self, "learning_rate", 1e-3)
-        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"cell {self.name!r}: learning_rate must be positive, got {self.learning_rate}")
+        if self.learning_rate is not None:
+            _check_rate(f"cell {self.name!r}: learning_rate", self.learning_rate)
         check_objective(f"cell {self.name!r}", self.advantage, self.loss_weighting)
         if self.rollouts < self.rollouts_per_step:
             raise ValueError(
@@ -73,7 +85,41 @@ class Variant:
     loss_weighting: str | None = None
 
     def __post_init__(self) -> None:
+        check_name("variant", self.name)
         check_objective(f"variant {self.name!r}", self.advantage, self.loss_weighting)
+
+
+def check_name(what: str, name: str) -> None:
+    """Names stand in tables, on figures and in a terminal, and a comparison's is that of a folder, too.
+
+    Raises:
+        ValueError: a name that cannot.
+    """
+    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable() or name != name.strip("/. "):
+        raise ValueError(
+            f"a {what}'s name has 1 to {_LONGEST_NAME} printable characters, without outer slashes, dots and blanks, "
+            f"got {_short(name)}"
+        )
+    if what == "comparison" and ("/" in name or "\\" in name or len(name.encode()) > 240):
+        raise ValueError(f"a comparison's name becomes a folder's: short and without slashes, got {_short(name)}")
+
+
+def check_size(where: str, size: float, bounds: tuple[int, int]) -> None:
+    """Refuse what lies outside the bounds, both of which are allowed."""
+    if not bounds[0] <= size <= bounds[1]:
+        raise ValueError(f"{where} must be {bounds[0]:,} to {bounds[1]:,}, got {_short(size)}")
+
+
+def _check_rate(where: str, rate: float) -> None:
+    if not 0 < rate <= _HIGHEST_RATE:
+        raise ValueError(f"{where} must be above 0, and {_HIGHEST_RATE:,.0f} at most, got {rate}")
+
+
+def _check_seeds(where: str, seeds: Sequence[int]) -> None:
+    if not 0 < len(seeds) <= _MOST_SEEDS or len(set(seeds)) < len(seeds):
+        raise ValueError(f"{where} must be distinct and at least one, {_MOST_SEEDS:,} at most, got {_short(seeds)}")
+    if strange := [seed for seed in seeds if seed not in _SEEDS]:
+        raise ValueError(f"{where} must be 0 to {_SEEDS[-1]:,}, got {_short(strange[0])}")
 
 
 def check_objective(where: str, advantage: str | None, loss_weighting: str | None) -> None:
@@ -93,6 +139,14 @@ class Tuning:
     learning_rates: list[float]
     seeds: list[int]
 
+    def __post_init__(self) -> None:
+        rates = self.learning_rates
+        if not rates or len(set(rates)) < len(rates):
+            raise ValueError(f"learning_rates of the tuning must be distinct and at least one, got {_short(rates)}")
+        for rate in rates:
+            _check_rate("a learning rate of the tuning", rate)
+        _check_seeds("seeds of the tuning", self.seeds)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig:
@@ -107,23 +161,31 @@ class CompareConfig:
     tuning: Tuning | None = None
 
     def __post_init__(self) -> None:
+        check_name("comparison", self.name)
         named = {"cell": [cell.name for cell in self.cells], "variant": [variant.name for variant in self.variants]}
         for what, names in named.items():
             if not names:
                 raise ValueError(f"a comparison needs at least one {what}")
-            if twice := [name for name in names if names.count(name) > 1]:
+            if twice := [name for name, count in Counter(names).items() if count > 1]:
                 raise ValueError(f"two {what}s are called {twice[0]!r}: names tell them apart")
+        tuned = [cell.name for cell in self.cells if cell.tuned_on in (None, cell.name)]
         for cell in self.cells:
-            if cell.tuned_on is not None and cell.tuned_on not in named["cell"]:
-                raise ValueError(f"cell {cell.name!r}: tuned_on names {cell.tuned_on!r}, which is no cell")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds must be distinct and at least one, got {self.seeds}")
+            if cell.tuned_on is not None and cell.tuned_on not in tuned:
+                what = "takes over another's tuning itself" if cell.tuned_on in named["cell"] else "is no cell"
+                raise ValueError(f"cell {cell.name!r}: tuned_on names {cell.tuned_on!r}, which {what}")
+        _check_seeds("seeds", self.seeds)
         if self.tuning and (both := set(self.seeds) & set(self.tuning.seeds)):
             raise ValueError(f"seed {both.pop()} is used for tuning and for the comparison: keep them apart")
         if self.baseline not in named["variant"]:
             raise ValueError(f"the baseline {self.baseline!r} is not among the variants")
-        if not self.gain > 0:
-            raise ValueError(f"gain must be positive, got {self.gain}")
+        if not 0 < self.gain <= 1:
+            raise ValueError(f"gain must be positive, and 1 at most: it is a share of the prompts, got {self.gain}")
+        num_settings = len(self.cells) * len(self.variants)
+        num_tuning = len(self.tuning.learning_rates) * len(self.tuning.seeds) if self.tuning else 0
+        if (num_runs := num_settings * max(len(self.seeds), num_tuning)) > MOST_RUNS:
+            raise ValueError(
+                f"a comparison may have {MOST_RUNS:,} runs, and as many for tuning; this one has {num_runs:,}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         resolved = dataclasses.asdict(self)
@@ -145,47 +207,86 @@ def compare_config(values: Mapping[str, Any]) -> CompareConfig:
     Raises:
         ValueError: an unknown key (the nearest is named), a value of the wrong type or out of range.
     """
+    try:
+        config = _config(values)
+        json.dumps(config.to_dict(), ensure_ascii=False, allow_nan=False).encode()
+    except RecursionError:
+        raise ValueError("the settings are nested too deeply") from None
+    except TypeError as error:
+        raise ValueError(f"the settings must be what JSON can hold: {error}") from None
+    return config
+
+
+def _config(values: Mapping[str, Any]) -> CompareConfig:
     values = dict(values)
-    defaults = values.pop("defaults", {})
+    defaults = _table(values.pop("defaults", {}), "defaults")
     if "targets" in values:  # a resolved config, as the program writes it
-        values["gain"] = values.pop("targets")["gain"]
+        values |= _table(values.pop("targets"), "targets")
     seeds = values.get("seeds", 10)
-    values["seeds"] = list(range(1, seeds + 1)) if isinstance(seeds, int) else seeds
-    rows = [{"name": row, "method": row} if isinstance(row, str) else row for row in values.get("variants", [])]
-    rows = [{"method": row.get("name"), **row} if isinstance(row, Mapping) else row for row in rows]
-    named = [row.get("name") for row in rows if isinstance(row, Mapping)]
+    if isinstance(seeds, int) and not isinstance(seeds, bool):
+        if not 0 < seeds <= _MOST_SEEDS:
+            raise ValueError(f"seeds must be distinct and at least one, {_MOST_SEEDS:,} at most, got {_short(seeds)}")
+        values["seeds"] = list(range(1, seeds + 1))
+    rows = [{"name": row} if isinstance(row, str) else _table(row, "variant") for row in _rows(values, "variants")]
+    rows = [{"method": row.get("name"), **row} for row in rows]
+    named = [row.get("name") for row in rows]
     rows = [{"name": name, "method": name} for name in ("uniform", ORACLE) if name not in named] + rows
     values["variants"] = [_build(Variant, row, "variant") for row in rows]
-    values["cells"] = [
-        _build(Cell, {**defaults, **row} if isinstance(row, Mapping) else row, "cell")
-        for row in values.get("cells", [])
-    ]
+    values["cells"] = [_build(Cell, {**defaults, **_table(row, "cell")}, "cell") for row in _rows(values, "cells")]
     values.setdefault("name", "comparison")
     if values.get("tuning") is not None:
-        values["tuning"] = _build(Tuning, values["tuning"], "tuning")
+        values["tuning"] = _build(Tuning, _table(values["tuning"], "tuning"), "tuning")
     return typing.cast(CompareConfig, _build(CompareConfig, values, "comparison"))
 
 
-def _build(kind: type[Any], values: Any, what: str) -> Any:
+def _rows(values: Mapping[str, Any], name: str) -> list[Any]:
+    rows = values.get(name, [])
+    if not isinstance(rows, list):
+        raise ValueError(f"{name!r} of a comparison must be a list, got {_short(rows)}")
+    return rows
+
+
+def _table(values: Any, what: str) -> Mapping[str, Any]:
     if not isinstance(values, Mapping):
-        raise ValueError(f"a {what} is a table of names and values, got {values!r:.80}")
+        raise ValueError(f"a {what} is a table of names and values, got {_short(values)}")
+    return values
+
+
+def _build(kind: type[Any], values: Mapping[str, Any], what: str) -> Any:
     hints = typing.get_type_hints(kind)
     checked = {}
     for name, value in values.items():
         if name not in hints:
             close = difflib.get_close_matches(name, hints, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"its keys are {', '.join(hints)}"
-            raise ValueError(f"unknown key {name!r} of a {what}: {hint}")
-        kinds = typing.get_args(hints[name]) if isinstance(hints[name], types.UnionType) else (hints[name],)
-        plain = tuple(typing.get_origin(each) or each for each in kinds)
-        if float in plain and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain):
-            raise ValueError(
-                f"{name!r} of a {what} must be {' or '.join(each.__name__ for each in plain)}, got {value!r}"
-            )
-        checked[name] = value
+            raise ValueError(f"unknown key {_short(name)} of a {what}: {hint}")
+        checked[name] = _typed(value, hints[name], f"{name!r} of a {what}")
     required = [each.name for each in dataclasses.fields(kind) if each.default is each.default_factory]
     if lacking := [name for name in required if name not in checked]:
         raise ValueError(f"a {what} needs {lacking[0]!r}")
     return kind(**checked)
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    plain = tuple(typing.get_origin(each) or each for each in kinds)
+    if float in plain and isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{where} is a number beyond all bounds") from None
+    if not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain):
+        wanted = " or ".join("nothing" if each is types.NoneType else each.__name__ for each in plain)
+        raise ValueError(f"{where} must be {wanted}, got {_short(value)}")
+    if plain == (list,):
+        return [_typed(each, typing.get_args(hint)[0], f"an entry of {where}") for each in value]
+    return value
+
+
+def _short(value: Any) -> str:
+    """As it was given, in one line of a bearable length."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "a number beyond all bounds"
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -237,6 +237,7 @@ def _chart(
 
 def _forest(names: list[str], palette: Palette) -> tuple[Figure, Axes]:
     """One line for each name, the first on top."""
+    names = [_short(name, 32) for name in names]
     left = 16 + 6.6 * max((len(name) for name in names), default=0)
     chart, axes = _chart(palette, _ROW * len(names) + 58, left=left, right=14, bottom=44, top=4)
     axes.set_yticks(range(len(names)), names)
@@ -273,8 +274,11 @@ def _label_ends(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
     for at in range(len(heights) - 2, -1, -1):
         heights[at] = min(heights[at], heights[at + 1] - gap)
     for height, (_, name, colour) in zip(heights, ends, strict=True):
-        short = name if len(name) <= 17 else name[:16] + "…"
         axes.annotate(
-            short, (axes.get_xlim()[1], height), (6, 0), textcoords="offset points", va="center", color=colour, size=11,
-            annotation_clip=False,
+            _short(name, 17), (axes.get_xlim()[1], height), (6, 0), textcoords="offset points", va="center",
+            color=colour, size=11, annotation_clip=False,
         )  # fmt: skip
+
+
+def _short(name: str, length: int) -> str:
+    return name if len(name) <= length else name[: length - 1] + "…"

@@ -22,6 +22,9 @@ class Oracle(Curriculum):
     Args:
         truth: gives the pass rate of every prompt, in the order of the pool.
         refresh_every: steps between two looks at the truth.
+
+    Raises:
+        ValueError: `refresh_every` is no whole number of at least 1.
     """
 
     name = "oracle"
@@ -29,6 +32,8 @@ class Oracle(Curriculum):
     def __init__(
         self, pool: PromptPool, *, truth: Callable[[], NDArray[np.float64]], refresh_every: int = 10, **common: Any
     ) -> None:
+        if isinstance(refresh_every, bool) or not isinstance(refresh_every, int) or refresh_every < 1:
+            raise ValueError(f"refresh_every must be a whole number of at least 1, got {refresh_every!r}")
         super().__init__(pool, options={"refresh_every": refresh_every}, **common)
         self.uneven = self._divides_unevenly()
         self._truth, self._every, self._told_at = truth, refresh_every, -1

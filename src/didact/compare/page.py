@@ -30,6 +30,7 @@ from didact.compare.tables import (
     said_verdict,
     table_row,
 )
+from didact.files import locked, write_whole
 
 Section = dict[str, Any]
 
@@ -42,11 +43,12 @@ def write_page(folder: str | Path, summary: Section | None = None) -> Path:
     Raises:
         FileNotFoundError: no comparison there. ValueError: damaged settings or runs.
     """
-    from didact.report import write_page as place
-
     summary = summarise(folder) if summary is None else summary
-    write_summary(folder, summary)
-    return place(render_page(summary), Path(folder) / PAGE_NAME)
+    page, path = render_page(summary), Path(folder) / PAGE_NAME
+    with locked(Path(folder) / ".page.lock", seconds=None):  # two reports of one comparison take turns
+        write_summary(folder, summary)
+        write_whole(path, page)
+    return path
 
 
 def render_page(summary: Section) -> str:

@@ -47,8 +47,10 @@ def policy_of(
     """The model in a folder as the policy of a cell, with its verifier running."""
     with Verifier(cell.task, isolate=False) as verifier:  # the bed's own prompts: nothing to be protected from
         yield Policy(
-            AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
-            AutoTokenizer.from_pretrained(model),
+            AutoModelForCausalLM.from_pretrained(
+                model, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
+            ),
+            AutoTokenizer.from_pretrained(model, trust_remote_code=False),
             examples,
             held_out,
             verifier,

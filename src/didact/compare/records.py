@@ -1,13 +1,12 @@
 """What a comparison left on disk: its settings, and one record for each run.
 
-    FOLDER/config.json     what is compared, fixed before the first run
+    FOLDER/config.json     what is compared, with its digest, fixed before the first run
     FOLDER/runs.jsonl      a journal of finished and failed runs: learning curve, budget, last metrics
 
 Reads and checks; computes nothing. A comparison still under way reads like a finished one with runs missing. A run
 that failed and was run again counts as what it became.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,7 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from didact.compare.config import check_name
 from didact.journal import read_journal
+from didact.sealed import read_sealed
 
 SCHEMA = 1
 #: What can stand on the x-axis; `rollouts_trained` leaves out what was rolled out and not trained on.
@@ -66,15 +67,12 @@ def read_settings(folder: Path) -> Settings:
     """The settings of the comparison in `folder`.
 
     Raises:
-        FileNotFoundError: no config.json. ValueError: it is no settings of a comparison.
+        FileNotFoundError: no config.json. ValueError: it is no settings of a comparison, or was changed or cut off.
     """
     path = folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"no {path}: give the folder that `didact compare` wrote")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON ({error}): it was cut off or is another file") from None
+    config = read_sealed(path)
     try:
         variants = tuple(
             Variant(str(row["name"]), str(row.get("method", row["name"])), row.get("options") or {})
@@ -93,6 +91,7 @@ def read_settings(folder: Path) -> Settings:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else f"cannot be read ({error})"
         raise ValueError(f"{path} {what}: expected name, baseline, targets.gain, cells, variants and seeds") from None
+    check_name("comparison", settings.name)
     names = [row.name for row in variants]
     for role, name in (("baseline", settings.baseline), ("oracle", settings.oracle)):
         if name is not None and name not in names:
@@ -110,15 +109,31 @@ def read_runs(folder: Path) -> list[Run]:
     Raises:
         ValueError: a journal or a record that is damaged, or of another schema.
     """
-    path = folder / "runs.jsonl"
     runs: dict[tuple[str, str, int], Run] = {}
-    for number, record in enumerate(read_journal(path) if path.exists() else [], start=1):
-        run = _run(record, f"{path}, record {number}")
+    for record in read_records(folder / "runs.jsonl"):
+        run = run_of(record, "a record")
         runs[run.cell, run.variant, run.seed] = run
     return list(runs.values())
 
 
-def _run(record: Mapping[str, Any], where: str) -> Run:
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of runs in a journal as they were written, each of them checked; none where there is no journal.
+
+    Raises:
+        ValueError: a journal or a record that is damaged, or of another schema.
+    """
+    records = read_journal(path) if path.exists() else []
+    for number, record in enumerate(records, start=1):
+        run_of(record, f"{path}, record {number}")
+    return records
+
+
+def run_of(record: Mapping[str, Any], where: str) -> Run:
+    """A record as a run; `where` names it in errors.
+
+    Raises:
+        ValueError: it is none.
+    """
     if record.get("schema") != SCHEMA:
         raise ValueError(f"{where} has schema {record.get('schema')!r}, this version of didact reads schema {SCHEMA}")
     try:
@@ -129,11 +144,11 @@ def _run(record: Mapping[str, Any], where: str) -> Run:
             seed=int(record["seed"]),
             error=None if finished else str(record.get("error") or record["status"]),
             budget=float((record.get("budget") or {}).get("rollouts", np.inf)),
-            learning_rate=record.get("learning_rate"),
+            learning_rate=record["learning_rate"],
             curve=_curve(record["curve"]) if finished else {},
             metrics=record.get("metrics") or {},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{where} is no record of a run: {what}") from None
 

@@ -35,6 +35,7 @@ from didact.compare.measures import (
     to_target,
 )
 from didact.compare.records import AXES, Curve, Run, Settings, Variant, read_runs, read_settings
+from didact.files import write_whole
 
 Section = dict[str, Any]
 
@@ -99,9 +100,9 @@ def summarise(folder: str | Path) -> Section:
 
 def write_summary(folder: str | Path, summary: Section) -> Path:
     """Put `summary.json` beside the runs."""
-    from didact.report import write_page  # any text, moved into place in one go
-
-    return write_page(json.dumps(summary, indent=1, allow_nan=False) + "\n", Path(folder) / "summary.json")
+    path = Path(folder) / "summary.json"
+    write_whole(path, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+    return path
 
 
 def _cell(settings: Settings, name: str, runs: list[Run]) -> Section:

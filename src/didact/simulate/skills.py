@@ -80,10 +80,14 @@ class SharedSkills(SimulatedLearner):
             raise ValueError(f"optimiser must be 'adam' or 'sgd', got {optimiser!r}")
         if num_skills < len(initial.names):
             raise ValueError(f"num_skills={num_skills} is less than one for each of {len(initial.names)} sources")
-        counts = {"skills_per_prompt": skills_per_prompt, "num_held_out": num_held_out, "num_features": num_features}
-        for what, value in counts.items():
-            if value < 1:
-                raise ValueError(f"{what} must be at least 1, got {value}")
+        for what, value, most in (
+            ("num_skills", num_skills, 100_000),
+            ("skills_per_prompt", skills_per_prompt, 1000),
+            ("num_held_out", num_held_out, 1_000_000),
+            ("num_features", num_features, 1000),
+        ):
+            if not 1 <= value <= most:
+                raise ValueError(f"{what} must be 1 to {most:,}, got {value}")
         self._optimiser, self._num_skills, self._per_prompt = optimiser, num_skills, skills_per_prompt
         self._num_held_out, self._num_features = num_held_out, num_features
         self._theta, self._first, self._second = np.zeros((3, num_skills))

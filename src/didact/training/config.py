@@ -174,7 +174,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no config file {path}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, digits by the thousand, nested without end
         raise ValueError(f"{path} is not TOML: {error}") from error
 
 

@@ -10,8 +10,9 @@ learnable. Greedy accuracy has to be learnt as well, since below c = 0.5 the mos
 This is a designed test bed. It shows that the machinery works and lets methods be compared in minutes; it is no
 evidence about natural language models.
 
-The result is cached under a hash of the whole configuration. A cached folder is used only if every file matches its
-recorded checksum; anything else is built again.
+The result is cached under a hash of the whole configuration. A cached folder is used only if it holds what was
+recorded, byte for byte, and nothing else, least of all code; anything else is set aside and built again, not deleted.
+The cache is the user's own (see `cache_folder`).
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ import logging
 import math
 import os
 import random
-import shutil
+import stat
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from didact.files import digest, locked
 from didact.tasks.task import split_of
 from didact.training.beds import bed
 from didact.training.small_model import SmallModelConfig, build_model, build_tokenizer
@@ -43,6 +46,7 @@ Progress = Callable[[int, int], None]
 
 _FORMAT: Final = 1  # raise it when the code changes what a configuration produces
 _MANIFEST: Final = "warm_start.json"
+_PLAIN: Final = {".json", ".jinja", ".safetensors"}  # no code and no pickle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +120,27 @@ class UnreliableTeacher:
 
 
 def cache_folder() -> Path:
-    """Where warm starts and test beds are kept: ``DIDACT_CACHE``, else ``~/.cache/didact``."""
-    return Path(os.environ.get("DIDACT_CACHE") or Path.home() / ".cache" / "didact")
+    """Where warm starts and test beds are kept: ``DIDACT_CACHE``, else ``~/.cache/didact``. Made for its user alone.
+
+    A folder of another user (root apart), or one that others may write to, is used only with ``DIDACT_CACHE_SHARED=1``:
+    whoever writes there decides what is trained here.
+
+    Raises:
+        ValueError: such a folder. OSError: it cannot be made.
+    """
+    cache = Path(os.environ.get("DIDACT_CACHE") or Path.home() / ".cache" / "didact")
+    shared = os.environ.get("DIDACT_CACHE_SHARED") == "1"
+    cache.mkdir(mode=0o777 if shared else 0o700, parents=True, exist_ok=True)
+    found = cache.stat()
+    if not shared and os.name == "posix":
+        theirs = found.st_uid not in (0, os.geteuid())
+        if theirs or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            whose = "belongs to another user" if theirs else "can be written to by others"
+            raise ValueError(
+                f"the cache {cache} {whose}, so what lies there is not trusted: let DIDACT_CACHE name a folder of your "
+                "own (chmod go-w), or set DIDACT_CACHE_SHARED=1 if you trust all who write there"
+            )
+    return cache
 
 
 def warm_started_model(
@@ -126,27 +149,31 @@ def warm_started_model(
     """Folder with the warm-started model and its tokenizer; trained now if no intact copy is cached.
 
     The cache is `cache_dir`, else `cache_folder()`. A process that finds another one training the same model waits
-    for it.
-    """
-    from filelock import FileLock
+    for it. A cache that this user may only read is good for what it holds.
 
+    Raises:
+        PermissionError: nothing intact is there, and nothing can be written. OSError: the disk is full.
+    """
     cache = cache_dir or cache_folder()
     folder = cache / f"warm-start-{config.key()}"
+    if _intact(folder, config):
+        return folder
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if _intact(folder):
+    with locked(folder.with_suffix(".lock"), seconds=None):
+        if _intact(folder, config):
             return folder
-        if folder.exists():
-            logger.warning("the cached warm start %s is damaged and is built again", folder)
-            shutil.rmtree(folder)
-        partial = folder.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
         model, tokenizer = train(config, progress=progress)
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
-        manifest = {"config": asdict(config), "files": _checksums(partial)}
-        (partial / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        partial.rename(folder)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=f"{folder.name}.", suffix=".partial") as partial:
+            whole = Path(partial) / "model"
+            model.save_pretrained(whole)
+            tokenizer.save_pretrained(whole)
+            manifest = {"config": asdict(config), "files": _checksums(whole)}
+            (whole / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            if os.path.lexists(folder):
+                aside = Path(tempfile.mkdtemp(dir=cache, prefix=f"{folder.name}.", suffix=".damaged")) / "model"
+                logger.warning("the cached warm start %s is damaged: built again, the old one is %s", folder, aside)
+                folder.rename(aside)
+            whole.rename(folder)
     return folder
 
 
@@ -216,17 +243,22 @@ def _target_loss(model: LlamaForCausalLM, inputs: torch.Tensor, targets: torch.T
     return torch.nn.functional.cross_entropy(model.lm_head(hidden[wanted]), targets[wanted], reduction="sum")
 
 
-def _intact(folder: Path) -> bool:
+def _intact(folder: Path, config: WarmStartConfig) -> bool:
     try:
-        files = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["files"]
-        return bool(files) and files == _checksums(folder)
-    except (OSError, ValueError, KeyError, TypeError):
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        same = manifest["config"] == json.loads(json.dumps(asdict(config)))
+        return bool(same and manifest["files"] and manifest["files"] == _checksums(folder))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    return {
-        path.name: hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-        for path in sorted(folder.iterdir())
-        if path.name != _MANIFEST
-    }
+    """Of every file but the manifest.
+
+    Raises:
+        ValueError: something that no saved model of ours has, such as a link, a folder or a program.
+    """
+    paths = [path for path in sorted(folder.iterdir()) if path.name != _MANIFEST]
+    if strange := [path.name for path in paths if path.suffix not in _PLAIN or not stat.S_ISREG(path.lstat().st_mode)]:
+        raise ValueError(f"{folder} holds {strange[0]}, which is no part of a model's data")
+    return {path.name: digest(path) for path in paths}
