@@ -49,6 +49,16 @@ class Journal:
             raise
         self._lines = len(records)
 
+    @classmethod
+    def begun(cls, path: str | os.PathLike[str], record: Mapping[str, Any]) -> "Journal":
+        """A new journal, in place of what lies there; a kill leaves it with its first record, or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        files.write_whole(path, _encode(record, 1))
+        return cls(path)
+
     @property
     def offset(self) -> int:
         """Bytes written so far: where a checkpoint says the journal stood."""
