@@ -112,6 +112,13 @@ def refused_as(folder: Path, files: Files, message: str) -> None:
     assert contents(folder) == files
 
 
+def test_the_calls_of_a_twin_are_refused(tmp_path: Path) -> None:
+    files, twin = written(tmp_path / "a"), written(tmp_path / "b")
+    refused_as(
+        tmp_path / "damaged", {**files, "calls-2.jsonl": twin["calls-2.jsonl"]}, r"state-2.npz was altered, or is"
+    )
+
+
 def test_any_changed_or_missing_byte_of_a_state_is_refused(tmp_path: Path) -> None:
     files = written(tmp_path / "a")
     data = files["state-2.npz"]

@@ -794,10 +794,13 @@ def test_a_snapshot_that_fails_costs_nothing(tmp_path: Path, clock: Clock, monke
 @pytest.mark.parametrize("key", [*Dispatcher(uniform()).state_dict()])
 def test_a_state_that_is_refused_changes_nothing(tmp_path: Path, clock: Clock, key: str) -> None:
     desk = Dispatcher(uniform(), folder=tmp_path, clock=clock)
-    desk.ask_many(3)
+    desk.ask_many(2, "lost")
+    desk.lost("lost")
+    desk.ask_many(1)
     before, data = desk.state_dict(), contents(tmp_path)
     lacking = {name: value for name, value in before.items() if name != key}
     wrong = [] if key == "options" else [{**before, key: value} for value in ("x", [1])]  # its own options stay
+    wrong += [{**before, "queue": []}, {**before, "leases": before["leases"] * 2}, {**before, "next_lease": 2}]
     for state in [lacking, *wrong]:
         with pytest.raises((ValueError, TypeError)):
             desk.load_state_dict(state)

@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from didact import files
@@ -23,6 +24,7 @@ from didact.journal import Journal, read_journal
 from didact.state import load_state, save_state
 
 _NAMES = re.compile(r"(?:calls-(0|[1-9]\d{0,17})\.jsonl|state-([1-9]\d{0,17})\.npz)")
+_MARK = "mark"  # so that no two snapshots have one digest: a folder's twin has the same state, and other calls
 
 
 class CallLog:
@@ -69,7 +71,9 @@ class CallLog:
                 raise ValueError(f"{self._state(self._number).name} is missing")
             if files.digest(self._state(self._number)) != first["state"]:
                 raise ValueError(f"{self._state(self._number).name} was altered, or is that of another folder")
-            return load_state(self._state(self._number)), records
+            state = load_state(self._state(self._number))
+            del state[_MARK]
+            return state, records
         except ValueError as error:
             raise self._refusal(str(error)) from error
 
@@ -99,7 +103,7 @@ class CallLog:
             OSError: the disk is full; the pair before is whole, and calls are still appended to it.
         """
         number = self._number + 1
-        save_state(self._state(number), state)
+        save_state(self._state(number), {**state, _MARK: token_hex(8)})
         first = {"kind": "snapshot", "state": files.digest(self._state(number))}
         try:
             following = Journal.begun(self._calls(number), first)

@@ -50,6 +50,7 @@ SCHEMA = 1
 RECEIPTS = 4096
 _MAX_PARTS = 1 << 16
 _MAX_STEP = (1 << 31) - 1
+_MAX_LEASE = 1 << 46  # times the parts of a lease still a 64-bit label
 _MAX_NAME = 256  # characters of a worker or a request
 _COUNTS = ("leases", "leases_expired", "leases_lost", "leases_abandoned", "reports_duplicate", "reports_late")
 _LAGS = ("lag_sum", "lag_count", "lag_max")
@@ -688,7 +689,8 @@ class Dispatcher:
         if state["schema"] != SCHEMA:
             raise ValueError(f"state of schema {state['schema']}, this version of didact reads schema {SCHEMA}")
         try:
-            version, next_lease = int(state["version"]), int(state["next_lease"])
+            version = _whole("version", state["version"], 0, _MAX_STEP - self.options["max_lag"])
+            next_lease = _whole("next_lease", state["next_lease"], 0, _MAX_LEASE)
             queue = deque(_Work(PlannedGroup(*group), *rest) for group, *rest in state["queue"])
             leases = {row["number"]: _unpacked(row) for row in state["leases"]}
             receipts = {lease: (group, _parts(rows)) for lease, group, rows in state["receipts"]}
@@ -701,6 +703,11 @@ class Dispatcher:
             counts = {name: state["counts"][name] for name in _COUNTS + _LAGS}
             out = [lease for lease in leases.values() if lease.status == "out"]
             next_due = min((lease.deadline for lease in out), default=math.inf)
+            queued = [lease.number for lease in leases.values() if lease.status == "queued"]
+            if sorted(queued) != sorted(work.origin for work in queue if work.origin >= 0):
+                raise ValueError("what is queued again is not what was handed back")
+            if max(leases, default=-1) >= next_lease or len(leases) < len(state["leases"]):
+                raise ValueError("a lease has a number that was not given out, or another's")
         except (LookupError, TypeError, ValueError) as error:
             raise ValueError(f"this state of a dispatcher is damaged ({type(error).__name__}: {error})") from error
         self.curriculum.load_state_dict(state["curriculum"])
