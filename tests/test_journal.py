@@ -166,6 +166,21 @@ def test_states_that_do_not_belong_to_it_change_nothing(tmp_path):
         journal.close()
 
 
+def test_a_run_is_not_recorded_into_a_journal_of_something_else(tmp_path):
+    for record, message in [
+        ({"kind": "start", "schema": 1}, "has schema 1, this version of didact reads schema 2"),
+        ({"schema": 2, "status": "finished"}, "has no beginning of a run: its first record is None"),
+    ]:
+        journal = Journal(tmp_path / "journal.jsonl")
+        journal.append(record)
+        data = journal.path.read_bytes()
+        with pytest.raises(ValueError, match=message):
+            RecordedCurriculum(curriculum(), journal)
+        assert journal.path.read_bytes() == data
+        journal.rewind(0)
+        journal.close()
+
+
 def test_a_second_writer_is_refused_and_changes_nothing(path):
     journal = Journal(path)
     data = path.read_bytes()

@@ -12,6 +12,7 @@ import os
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 from didact import files
@@ -126,11 +127,29 @@ def read_journal(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return _scan(path)[0]
 
 
+def check_start(path: str | os.PathLike[str]) -> None:
+    """Make sure that the journal at `path` is a run's, and of the schema that is read here.
+
+    Raises:
+        ValueError: it is not.
+    """
+    with open(path, "rb") as file:
+        start = _decode(file.readline(_LONGEST)) or {}
+    if start.get("kind") != "start":
+        raise ValueError(f"{path} has no beginning of a run: its first record is {shortened(start.get('kind'))}")
+    if start.get("schema") != SCHEMA:
+        given = shortened(start.get("schema"))
+        raise ValueError(f"{path} has schema {given}, this version of didact reads schema {SCHEMA}")
+
+
 class RecordedCurriculum:
     """A curriculum that writes all it plans, hears and admits into a journal, and its metrics after each step.
 
     Used in place of the curriculum it wraps. Its state remembers how long the journals were, and loading it cuts them
     back to that: whatever a killed run wrote after its last checkpoint is written again by the resumed one.
+
+    Raises:
+        ValueError: the journal is of something else than a run, or of another schema.
     """
 
     def __init__(self, curriculum: Curriculum, journal: Journal, metrics: Journal | None = None) -> None:
@@ -141,6 +160,8 @@ class RecordedCurriculum:
             pool = {"size": len(curriculum.pool), "fingerprint": curriculum.pool.fingerprint()}
             start = {"kind": "start", "schema": SCHEMA, "method": curriculum.name, "options": curriculum.options}
             journal.append({**start, "pool": pool})
+        else:
+            check_start(journal.path)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.curriculum, name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any
 
-from didact.journal import SCHEMA, read_journal
+from didact.journal import check_start, read_journal
 
 Record = dict[str, Any]
 Check = Callable[[Any], bool]
@@ -30,12 +30,7 @@ def read_run(path: Path) -> list[Record]:
     records = read_journal(path)
     if not records:
         raise ValueError(f"{path} is empty: nothing was planned yet; try again after the first step")
-    start = records[0]
-    if start.get("kind") != "start":
-        raise ValueError(f"{path} has no beginning of a run: its first record is {shortened(start.get('kind'))}")
-    if start.get("schema") != SCHEMA:
-        given = shortened(start.get("schema"))
-        raise ValueError(f"{path} has schema {given}, this version of didact reads schema {SCHEMA}")
+    check_start(path)
     for number, record in enumerate(records, start=1):
         wrong = _wrong(record, first=number == 1)
         if wrong is not None:
