@@ -45,7 +45,7 @@ def is_number(value: Any) -> bool:
 
 def is_text(value: Any) -> bool:
     """Text that can be written: no half of a surrogate pair."""
-    return isinstance(value, str) and not any("\ud800" <= sign <= "\udfff" for sign in value)
+    return isinstance(value, str) and (value.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in value))
 
 
 def _wrong(record: Record, first: bool) -> str | None:
