@@ -66,7 +66,7 @@ def test_a_run_is_read_as_it_was_written(run: Path) -> None:
     [
         ("start", "schema", [1, 3, "2", None]),
         ("start", "method", [None, 7, "", "x" * 257, "\ud800", ["uniform"]]),
-        ("start", "options", [None, [], "none"]),
+        ("start", "options", [None, [], "none", {"seed": "\ud800"}, {"\ud800": 1}]),
         ("start", "pool", [None, {}, {"size": -1, "fingerprint": "a"}, {"size": 6, "fingerprint": 7}]),
         ("plan", "step", [None, -1, 0.0, "0", True, 2**31]),
         ("plan", "groups", [None, "ab", [0], [0, 0], [0, "1"], [0, -1], [0, 2**64], [0, True], [[0], [1]]]),
@@ -173,6 +173,12 @@ def test_a_start_alone_has_nothing_to_report(run: Path) -> None:
         ("timing.jsonl", '{"seconds": 1e999}\n', "timing.jsonl: seconds must be a number, got inf"),
         ("resumes.jsonl", '{"dropped_rollouts": [1]}\n', r"dropped_rollouts must be a number, got \[1\]"),
         ("config.json", '{"steps": "ten"}', "config.json: steps must be a whole number, got 'ten'"),
+        ("config.json", '{"task": "\\ud800"}', "config.json holds text that cannot be written"),
+        (
+            "prompts.jsonl",
+            '{"prompt_id": "p0", "source": ["\\ud800"]}\n',
+            "source or difficulty holds text that cannot",
+        ),
         ("config.json", "[" * 100_000, "config.json is not valid JSON"),
         ("timing.jsonl", "[" * 100_000 + "\n", "timing.jsonl line 1 is not valid JSON"),
     ],
@@ -204,6 +210,15 @@ def test_options_that_make_no_method_are_refused(run: Path) -> None:
         forge(run, records)
         with pytest.raises(ValueError, match=r"."):
             replay(run)
+
+
+def test_budgets_that_no_sum_can_hold_are_refused(run: Path) -> None:
+    records = read_journal(run / "journal.jsonl")
+    records[0]["options"]["rollouts_per_step"] = 2**63
+    forge(run, records)
+    for method in (None, "dapo"):
+        with pytest.raises(ValueError, match=r"."):
+            replay(run, method)
 
 
 def test_a_step_far_away_costs_another_method_nothing(run: Path) -> None:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from didact.journal import outcomes_of
 from didact.report.intervals import wilson
-from didact.report.records import Record, is_number, is_text, read_run
+from didact.report.records import Record, is_number, is_plain, is_text, read_run
 
 PASS_REWARD = 0.5  # a rollout "passes" at this reward or more; verifiers with partial credit stay readable
 UNDECIDED, DISCARDED, TRAINED = 0, 1, 2
@@ -141,6 +141,8 @@ def _read_config(path: Path) -> Record:
         raise ValueError(f"{path} is not valid JSON ({error}); restore it or remove it to report without it") from None
     if type(config) is not dict:
         raise ValueError(f"{path} holds a {type(config).__name__}, expected one JSON object")
+    if not is_plain(config):
+        raise ValueError(f"{path} holds text that cannot be written; restore it or remove it to report without it")
     if not isinstance(config.get("steps"), int | None):
         raise ValueError(f"{path}: steps must be a whole number, got {shortened(config['steps'])}; restore the file")
     return config
@@ -235,6 +237,8 @@ class _Replay:
             prompt_id, difficulty = row.get("prompt_id"), row.get("difficulty")
             if not isinstance(prompt_id, str) or not is_text(prompt_id):
                 raise ValueError(f"{path} row {number}: prompt_id must be text, got {shortened(prompt_id)}")
+            if not is_plain([row.get("source"), difficulty]):
+                raise ValueError(f"{path} row {number}: source or difficulty holds text that cannot be written")
             if prompt_id in self.prompt_row:
                 raise ValueError(f"{path} row {number}: prompt {shortened(prompt_id)} is there twice")
             if isinstance(difficulty, int | float) and not is_number(difficulty) and difficulty == difficulty:

@@ -4,6 +4,7 @@ A checksum says that a line is as somebody wrote it, not that a run did. Whoever
 here; what is read here can be counted without a further look at types and ranges.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from reprlib import repr as shortened
@@ -48,6 +49,14 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and (value.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in value))
 
 
+def is_plain(value: Any) -> bool:
+    """Whether a page can show it: all its text can be written, and it is not nested without end."""
+    try:
+        return is_text(json.dumps(value, ensure_ascii=False))
+    except RecursionError:
+        return False
+
+
 def _wrong(record: Record, first: bool) -> str | None:
     """What is wrong with a record, if anything; kinds that are not known here may hold what they like."""
     kind = record.get("kind")
@@ -90,7 +99,7 @@ def _list(check: Check) -> Check:
 
 
 def _object(value: Any) -> bool:
-    return isinstance(value, Mapping)
+    return isinstance(value, Mapping) and is_plain(value)
 
 
 def _pool(value: Any) -> bool:

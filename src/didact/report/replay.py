@@ -43,10 +43,13 @@ def replay(
     ):
         raise ValueError("this run used a context schedule or admission rule of its own: it cannot be rebuilt by name")
     own.pop("admission", None)
-    if method is None or (method == start["method"] and not options):
-        return _verify(records, _rebuilt(start, pool, own), start)
     common = {name: own[name] for name in ("prompts_per_step", "rollouts_per_step", "seed") if name in own}
-    return _counterfactual(records, make(method, pool, **{**common, **(options or {})}), start)
+    try:
+        if method is None or (method == start["method"] and not options):
+            return _verify(records, _rebuilt(start, pool, own), start)
+        return _counterfactual(records, make(method, pool, **{**common, **(options or {})}), start)
+    except (LookupError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"{run} cannot be replayed with the options of its journal: {error}") from error
 
 
 def _rebuilt(start: Mapping[str, Any], pool: PromptPool, options: Mapping[str, Any]) -> Curriculum:
