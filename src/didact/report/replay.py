@@ -132,7 +132,7 @@ def _pool(run: Path, start: Mapping[str, Any]) -> PromptPool:
         columns["difficulty"] = [math.nan if value is None else value for value in columns["difficulty"]]
         known = {name: values for name, values in columns.items() if None not in values}
         pool = PromptPool([row["prompt_id"] for row in rows], **known)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or no list of prompts ({type(error).__name__}: {error})") from error
     if {"size": len(pool), "fingerprint": pool.fingerprint()} != start["pool"]:
         raise ValueError(
