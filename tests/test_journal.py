@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ def run_steps(recorded: RecordedCurriculum, steps: range) -> None:
                 for group in plan
             )
         recorded.admitted(step)
+
+
+def close(recorded: RecordedCurriculum) -> None:
+    recorded.journal.close()
+    if recorded._metrics is not None:
+        recorded._metrics.close()
 
 
 @pytest.fixture
@@ -121,6 +128,7 @@ def test_a_resumed_journal_equals_an_uninterrupted_one(tmp_path):
     run_steps(cut, range(3))
     state = cut.state_dict()
     run_steps(cut, range(3, 5))  # lost in the crash: made again below
+    close(cut)
     resumed = recorded("cut")
     resumed.load_state_dict(state)
     run_steps(resumed, range(3, 6))
@@ -128,14 +136,25 @@ def test_a_resumed_journal_equals_an_uninterrupted_one(tmp_path):
         assert (tmp_path / f"cut{suffix}").read_bytes() == (tmp_path / f"straight{suffix}").read_bytes()
 
 
-def test_states_that_do_not_belong_to_it(tmp_path):
+def test_states_that_do_not_belong_to_it_change_nothing(tmp_path):
     recorded = RecordedCurriculum(curriculum(), Journal(tmp_path / "a"))
     run_steps(recorded, range(3))
     state = recorded.state_dict()
-    with pytest.raises(ValueError, match="it is another journal"):
-        RecordedCurriculum(curriculum(), Journal(tmp_path / "b")).load_state_dict(state)
-    with pytest.raises(ValueError, match="no state of a recorded curriculum"):
-        recorded.load_state_dict(state["curriculum"])
+    close(recorded)
+    new = RecordedCurriculum(curriculum(), Journal(tmp_path / "b"))
+    offsets = state["offsets"]
+    for offset, message in [
+        (offsets["journal"], "it is another journal"),
+        (-1, "it is another journal"),
+        (1.0, "it is another journal"),
+        (new.journal.offset - 1, "no record of .* ends at"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            new.load_state_dict({**state, "offsets": {"journal": offset}})
+    for bad in (state["curriculum"], [], {**state, "offsets": {}}, {**state, "offsets": {**offsets, "metrics": 0}}):
+        with pytest.raises(ValueError, match=r"no state of a recorded curriculum|the state says where"):
+            new.load_state_dict(bad)
+    assert new.curriculum.step == -1
     for other, message in {
         curriculum("dapo"): "state of method 'uniform'",
         curriculum(ids=("x", "b", "c", "d")): "state of another pool",
@@ -146,6 +165,105 @@ def test_states_that_do_not_belong_to_it(tmp_path):
         with pytest.raises(ValueError, match=message):
             RecordedCurriculum(other, journal).load_state_dict(state)
         assert journal.offset == before
+        journal.close()
+
+
+def test_a_run_is_not_recorded_into_a_journal_of_something_else(tmp_path):
+    for record, message in [
+        ({"kind": "start", "schema": 1}, "has schema 1, this version of didact reads schema 2"),
+        ({"schema": 2, "status": "finished"}, "has no beginning of a run: its first record is None"),
+    ]:
+        journal = Journal(tmp_path / "journal.jsonl")
+        journal.append(record)
+        data = journal.path.read_bytes()
+        with pytest.raises(ValueError, match=message):
+            RecordedCurriculum(curriculum(), journal)
+        assert journal.path.read_bytes() == data
+        journal.rewind(0)
+        journal.close()
+
+
+def test_a_second_writer_is_refused_and_changes_nothing(path):
+    journal = Journal(path)
+    data = path.read_bytes()
+    code = "import sys; from didact.journal import Journal; Journal(sys.argv[1], seconds=0)"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert f"ValueError: another process is working on {path}" in done.stderr
+    with pytest.raises(ValueError, match="one at a time writes there"):
+        Journal(path, seconds=0)
+    assert path.read_bytes() == data
+    journal.append({"kind": "next"})
+    assert read_journal(path)[-1] == {"kind": "next"}, "readers need no lock"
+    journal.close()
+    Journal(path, seconds=0).close()
+
+
+def test_lines_removed_doubled_or_moved_are_refused_by_number(path):
+    lines = path.read_bytes().splitlines(keepends=True)
+    last = len(lines) - 1
+    for index in range(last + 1):
+        for changed, message in [
+            (lines[:index] + lines[index + 1 :], None if index == last else f"record {index + 1} is missing"),
+            (lines[: index + 1] + lines[index:], f"line {index + 2}: record {index + 1} is there again"),
+            ([*lines[:index], *lines[index:][::-1]], None if index == last else f"record {index + 1} is missing"),
+        ]:
+            path.write_bytes(b"".join(changed))
+            if message is None:  # nothing after it tells that it was there
+                assert len(read_journal(path)) == len(changed)
+                continue
+            for open_ in (read_journal, Journal):
+                with pytest.raises(ValueError, match=message):
+                    open_(path)
+            assert path.read_bytes() == b"".join(changed), "what is refused is left alone"
+
+
+def forged(body: bytes) -> bytes:
+    """A line with a right checksum."""
+    return b'{"crc":"%08x",%s\n' % (zlib.crc32(body), body[1:])
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"line":1,"deep":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "damaged"),
+        (b'{"line":1,"digits":' + b"9" * 5000 + b"}", "damaged"),
+        (b'{"line":1,"reward":NaN}', "damaged"),
+        (b'{"line":1,"text":"\x80"}', "damaged"),
+        (b'{"line":1}{}', "damaged"),
+        (b'{"kind":"start","schema":1}', "it has no number"),
+        (b'{"line":"1"}', "it has no number"),
+        (b'{"line":2}', "record 1 is missing"),
+    ],
+    ids=["deep", "digits", "nan", "no text", "two", "unnumbered", "number as text", "second"],
+)
+def test_a_right_checksum_does_not_make_a_record(tmp_path, body, message):
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(forged(body))
+    for open_ in (read_journal, Journal):
+        with pytest.raises(ValueError, match=f"line 1: .*{message}"):
+            open_(path)
+    assert path.read_bytes() == forged(body)
+
+
+def test_a_file_without_line_ends_is_not_read_into_memory(path, monkeypatch):
+    monkeypatch.setattr("didact.journal._LONGEST", 4096)
+    for tail in (b"\0" * 5000, b'{"crc":"' + b"x" * 5000):
+        whole = path.read_bytes()
+        path.write_bytes(whole + tail)
+        with pytest.raises(ValueError, match="line 11: damaged"):
+            read_journal(path)
+        path.write_bytes(whole)
+    journal = Journal(path)
+    with pytest.raises(ValueError, match="more than a journal takes, 4096"):
+        journal.append({"text": "x" * 5000})
+    assert path.read_bytes() == whole
+
+
+def test_a_record_does_not_number_itself(tmp_path):
+    journal = Journal(tmp_path / "j")
+    with pytest.raises(ValueError, match='no field "line" of its own, got 1'):
+        journal.append({"line": 1})
+    assert journal.offset == 0
 
 
 def test_a_state_that_was_altered_cuts_nothing(tmp_path):

@@ -1,8 +1,9 @@
 """The run's journal: every plan and outcome, one JSON object a line, appended and never changed.
 
-Belief, figures and report can be derived from it. Each line begins with a checksum of the rest, so that a line cut off
-by a crash is known as such and damage in the middle is refused. It holds nothing that differs between a run and its
-repetition (no clock times): a resumed run's journal equals that of an uninterrupted one, byte for byte.
+Belief, figures and report can be derived from it. Each line begins with a checksum of the rest and its own number, so
+that a line cut off by a crash is known as such, and damage in the middle and lines that are missing are refused. It
+holds nothing that differs between a run and its repetition (no clock times): a resumed run's journal equals that of an
+uninterrupted one, byte for byte. One process at a time has a journal open; anybody may read it meanwhile.
 """
 
 import json
@@ -11,30 +12,54 @@ import os
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
+from didact import files
 from didact.curriculum import Curriculum
 from didact.outcomes import GroupOutcome
 from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan
 from didact.state import check_seal, seal
 
-SCHEMA = 1
+SCHEMA = 2
 _START = b'{"crc":"'
+_LONGEST = 1 << 28  # bytes of a line: a file without line ends must not fill the memory
 
 
 class Journal:
     """An append-only file of records. Opening one that a crash cut off drops its incomplete last line.
 
+    Args:
+        path: the file; made if need be.
+        seconds: to wait for another process to let go of it: one that was just killed needs a moment.
+
     Raises:
-        ValueError: the file is damaged before its last line, or is no journal.
+        ValueError: the file is damaged before its last line, is no journal, or is open in another process or another
+            place of this one.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, seconds: float = 10.0) -> None:
         self.path = Path(path)
-        end = _scan(self.path)[1] if self.path.exists() else 0
-        self._file = open(self.path, "ab")  # noqa: SIM115 - held open for the life of the journal
-        self.rewind(end)
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - held open for the life of the journal
+        try:
+            files.lock(self._file.fileno(), self.path, seconds=seconds)
+            records, self._offset = _scan(self.path)
+            self._file.truncate(self._offset)
+        except BaseException:
+            self._file.close()
+            raise
+        self._lines = len(records)
+
+    @classmethod
+    def begun(cls, path: str | os.PathLike[str], record: Mapping[str, Any]) -> "Journal":
+        """A new journal, in place of what lies there; a kill leaves it with its first record, or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        files.write_whole(path, _encode(record, 1))
+        return cls(path)
 
     @property
     def offset(self) -> int:
@@ -45,35 +70,46 @@ class Journal:
         """Write one record and hand it to the operating system, so that a killed process loses nothing.
 
         Raises:
-            OSError: the disk is full; what was written before is whole.
+            OSError: the disk is full. ValueError, TypeError: no JSON object, or one with a "line" of its own. What was
+                written before is whole, and more may be appended later.
         """
-        line = _encode(record)
+        line = _encode(record, self._lines + 1)
         try:
-            self._file.write(line)
-            self._file.flush()
-        except OSError:
-            self._file = open(self.path, "ab")  # noqa: SIM115 - drops what the failed buffer still holds
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except BaseException:
             self._file.truncate(self._offset)
             raise
         self._offset += len(line)
+        self._lines += 1
 
     def rewind(self, offset: int) -> None:
         """Go back to where a checkpoint was taken: later records will be made again.
 
         Raises:
-            ValueError: the journal is shorter than that, so it is not the one the checkpoint belongs to.
+            ValueError: no record ends there, so it is not the journal that the checkpoint belongs to.
         """
-        size = self._file.seek(0, os.SEEK_END)
-        if offset > size:
-            raise ValueError(
-                f"{self.path} has {size} bytes, the checkpoint was taken at {offset}: it is another journal"
-            )
+        lines = self.lines_before(offset)
         self._file.truncate(offset)
-        self._offset = offset
+        self._offset, self._lines = offset, lines
+
+    def lines_before(self, offset: int) -> int:
+        """How many records make up the first `offset` bytes; ValueError as in `rewind`."""
+        if type(offset) is not int or not 0 <= offset <= self._offset:
+            raise ValueError(
+                f"{self.path} has {self._offset} bytes, the checkpoint was taken at {offset!r}: it is another journal"
+            )
+        with open(self.path, "rb") as file:
+            before = file.read(offset)
+        if before and not before.endswith(b"\n"):
+            raise ValueError(
+                f"no record of {self.path} ends at {offset}, as the checkpoint says: it is another journal"
+            )
+        return before.count(b"\n")
 
     def sync(self) -> None:
         """Make sure that everything is on disk."""
-        self._file.flush()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -92,11 +128,29 @@ def read_journal(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return _scan(path)[0]
 
 
+def check_start(path: str | os.PathLike[str]) -> None:
+    """Make sure that the journal at `path` is a run's, and of the schema that is read here.
+
+    Raises:
+        ValueError: it is not.
+    """
+    with open(path, "rb") as file:
+        start = _decode(file.readline(_LONGEST)) or {}
+    if start.get("kind") != "start":
+        raise ValueError(f"{path} has no beginning of a run: its first record is {shortened(start.get('kind'))}")
+    if start.get("schema") != SCHEMA:
+        given = shortened(start.get("schema"))
+        raise ValueError(f"{path} has schema {given}, this version of didact reads schema {SCHEMA}")
+
+
 class RecordedCurriculum:
     """A curriculum that writes all it plans, hears and admits into a journal, and its metrics after each step.
 
     Used in place of the curriculum it wraps. Its state remembers how long the journals were, and loading it cuts them
     back to that: whatever a killed run wrote after its last checkpoint is written again by the resumed one.
+
+    Raises:
+        ValueError: the journal is of something else than a run, or of another schema.
     """
 
     def __init__(self, curriculum: Curriculum, journal: Journal, metrics: Journal | None = None) -> None:
@@ -107,6 +161,8 @@ class RecordedCurriculum:
             pool = {"size": len(curriculum.pool), "fingerprint": curriculum.pool.fingerprint()}
             start = {"kind": "start", "schema": SCHEMA, "method": curriculum.name, "options": curriculum.options}
             journal.append({**start, "pool": pool})
+        else:
+            check_start(journal.path)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.curriculum, name)
@@ -117,7 +173,7 @@ class RecordedCurriculum:
             self.journal.append(
                 {
                     "kind": "plan",
-                    "step": step,
+                    "step": plan.step,
                     "round": plan.round,
                     "groups": [group.group_id for group in plan],
                     "prompts": [group.prompt_id for group in plan],
@@ -152,9 +208,9 @@ class RecordedCurriculum:
             rollouts = [list(group.rollouts) for group in new]
             ids = [group.group_id for group in new]
             rule = {"complete": True} if complete else {}
-            self.journal.append({"kind": "admitted", "step": step, "groups": ids, "rollouts": rollouts, **rule})
+            self.journal.append({"kind": "admitted", "step": int(step), "groups": ids, "rollouts": rollouts, **rule})
             if self._metrics is not None:
-                self._metrics.append({"step": step, **self.curriculum.metrics()})
+                self._metrics.append({"step": int(step), **self.curriculum.metrics()})
         return groups
 
     def pass_rates(self) -> PassRates:
@@ -173,10 +229,15 @@ class RecordedCurriculum:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         check_seal(state, "recorded curriculum", ("curriculum", "offsets"))
+        journals = {"journal": self.journal, **({} if self._metrics is None else {"metrics": self._metrics})}
+        offsets = state["offsets"]
+        if not isinstance(offsets, Mapping) or set(offsets) != set(journals):
+            raise ValueError(f"the state says where {offsets!r} stood, this curriculum writes {sorted(journals)}")
+        for name, journal in journals.items():  # before anything is changed
+            journal.lines_before(offsets[name])
         self.curriculum.load_state_dict(state["curriculum"])
-        self.journal.rewind(state["offsets"]["journal"])
-        if self._metrics is not None:
-            self._metrics.rewind(state["offsets"]["metrics"])
+        for name, journal in journals.items():
+            journal.rewind(offsets[name])
 
 
 def outcomes_of(record: Mapping[str, Any]) -> list[GroupOutcome]:
@@ -215,8 +276,13 @@ def _columns(outcomes: list[GroupOutcome]) -> dict[str, Any]:
     }
 
 
-def _encode(record: Mapping[str, Any]) -> bytes:
-    return _line(json.dumps(record, separators=(",", ":"), allow_nan=False).encode())
+def _encode(record: Mapping[str, Any], number: int) -> bytes:
+    if "line" in record:
+        raise ValueError(f'a record has no field "line" of its own, got {record["line"]!r}: it says where it stands')
+    line = _line(json.dumps({"line": number, **record}, separators=(",", ":"), allow_nan=False).encode())
+    if len(line) > _LONGEST:
+        raise ValueError(f"a record of {len(line)} bytes is more than a journal takes, {_LONGEST}")
+    return line
 
 
 def _line(body: bytes) -> bytes:
@@ -228,14 +294,38 @@ def _scan(path: Path) -> tuple[list[dict[str, Any]], int]:
     records: list[dict[str, Any]] = []
     end = 0
     with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            body = b"{" + line[18:-1]
-            cut_off = not line.endswith(b"\n")
+        while line := file.readline(_LONGEST):
+            number = len(records) + 1
+            cut_off = not line.endswith(b"\n") and len(line) < _LONGEST
             if cut_off and (records or _START.startswith(line[:8].rstrip(b"\0"))):  # some file systems leave zeros
                 break
-            if cut_off or line != _line(body):
-                whole = f"the {len(records)} records before it are whole" if records else "or no journal of didact"
-                raise ValueError(f"{path}, line {number}: damaged, {whole}")
-            records.append(json.loads(body))
+            record = _decode(line)
+            where = f"{path}, line {number}"
+            whole = f"the {len(records)} records before it are whole" if records else "or no journal of didact"
+            if record is None:
+                raise ValueError(f"{where}: damaged, {whole}")
+            found = record.pop("line", None)
+            if type(found) is not int:
+                raise ValueError(f"{where}: it has no number, as if another version of didact had written it")
+            if found != number:
+                what = f"record {number} is missing" if found > number else f"record {found} is there again"
+                raise ValueError(f"{where}: {what}, {whole}")
+            records.append(record)
             end += len(line)
     return records, end
+
+
+def _decode(line: bytes) -> dict[str, Any] | None:
+    """The record of a line, its number included; None for anything else."""
+    body = b"{" + line[18:-1]
+    if line != _line(body):
+        return None
+    try:
+        record: dict[str, Any] = json.loads(body, parse_constant=_no_number)
+    except (ValueError, RecursionError):  # a checksum is easily forged
+        return None
+    return record
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number of JSON")

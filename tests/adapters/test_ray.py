@@ -4,6 +4,7 @@ What every worker sends is noted in a file before it is sent, so that the truth 
 """
 
 import json
+import os
 import pickle
 import threading
 import time
@@ -18,10 +19,13 @@ import pytest
 
 ray = pytest.importorskip("ray")
 
+from ray.exceptions import RaySystemError  # noqa: E402
+
 from didact import Curriculum, Dispatcher, GroupOutcome, PlannedGroup, make  # noqa: E402
 from didact.adapters.ray import RemoteDesk, curriculum_actor  # noqa: E402
 from didact.seeding import generator  # noqa: E402
 from didact.testing import pool_of  # noqa: E402
+from didact.testing.contract import same_state  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -185,6 +189,58 @@ def test_64_workers_and_kills_lose_nothing_and_count_nothing_twice(tmp_path: Pat
     again = Dispatcher(build(), folder=folder, **options)
     assert again.metrics() == metrics
     assert np.array_equal(again.pass_rates().mean, rates.mean)
+
+
+class Unreadable:
+    """Arrives where its class can be imported and nothing else of it works."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _raise, ()
+
+
+def _raise() -> None:
+    raise RuntimeError("not to be read")
+
+
+def test_a_bad_message_is_its_sender_s_error_and_the_actor_serves_the_others(tmp_path: Path) -> None:
+    spec = {"method": "uniform", "ids": list("abcdef"), "prompts_per_step": 2, "rollouts_per_step": 8}
+    desk = curriculum_actor("hardened", spec, folder=str(tmp_path), max_lag=0)
+    bad, pid = RemoteDesk("hardened"), ray.get(desk._handle().__ray_call__.remote(lambda _: os.getpid()))
+    work = desk.ask("w")
+    assert work is not None
+    before, files = desk.state_dict(), {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    rewards = [1.0] * 4
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("report", {"lease": work.lease, "rewards": rewards, "num_tokens": [2**62] * 4}),
+        ("report", {"lease": work.lease, "rewards": rewards, "prompt_tokens": 10**400}),
+        ("report", {"lease": work.lease, "rewards": [1e308] * 4}),
+        ("report", {"lease": work.lease, "rewards": rewards, "part": 2**70}),
+        ("report", {"lease": work.lease, "rewards": "1111"}),
+        ("report", {"lease": work.lease}),
+        ("report", {"lease": work.lease, "rewards": rewards, "colour": "red"}),
+        ("report_many", {"reports": [7]}),
+        ("ask_many", {"num": 1, "worker": "w", "request": b"bytes"}),
+        ("ask_many", {"num": 10**400, "worker": "w"}),
+        ("lost", {"worker": "\ud800"}),
+        ("advance", {"version": 2**31}),
+        ("admitted", {"request": ["r"]}),
+        ("load_state_dict", {"state": {}}),
+        ("load_state_dict", {"state": {**before, "queue": 7}}),
+        ("shutdown", {}),
+        ("report", {"lease": Unreadable(), "rewards": rewards}),
+        ("report", None),
+    ]  # fmt: skip
+    for method, given in calls:
+        with pytest.raises((ValueError, TypeError, RaySystemError)):
+            bad._call(method, **given) if given is not None else ray.get(bad._handle().call.remote(method, given))
+        assert same_state(desk.state_dict(), before), method
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
+    assert not desk.report(work.lease, rewards, num_tokens=[5] * 4).duplicate
+    assert desk.ask("other") is not None
+    assert ray.get(desk._handle().__ray_call__.remote(lambda _: os.getpid())) == pid, "it was never started again"
 
 
 def test_a_desk_is_found_by_its_name_and_its_copies_do_not_share_requests() -> None:

@@ -543,6 +543,7 @@ def test_a_run_that_is_killed_and_reopened_writes_the_same_journal(tmp_path: Pat
         for call in range(100):
             if call in kills:
                 desk._log.close()  # type: ignore[union-attr]
+                desk.curriculum.journal.close()  # type: ignore[union-attr]
                 desk = durable(tmp_path / name / "desk", clock, tmp_path / name)
             busy(desk, clock, 1, call)
         desk.close()
@@ -563,7 +564,7 @@ def test_the_calls_cut_off_at_any_byte_give_the_state_before_or_after_a_call(tmp
         states.append(desk.state_dict())
     log = next((tmp_path / "desk").glob("calls-*.jsonl"))
     data = log.read_bytes()
-    for end in range(0, len(data) + 1, 41):
+    for end in range(data.index(b"\n") + 1, len(data) + 1, 41):  # a kill leaves the first record whole
         shutil.copytree(tmp_path / "desk", tmp_path / "copy")
         (tmp_path / "copy" / log.name).write_bytes(data[:end])
         again = durable(tmp_path / "copy", clock)
@@ -594,30 +595,218 @@ def test_a_folder_of_another_curriculum_is_refused_and_a_folder_in_use_too(tmp_p
         Dispatcher(uniform(seed=1), folder=tmp_path / "a", clock=clock)
     Dispatcher(uniform(), folder=tmp_path / "a", clock=clock).close()
     owner = Dispatcher(uniform(), folder=tmp_path / "a", clock=clock)
-    code = "import sys, pathlib; from didact.desk.call_log import _locked; _locked(pathlib.Path(sys.argv[1]), 0.1)"
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "a" / ".lock"], capture_output=True, text=True)
-    assert "in use by another process" in done.stderr
+    code = (
+        "import sys, pathlib; from didact.desk.call_log import CallLog; CallLog(pathlib.Path(sys.argv[1]), seconds=0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "a"], capture_output=True, text=True)
+    assert f"ValueError: another process is working on {tmp_path / 'a'}" in done.stderr
     owner.close()
     with pytest.raises(RuntimeError, match="it was closed"):
         owner.ask()
 
 
-def test_a_desk_ahead_of_its_file_stops(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+# A call is refused before it changes anything, or done ----------------------------------------------------------------
+
+HUGE = 10**400
+DEEP: list[Any] = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+
+BAD: dict[str, list[dict[str, Any]]] = {
+    "ask": [{"worker": value} for value in (b"w", 7, None, "", "w" * 257, "\ud800", HUGE, DEEP)]
+    + [{"request": value} for value in (b"r", 7, "", "r" * 257, "\udfff", HUGE, DEEP)],
+    "ask_many": [{"num": value} for value in (-1, 1.0, "1", None, True, 2**31, HUGE, 10**5000, math.nan, DEEP)],
+    "lost": [{"worker": value} for value in (b"w", 7, None, "", "w" * 257, "\ud800")],
+    "advance": [{"version": value} for value in (-1, 1.5, "1", None, True, 2**31, 2**31 - 1, 2**63, HUGE, 10**5000)],
+    "admitted": [{"request": value} for value in (b"r", 7, "", "r" * 257, "\ud800", DEEP)],
+    "report": [{"lease": value} for value in (-1, 99, 0.0, "0", None, True, 2**63, HUGE, 10**5000, DEEP)]
+    + [{"rewards": value} for value in ([], [1.0] * 5, None, 1.0, ["a"] * 4, [[1.0]] * 4, DEEP)]
+    + [{"part": value} for value in (-1, 65536, 0.5, "0", None, True, HUGE, DEEP)]
+    + [{"num_tokens": value} for value in ([1], [-1] * 4, ["a"] * 4, 1, [math.nan] * 4, DEEP)]
+    + [{"truncated": value} for value in ([True], 1)]
+    + [{"errored": value} for value in ([True], 1)]
+    + [{"policy_version": value} for value in (-1, 0.5, "0", True, 2**31, HUGE, DEEP)],
+}
+
+
+@pytest.mark.parametrize("call", BAD)
+def test_a_refused_call_leaves_no_trace(tmp_path: Path, clock: Clock, call: str) -> None:
     desk = Dispatcher(uniform(), folder=tmp_path, clock=clock)
+    desk.ask_many(2, "w", request="r")
+    before, data = desk.state_dict(), contents(tmp_path)
+    good: dict[str, Any] = {"report": {"lease": 0, "rewards": [1.0] * 4}, "ask_many": {"num": 1}}.get(call, {})
+    for bad in BAD[call]:
+        with pytest.raises((ValueError, TypeError)) as refused:
+            getattr(desk, call)(**{**good, **bad})
+        assert "half-way" not in str(refused.value)
+        assert same_state(before, desk.state_dict()), bad
+        assert contents(tmp_path) == data, bad
+    with pytest.raises(TypeError):
+        getattr(desk, call)(nonsense=1)
+    assert len(desk.ask_many(9)) == 6, "it goes on, for everybody"
+    desk.report(0, [1.0] * 4)
+    state = desk.state_dict()
+    desk.close()
+    assert same_state(state, Dispatcher(uniform(), folder=tmp_path, clock=clock).state_dict())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"num_tokens": [2**62] * 4},
+        {"num_tokens": [HUGE] * 4},
+        {"num_tokens": [math.inf] * 4},
+        {"prompt_tokens": HUGE},
+        {"prompt_tokens": "many"},
+        {"rewards": [1e308] * 4},
+        {"rewards": [HUGE] * 4},
+    ],
+)
+def test_numbers_that_no_sum_can_hold_do_not_stop_the_desk(tmp_path: Path, clock: Clock, columns: dict) -> None:
+    desk = Dispatcher(uniform(), folder=tmp_path, clock=clock)
+    desk.ask_many(2)
+    before, data = desk.state_dict(), contents(tmp_path)
+    with pytest.raises((ValueError, TypeError)):
+        desk.report(**{"lease": 0, "rewards": [1.0] * 4, **columns})
+    assert same_state(before, desk.state_dict())
+    assert contents(tmp_path) == data
+    assert not desk.report(0, [1.0] * 4, num_tokens=[2**20] * 4, prompt_tokens=2**20).duplicate
+
+
+def test_the_newest_version_there_may_be_is_planned_for(tmp_path: Path, clock: Clock) -> None:
+    desk = Dispatcher(uniform(discount=0.9), max_lag=3, folder=tmp_path, clock=clock)
+    last = 2**31 - 1
+    with pytest.raises(ValueError, match=f"version must be a whole number from 0 to {last - 3}, got {last - 2}"):
+        desk.advance(last - 2)
+    desk.advance(last - 3)
+    works = work_off(desk, policy_version=last - 3)
+    assert {work.step for work in works} == {last - 3, last - 2, last - 1, last}
+    assert len(desk.admitted()) == 16
+    state = desk.state_dict()
+    desk.close()
+    assert same_state(state, Dispatcher(uniform(discount=0.9), max_lag=3, folder=tmp_path, clock=clock).state_dict())
+
+
+def test_of_many_reports_those_before_a_bad_one_are_taken_and_may_be_sent_again() -> None:
+    desk = Dispatcher(uniform())
+    works = desk.ask_many(4)
+    good = [{"lease": work.lease, "rewards": [1.0, 0.0, 1.0, 0.0]} for work in works]
+    for bad, kind in (({"lease": 99, "rewards": [1.0]}, ValueError), ({"lease": 2}, TypeError), (7, TypeError)):
+        with pytest.raises(kind, match=r"\(not report 2 of the list, and none after it, was taken\)"):
+            desk.report_many([*good[:2], bad, *good[2:]])  # type: ignore[list-item]
+        assert desk.metrics()["rollouts"] == 8
+    assert [receipt.duplicate for receipt in desk.report_many(good)] == [True, True, False, False]
+    assert desk.metrics()["rollouts"] == 16
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_full_disk_undoes_the_call_and_the_desk_goes_on_when_there_is_room(
+    tmp_path: Path, clock: Clock, recorded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    desk = durable(tmp_path / "desk", clock, tmp_path / "run" if recorded else None)
+    append = Journal.append
+    room = 0
+
+    def full(self: Journal, record: Any) -> None:
+        nonlocal room
+        room -= 1
+        if room < 0:
+            raise OSError("no space left")
+        append(self, record)
+
+    undone = 0
+    for call in range(150):
+        before, held = desk.state_dict(), contents(tmp_path / "desk")
+        room = call % 3
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "append", full)
+            try:
+                busy(desk, clock, 1, call)
+            except OSError:
+                undone += 1
+        if room < 0:
+            assert same_state(before, desk.state_dict())
+            assert contents(tmp_path / "desk") == held
+            busy(desk, clock, 1, call)
+    assert undone > 20
+    state = desk.state_dict()
+    desk._log.close()  # type: ignore[union-attr]
+    if recorded:
+        desk.curriculum.journal.close()  # type: ignore[union-attr]
+    again = durable(tmp_path / "desk", clock, tmp_path / "run" if recorded else None)
+    assert same_state(state, again.state_dict())
+
+
+def test_a_desk_that_cannot_be_undone_says_so_until_it_can(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, bare = Dispatcher(uniform(), folder=tmp_path, clock=clock), Dispatcher(uniform())
     state = desk.state_dict()
 
-    def full(self: Journal, record: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "append", full)
-        with pytest.raises(OSError, match="no space"):
-            desk.ask()
-    with pytest.raises(RuntimeError, match="open its folder again"):
-        desk.ask()
+        patch.setattr(Curriculum, "_open_groups", fails)
+        for each in (desk, bare):
+            with pytest.raises(OSError, match="no space"):
+                each.ask()
+        patch.setattr("didact.desk.call_log.read_journal", fails)
+        for call in (desk.ask, desk.admitted, desk.state_dict, desk.metrics, desk.pass_rates, desk.open_groups):
+            with pytest.raises(
+                RuntimeError, match="ask failed half-way with OSError: no space left; that could not be"
+            ):
+                call()
+    assert same_state(state, desk.state_dict())
+    with pytest.raises(RuntimeError, match="load an earlier state, or give it a folder"):
+        bare.ask()
+    bare.load_state_dict(state)
+    assert bare.ask() == desk.ask()
     desk.close()
-    again = Dispatcher(uniform(), folder=tmp_path, clock=clock)
-    assert same_state(state, again.state_dict())
+    desk.close()
+    with pytest.raises(RuntimeError, match="it was closed"):
+        desk.load_state_dict(state)
+
+
+def test_a_snapshot_that_fails_costs_nothing(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("no space left")
+
+    desk = durable(tmp_path / "desk", clock)
+    with monkeypatch.context() as patch:
+        for place in ("didact.desk.call_log.save_state", "didact.files.write_whole"):
+            patch.setattr(place, fails)
+            with pytest.warns(UserWarning, match=r"no snapshot in .* \(no space left\); its calls are kept"):
+                busy(desk, clock, 60)
+            patch.undo()
+    state = desk.state_dict()
+    with monkeypatch.context() as patch:
+        patch.setattr("didact.desk.call_log.save_state", fails)
+        with pytest.warns(UserWarning, match="no snapshot"):
+            desk.close()
+    assert same_state(state, durable(tmp_path / "desk", clock).state_dict())
+
+
+@pytest.mark.parametrize("key", [*Dispatcher(uniform()).state_dict()])
+def test_a_state_that_is_refused_changes_nothing(tmp_path: Path, clock: Clock, key: str) -> None:
+    desk = Dispatcher(uniform(), folder=tmp_path, clock=clock)
+    desk.ask_many(2, "lost")
+    desk.lost("lost")
+    desk.ask_many(1)
+    before, data = desk.state_dict(), contents(tmp_path)
+    lacking = {name: value for name, value in before.items() if name != key}
+    wrong = [] if key == "options" else [{**before, key: value} for value in ("x", [1])]  # its own options stay
+    wrong += [{**before, "queue": []}, {**before, "leases": before["leases"] * 2}, {**before, "next_lease": 2}]
+    for state in [lacking, *wrong]:
+        with pytest.raises((ValueError, TypeError)):
+            desk.load_state_dict(state)
+        assert same_state(before, desk.state_dict())
+        assert contents(tmp_path) == data
 
 
 def test_leases_of_a_time_that_was_undone_are_void() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from didact.journal import Journal
+from didact.journal import SCHEMA, Journal
 
 SOURCES = ("add", "sub", "mul")
 
@@ -47,7 +47,7 @@ def write_run(
     journal.append(
         {
             "kind": "start",
-            "schema": 1,
+            "schema": SCHEMA,
             "method": method,
             "options": {},
             "seed": seed,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from didact import GroupOutcome, PromptPool, make
+from didact import Dispatcher, GroupOutcome, PromptPool, make
 from didact.journal import Journal, RecordedCurriculum
 from didact.report import RunHistory, summarise
 
@@ -16,7 +16,7 @@ from didact.report import RunHistory, summarise
 def test_report_and_engine_agree(method: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rate = rng.beta(0.6, 0.9, 200)
-    pool = PromptPool([f"q{index}" for index in range(200)])
+    pool = PromptPool(ids_of(200))
     curriculum = make(method, pool, prompts_per_step=8, rollouts_per_step=64, seed=0)
     recorded = RecordedCurriculum(curriculum, Journal(tmp_path / "journal.jsonl"))
     for step in range(25):
@@ -38,3 +38,29 @@ def test_report_and_engine_agree(method: str, tmp_path: Path) -> None:
     assert totals["surplus"] > 0
     assert summary["calibration"]["mean_gap"] == pytest.approx(counted["calibration_error"], abs=0.005)
     assert summary["concentration"]["effective_prompts"] == pytest.approx(counted["effective_prompts"])
+
+
+def test_report_and_engine_agree_on_rollouts_that_were_lost_and_made_again(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    curriculum = make("uniform", PromptPool(ids_of(40)), prompts_per_step=4, rollouts_per_step=32)
+    recorded = RecordedCurriculum(curriculum, Journal(tmp_path / "journal.jsonl"))
+    desk = Dispatcher(recorded, max_rollouts=4, max_attempts=2)
+    for version in range(12):
+        while works := desk.ask_many(8, "worker"):
+            lost = rng.random() < 0.4 and bool(desk.lost("worker"))
+            for work in works:
+                if not lost or rng.random() < 0.5:  # late: what was lost comes after all
+                    desk.report(work.lease, (rng.random(work.group.num_rollouts) < 0.5).astype(float).tolist())
+        desk.admitted()
+        desk.advance(version + 1)
+    counted, history = curriculum.metrics(), RunHistory.load(tmp_path)
+    totals = summarise(history)["totals"]
+    assert counted["rollouts_lost"] > 0
+    assert totals["surplus"] == 0, "the desk passes repetitions on to nobody"
+    assert totals["rollouts"] == counted["rollouts"] > 12 * 32, "some were made twice"
+    assert int(history.groups.num_planned.sum()) == counted["rollouts_planned"]
+    assert totals["trained"] == counted["rollouts_trained"]
+
+
+def ids_of(size: int) -> list[str]:
+    return [f"q{index}" for index in range(size)]

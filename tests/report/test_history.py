@@ -5,15 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from didact.journal import Journal
+from didact.journal import SCHEMA, Journal
 from didact.report import RunHistory
 from didact.report.history import DISCARDED, TRAINED, UNDECIDED
+
+START = {"kind": "start", "schema": SCHEMA, "method": "uniform", "options": {}}
+START |= {"pool": {"size": 1, "fingerprint": "5f1c2a9e"}}
 
 
 def write_journal(folder: Path, *records: dict) -> Path:
     folder.mkdir(exist_ok=True)
     journal = Journal(folder / "journal.jsonl")
-    for record in records:
+    for record in (START, *records):
         journal.append(record)
     journal.close()
     return folder
@@ -76,11 +79,11 @@ def test_repeated_deliveries_are_counted_apart(tmp_path: Path) -> None:
         outcomes([0], [[1.0, 0.0]], parts=[0]),
         outcomes([0], [[1.0, 0.0]], parts=[0]),
         outcomes([0], [[1.0, 1.0]], parts=[1]),
-        outcomes([1, 1, 7], [[1.0, 0.0], [1.0, 0.0], [1.0]]),
+        outcomes([1, 1], [[1.0, 0.0], [1.0, 0.0]]),
     )
     history = RunHistory.load(run)
     assert history.groups.num_rollouts.tolist() == [4, 2]
-    assert history.num_surplus == 5
+    assert history.num_surplus == 4
 
 
 def test_missing_columns_are_unknown(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from didact.journal import Journal
+from didact.journal import SCHEMA, Journal
 from didact.report import RunHistory, inspect_prompts
 from didact.report.inspection import shorten
 
@@ -13,6 +13,8 @@ from didact.report.inspection import shorten
 def run_of(folder: Path, groups: dict[str, list[list[float | None]]]) -> RunHistory:
     """One group per step for every prompt, in turn."""
     journal = Journal(folder / "journal.jsonl")
+    pool = {"size": len(groups), "fingerprint": "5f1c2a9e"}
+    journal.append({"kind": "start", "schema": SCHEMA, "method": "uniform", "options": {}, "pool": pool})
     group_id = 0
     for step in range(max(len(rows) for rows in groups.values())):
         for prompt_id, rows in groups.items():

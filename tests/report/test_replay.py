@@ -102,7 +102,7 @@ def test_bad_input(tmp_path):
     with pytest.raises(ValueError, match=r"not the pool"):
         replay(run)
     (run / "journal.jsonl").write_bytes(b"")
-    with pytest.raises(ValueError, match="no beginning"):
+    with pytest.raises(ValueError, match="is empty: nothing was planned yet"):
         replay(run)
 
 

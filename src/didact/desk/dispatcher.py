@@ -12,6 +12,10 @@ At any moment
 
     rollouts_planned = rollouts + rollouts_in_flight + rollouts_lost.
 
+A call is refused before it changes anything, or done. One that is interrupted half-way, by a full disk or a bug in a
+method, is undone: the next call starts from what the `folder` has. Without a folder nothing can be undone, and the desk
+says that it cannot go on.
+
 Plans are drawn when somebody asks and nothing is queued, so they know all that came back by then: those of step s while
 s <= version + max_lag, a further round of a step once a `quorum` of its groups is back. With a `folder` every call is
 on file before it is answered, and opening the folder again gives the state before the kill.
@@ -23,14 +27,17 @@ import math
 import os
 import threading
 import time
+import warnings
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from didact.bounds import MAX_STEP, shortened, whole
 from didact.curriculum import Curriculum
 from didact.desk.call_log import CallLog
 from didact.journal import RecordedCurriculum
@@ -44,10 +51,12 @@ SCHEMA = 1
 #: Closed leases whose receipts are kept, for reports that are repeated because their answer got lost.
 RECEIPTS = 4096
 _MAX_PARTS = 1 << 16
-_STATE: tuple[str, ...] = ("schema", "options", "curriculum", "version", "next_lease", "queue", "leases", "receipts")
-_STATE += ("awaited", "step", "ready", "answer", "counts")
+_MAX_LEASE = 1 << 46  # times the parts of a lease still a 64-bit label
+_MAX_NAME = 256  # characters of a worker or a request
 _COUNTS = ("leases", "leases_expired", "leases_lost", "leases_abandoned", "reports_duplicate", "reports_late")
 _LAGS = ("lag_sum", "lag_count", "lag_max")
+_STATE: tuple[str, ...] = ("schema", "options", "curriculum", "version", "next_lease", "queue", "leases", "receipts")
+_STATE += ("awaited", "step", "ready", "answer", "counts")
 _LEASE = ("number", "step", "attempt", "version", "worker", "request", "deadline", "done", "status")
 
 #: out: with a worker. queued: to be handed out again. lost: handed out again. abandoned: given up.
@@ -140,11 +149,9 @@ class Dispatcher:
         snapshot_every: int = 5000,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        whole = {"max_lag": max_lag, "max_attempts": max_attempts, "snapshot_every": snapshot_every}
-        for what, value in {**whole, "max_rollouts": 1 if max_rollouts is None else max_rollouts}.items():
-            least = 0 if what == "max_lag" else 1
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{what} must be a whole number of at least {least}, got {value!r}")
+        counts = {"max_lag": max_lag, "max_attempts": max_attempts, "snapshot_every": snapshot_every}
+        for what, value in {**counts, "max_rollouts": 1 if max_rollouts is None else max_rollouts}.items():
+            whole(what, value, 0 if what == "max_lag" else 1, 1 << 30)
         if not 0 < quorum <= 1:
             raise ValueError(f"quorum must be in (0, 1], got {quorum!r}")
         if lease_seconds is not None and not lease_seconds > 0:
@@ -153,7 +160,7 @@ class Dispatcher:
         self.options: dict[str, Any] = {
             "max_lag": int(max_lag),
             "quorum": float(quorum),
-            "max_rollouts": max_rollouts,
+            "max_rollouts": None if max_rollouts is None else int(max_rollouts),
             "lease_seconds": None if lease_seconds is None else float(lease_seconds),
             "max_attempts": int(max_attempts),
         }
@@ -177,15 +184,17 @@ class Dispatcher:
         self._answer: tuple[str, list[AdmittedGroup]] | None = None
         self._counts = dict.fromkeys(_COUNTS + _LAGS, 0)
         self._changes = 0
-        self._failed: str | None = None
+        self._failed: str | None = None  # what left memory ahead of the file
+        self._closed = False
         self._log: CallLog | None = None
         if folder is not None:
             log = CallLog(Path(folder))
             try:
-                self._open(log)
+                self._take_up(log)
             except BaseException:
                 log.close()
                 raise
+            self._log = log
 
     @property
     def version(self) -> int:
@@ -203,9 +212,14 @@ class Dispatcher:
         return found[0] if found else None
 
     def ask_many(self, num: int, worker: str = "worker", *, request: str | None = None) -> list[Assignment]:
-        """At most `num` leases at once, fewer where no more may be handed out now."""
-        now = self._clock()
-        leases: list[_Lease] = self._perform("ask", num=int(num), worker=str(worker), request=request, now=now)
+        """At most `num` leases at once, fewer where no more may be handed out now.
+
+        Raises:
+            ValueError: a number out of range; a worker or request that is no text of 1 to 256 characters.
+        """
+        given = {"num": whole("num", num, 0, MAX_STEP), "worker": _name("worker", worker)}
+        given["request"] = None if request is None else _name("request", request)
+        leases: list[_Lease] = self._perform("ask", **given, now=self._clock())
         return [Assignment(lease.number, lease.group, lease.step) for lease in leases]
 
     def report(
@@ -226,8 +240,10 @@ class Dispatcher:
         `policy_version` None takes the version that was out when the lease was.
 
         Raises:
-            ValueError: a lease that was never handed out, no rewards, more than are out, or columns that do not fit.
+            ValueError, TypeError: a lease that was never handed out, no rewards, more than are out, or columns that do
+                not fit or are out of range.
         """
+        part = whole("part", part, 0, _MAX_PARTS - 1)
         outcome = GroupOutcome(
             self._group_of(lease), "", rewards, num_tokens, truncated, errored, policy_version, None, prompt_tokens
         )
@@ -237,18 +253,35 @@ class Dispatcher:
             "truncated": _listed(outcome.truncated),
             "errored": _listed(outcome.errored),
             "policy_version": outcome.policy_version,
-            "prompt_tokens": None if prompt_tokens is None else int(prompt_tokens),
+            "prompt_tokens": outcome.prompt_tokens,
         }
-        receipt: Receipt = self._perform("report", lease=int(lease), part=int(part), now=self._clock(), columns=columns)
+        receipt: Receipt = self._perform("report", lease=int(lease), part=part, now=self._clock(), columns=columns)
         return receipt
 
     def report_many(self, reports: Sequence[Mapping[str, Any]]) -> list[Receipt]:
-        """Several reports at once: each a dict of the arguments of `report`."""
-        return [self.report(**report) for report in reports]
+        """Several reports at once: each a dict of the arguments of `report`.
+
+        Raises:
+            ValueError, TypeError: a bad report, by its index: those before it were taken, those after it were not. All
+                may be sent again once it is mended; what was taken counts once.
+        """
+        receipts: list[Receipt] = []
+        for report in reports:
+            try:
+                receipts.append(self.report(**report))
+            except (ValueError, TypeError) as error:
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                taken = f"report {len(receipts)} of the list, and none after it, was taken"
+                raise kind(f"{error} (not {taken})") from error
+        return receipts
 
     def lost(self, worker: str) -> int:
-        """A worker is gone: its leases are handed out again. Returns how many rollouts that concerns."""
-        concerned: int = self._perform("lost", worker=str(worker))
+        """A worker is gone: its leases are handed out again. Returns how many rollouts that concerns.
+
+        Raises:
+            ValueError: a worker that is no text of 1 to 256 characters.
+        """
+        concerned: int = self._perform("lost", worker=_name("worker", worker))
         return concerned
 
     # The trainer ------------------------------------------------------------------------------------------------
@@ -257,32 +290,36 @@ class Dispatcher:
         """New weights are out; `version` counts the curriculum's steps that were trained on.
 
         Raises:
-            ValueError: a version before the newest.
+            ValueError: a version before the newest, or no whole number below 2**31 - `max_lag`.
         """
-        self._perform("advance", version=int(version))
+        self._perform("advance", version=whole("version", version, 0, MAX_STEP - self.options["max_lag"]))
 
     def admitted(self, *, request: str | None = None) -> list[AdmittedGroup]:
         """The groups that became trainable since the last call; each once. Same `request`, same answer.
 
         A group is considered when it has what it was planned with, or the rest was given up, and its step has no
         further round.
+
+        Raises:
+            ValueError: a request that is no text of 1 to 256 characters.
         """
+        request = None if request is None else _name("request", request)
         groups: list[AdmittedGroup] = self._perform("admitted", request=request)
         return list(groups)
 
     def open_groups(self) -> list[int]:
         """Ids of groups that may still be admitted, or wait to be fetched: drop the rollouts of all others."""
-        with self._lock:
+        with self._turn():
             return sorted({*self.curriculum.open_groups(), *(group.group_id for group in self._ready)})
 
     def pass_rates(self) -> PassRates:
         """What the curriculum believes."""
-        with self._lock:
+        with self._turn():
             return self.curriculum.pass_rates()
 
     def metrics(self) -> dict[str, float]:
         """The curriculum's metrics, and those of the desk; docs/asynchronous.md explains each."""
-        with self._lock:
+        with self._turn():
             counts = self._counts
             out = [lease for lease in self._leases.values() if lease.status == "out"]
             queued = sum(work.group.num_rollouts for work in self._queue)
@@ -303,64 +340,82 @@ class Dispatcher:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, open leases and the curriculum included: saving and loading changes nothing."""
-        with self._lock:
-            contents = {
-                "schema": SCHEMA,
-                "options": dict(self.options),
-                "curriculum": self.curriculum.state_dict(),
-                "version": self._version,
-                "next_lease": self._next_lease,
-                "queue": [[list(astuple(work.group)), work.step, work.attempt, work.origin] for work in self._queue],
-                "leases": [_packed(lease) for lease in self._leases.values()],
-                "receipts": [[lease, group, _rows(parts)] for lease, (group, parts) in self._receipts.items()],
-                "awaited": [list(item) for item in self._awaited.items()],
-                "step": [self._over, self._asked, self._back, self._taken, self._news],
-                "ready": [list(astuple(group)) for group in self._ready],
-                "answer": None
-                if self._answer is None
-                else [self._answer[0], [list(astuple(group)) for group in self._answer[1]]],
-                "counts": dict(self._counts),
-            }
-            return seal(contents)
+        with self._turn():
+            return self._state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state. Leases handed out since it was saved are void: numbers are not given out twice.
 
         Raises:
-            ValueError: no state of a desk, or of another curriculum.
+            ValueError: no state of a desk, or of another curriculum. RuntimeError: the desk was closed.
         """
         with self._lock:
+            if self._closed:
+                raise RuntimeError("this desk cannot go on: it was closed; open its folder again")
             self._restore(state)
+            self._failed = None
             if self._log is not None:
-                self._log.snapshot(self.state_dict())
+                try:
+                    self._log.snapshot(self._state())
+                except BaseException as error:
+                    self._failed = f"loading a state failed half-way with {type(error).__name__}: {error}"
+                    raise
 
     def close(self) -> None:
         """Write a snapshot and let go of the folder."""
         with self._lock:
             if self._log is not None:
                 if self._failed is None:
-                    self._log.snapshot(self.state_dict())
+                    self._snapshot()
                 self._log.close()
-                self._failed, self._log = "it was closed", None
+                self._log, self._closed = None, True
 
     # Calls, as they are written and replayed --------------------------------------------------------------------
 
-    def _perform(self, kind: str, **given: Any) -> Any:
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One caller at a time, each with the desk as its folder has it."""
         with self._lock:
+            if self._closed:
+                raise RuntimeError("this desk cannot go on: it was closed; open its folder again")
             if self._failed is not None:
-                raise RuntimeError(f"this desk cannot go on: {self._failed}; open its folder again")
+                self._undo()
+            yield
+
+    def _undo(self) -> None:
+        if self._log is None:
+            raise RuntimeError(f"this desk cannot go on: {self._failed}; load an earlier state, or give it a folder")
+        try:
+            self._take_up(self._log)
+        except Exception as error:
+            raise RuntimeError(
+                f"this desk cannot go on: {self._failed}; that could not be undone now ({error}): mend the cause and "
+                f"call again, or open {self._log.folder} anew"
+            ) from error
+        self._failed = None
+
+    def _perform(self, kind: str, **given: Any) -> Any:
+        with self._turn():
             before = self._changes
             try:
                 answer = _CALLS[kind](self, **given)
                 if self._log is not None and self._changes != before:
                     self._log.append({"kind": kind, "given": given, "leases": self._next_lease})
             except BaseException as error:
-                if self._log is not None and self._changes != before:  # memory is ahead of the file
+                if self._changes != before or not isinstance(error, Exception):  # memory is ahead of the file
                     self._failed = f"{kind} failed half-way with {type(error).__name__}: {error}"
                 raise
-            if self._log is not None and self._log.events >= self._snapshot_every:
-                self._log.snapshot(self.state_dict())
+            if self._log is not None and self._changes != before and self._log.events % self._snapshot_every == 0:
+                self._snapshot()
             return answer
+
+    def _snapshot(self) -> None:
+        """Opening is quicker with it, no more: without, all calls are still on file."""
+        assert self._log is not None
+        try:
+            self._log.snapshot(self._state())
+        except OSError as error:
+            warnings.warn(f"no snapshot in {self._log.folder} ({error}); its calls are kept", stacklevel=2)
 
     def _ask(self, num: int, worker: str, request: str | None, now: float) -> list[_Lease]:
         held = [self._leases[number] for number in self._workers.get(worker, ())]
@@ -391,14 +446,12 @@ class Dispatcher:
                 f"lease {lease} was reported with {size} rewards, and {held.rest} of its {held.group.num_rollouts} "
                 "rollouts are out; report an aborted rollout as errored"
             )
-        if not 0 <= part < _MAX_PARTS:
-            raise ValueError(f"part must be from 0 to {_MAX_PARTS - 1}, got {part}")
-        self._changes += 1
-        self._take_back(held, size)
         version = held.version if columns["policy_version"] is None else columns["policy_version"]
         rest = {name: column for name, column in columns.items() if name != "policy_version"}
         label = held.number * _MAX_PARTS + part
         outcome = GroupOutcome(group, held.group.prompt_id, policy_version=version, part=label, **rest)
+        self._changes += 1
+        self._take_back(held, size)
         positions = self.curriculum.observe([outcome])[0]
         self._count_lag(self._version - version)
         held.done += size
@@ -471,14 +524,15 @@ class Dispatcher:
         """Ask the curriculum what trains, where rounds to come cannot change that."""
         curriculum = self.curriculum
         if self._news and curriculum.step >= 0 and (self._over or curriculum.next_round == "none"):
+            self._changes += 1
             groups = curriculum.admitted(curriculum.step, complete=True)
             self._ready += groups[self._taken :]
             self._taken, self._news = len(groups), False
-            self._changes += 1
 
     # Leases -----------------------------------------------------------------------------------------------------
 
     def _hand_out(self, work: _Work, worker: str, request: str | None, now: float) -> _Lease:
+        self._changes += 1
         if work.origin >= 0:
             origin = self._leases[work.origin]
             self.curriculum.lost(work.group.group_id, work.group.num_rollouts, again=True)
@@ -491,7 +545,6 @@ class Dispatcher:
         self._next_lease += 1
         self._next_due = min(self._next_due, deadline)
         self._counts["leases"] += 1
-        self._changes += 1
         return lease
 
     def _expire(self, now: float) -> None:
@@ -582,51 +635,97 @@ class Dispatcher:
         counts["lag_max"] = max(counts["lag_max"], lag)
 
     def _group_of(self, lease: int) -> int:
-        whole = isinstance(lease, int | np.integer) and not isinstance(lease, bool)
-        with self._lock:
-            if not whole or not 0 <= lease < self._next_lease:
+        known = isinstance(lease, int | np.integer) and not isinstance(lease, bool)
+        with self._turn():
+            if not known or not 0 <= lease < self._next_lease:
                 raise ValueError(
-                    f"unknown lease {lease!r}: leases so far are the whole numbers below {self._next_lease}"
+                    f"unknown lease {shortened(lease)}: leases so far are the whole numbers below {self._next_lease}"
                 )
             held = self._leases.get(int(lease))
             return held.group.group_id if held is not None else self._receipts.get(int(lease), (-1, {}))[0]
 
     # Loading ----------------------------------------------------------------------------------------------------
 
-    def _open(self, log: CallLog) -> None:
+    def _state(self) -> dict[str, Any]:
+        contents = {
+            "schema": SCHEMA,
+            "options": dict(self.options),
+            "curriculum": self.curriculum.state_dict(),
+            "version": self._version,
+            "next_lease": self._next_lease,
+            "queue": [[list(astuple(work.group)), work.step, work.attempt, work.origin] for work in self._queue],
+            "leases": [_packed(lease) for lease in self._leases.values()],
+            "receipts": [[lease, group, _rows(parts)] for lease, (group, parts) in self._receipts.items()],
+            "awaited": [list(item) for item in self._awaited.items()],
+            "step": [self._over, self._asked, self._back, self._taken, self._news],
+            "ready": [list(astuple(group)) for group in self._ready],
+            "answer": None
+            if self._answer is None
+            else [self._answer[0], [list(astuple(group)) for group in self._answer[1]]],
+            "counts": dict(self._counts),
+        }
+        return seal(contents)
+
+    def _take_up(self, log: CallLog) -> None:
+        """What the folder has: its snapshot, and the calls since made again."""
         state, records = log.latest()
+        mine = self.options
         if state is not None:
-            mine = self.options
+            self._next_lease = 0  # those of calls that are not on file were given to nobody
             self._restore(state)
             self.options = dict(state["options"])  # what was decided under these is decided again
-            for record in records:
-                _CALLS[record["kind"]](self, **record["given"])
-                if self._next_lease != record["leases"]:
-                    raise ValueError(f"{log.folder} was written by another curriculum or version of didact")
-            self.options = mine
-        self._log = log
+            try:
+                for record in records:
+                    self._repeat(record, log)
+            finally:
+                self.options = mine
+        log.go_on()
         if state is None or state["options"] != mine:
-            log.snapshot(self.state_dict())
+            log.snapshot(self._state())
+
+    def _repeat(self, record: Mapping[str, Any], log: CallLog) -> None:
+        try:
+            _CALLS[record["kind"]](self, **record["given"])
+            same = self._next_lease == record["leases"]
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise ValueError(f"{log.folder}: {record} cannot be done again: {error}") from error
+        if not same:
+            raise ValueError(f"{log.folder} was written by another curriculum or version of didact")
 
     def _restore(self, state: Mapping[str, Any]) -> None:
+        """Everything is read before anything is changed."""
         check_seal(state, "dispatcher", _STATE, SCHEMA)
+        try:
+            version = whole("version", state["version"], 0, MAX_STEP - self.options["max_lag"])
+            next_lease = whole("next_lease", state["next_lease"], 0, _MAX_LEASE)
+            queue = deque(_Work(PlannedGroup(*group), *rest) for group, *rest in state["queue"])
+            leases = {row["number"]: _unpacked(row) for row in state["leases"]}
+            receipts = {lease: (group, _parts(rows)) for lease, group, rows in state["receipts"]}
+            awaited = dict(state["awaited"])
+            over, asked, back, taken, news = state["step"]
+            ready = [_admitted_of(row) for row in state["ready"]]
+            answer = (
+                None if state["answer"] is None else (state["answer"][0], list(map(_admitted_of, state["answer"][1])))
+            )
+            counts = {name: state["counts"][name] for name in _COUNTS + _LAGS}
+            out = [lease for lease in leases.values() if lease.status == "out"]
+            next_due = min((lease.deadline for lease in out), default=math.inf)
+            queued = [lease.number for lease in leases.values() if lease.status == "queued"]
+            if sorted(queued) != sorted(work.origin for work in queue if work.origin >= 0):
+                raise ValueError("what is queued again is not what was handed back")
+            if max(leases, default=-1) >= next_lease or len(leases) < len(state["leases"]):
+                raise ValueError("a lease has a number that was not given out, or another's")
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"this state of a dispatcher is damaged ({type(error).__name__}: {error})") from error
         self.curriculum.load_state_dict(state["curriculum"])
-        self._version = state["version"]
-        self._next_lease = max(self._next_lease, state["next_lease"])
-        self._queue = deque(_Work(PlannedGroup(*group), *rest) for group, *rest in state["queue"])
-        self._leases = {row["number"]: _unpacked(row) for row in state["leases"]}
+        self._version, self._next_lease = version, max(self._next_lease, next_lease)
+        self._queue, self._leases, self._receipts, self._awaited = queue, leases, receipts, awaited
         self._workers = {}
-        for lease in self._leases.values():
-            if lease.status == "out":
-                self._workers.setdefault(lease.worker, []).append(lease.number)
-        self._next_due = min((self._leases[n].deadline for ns in self._workers.values() for n in ns), default=math.inf)
-        self._receipts = {lease: (group, _parts(rows)) for lease, group, rows in state["receipts"]}
-        self._awaited = dict(state["awaited"])
-        self._over, self._asked, self._back, self._taken, self._news = state["step"]
-        self._ready = [_admitted_of(row) for row in state["ready"]]
-        answer = state["answer"]
-        self._answer = None if answer is None else (answer[0], [_admitted_of(row) for row in answer[1]])
-        self._counts = dict(state["counts"])
+        for lease in out:
+            self._workers.setdefault(lease.worker, []).append(lease.number)
+        self._next_due = next_due
+        self._over, self._asked, self._back, self._taken, self._news = over, asked, back, taken, news
+        self._ready, self._answer, self._counts = ready, answer, counts
 
 
 _CALLS: dict[str, Callable[..., Any]] = {
@@ -636,6 +735,20 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "advance": Dispatcher._advance,
     "admitted": Dispatcher._admitted,
 }
+
+
+def _name(what: str, value: object) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= _MAX_NAME or not _is_text(value):
+        raise ValueError(f"{what} must be a text of 1 to {_MAX_NAME} characters, got {shortened(value)}")
+    return str(value)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
 
 
 def _listed(column: Sequence[Any] | None) -> list[Any] | None:

@@ -6,7 +6,8 @@ pool, the configuration, wall-clock and resumes beside it. The journal is the on
 Counting rules. A rollout counts when its outcome is in the journal, whether it trained or not. A group may be
 continued by a later plan; each rollout belongs to the planned entry it fills, in order. A repeated delivery (the same
 part of a group, or more than was planned for it) is ignored as a whole, as the engine does, and its rollouts are
-counted in `num_surplus`.
+counted in `num_surplus`. Rollouts that were lost and asked for again count as planned once more. A record that the
+engine could not have written, such as an outcome of a group that was never planned, is refused.
 
 It derives nothing and judges nothing: rates, shares and intervals are in `summary`, findings in `inspection`.
 """
@@ -14,17 +15,17 @@ It derives nothing and judges nothing: rates, shares and intervals are in `summa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from didact.journal import outcomes_of
 from didact.report.intervals import wilson
-
-Record = dict[str, Any]
+from didact.report.records import Record, is_number, is_plain, is_text, read_run
 
 PASS_REWARD = 0.5  # a rollout "passes" at this reward or more; verifiers with partial credit stay readable
 UNDECIDED, DISCARDED, TRAINED = 0, 1, 2
@@ -107,24 +108,27 @@ class RunHistory:
 
     @classmethod
     def load(cls, run_dir: str | Path) -> RunHistory:
-        """Read a run folder; a run in progress or killed midway is read as far as it got."""
-        from didact.journal import read_journal
+        """Read a run folder; a run in progress or killed midway is read as far as it got.
 
+        Raises:
+            FileNotFoundError: no such folder. ValueError: no run folder, or a file of it that is damaged.
+        """
         path = Path(run_dir)
         if not path.exists():
             raise FileNotFoundError(f"no run folder at {path}; give the folder that `didact train` wrote")
         if not path.is_dir() or not (path / "journal.jsonl").is_file():
             raise ValueError(f"{path} is not a run folder: expected a folder with journal.jsonl in it")
-        records = read_journal(path / "journal.jsonl")
-        if not records:
-            raise ValueError(f"the journal of {path} is empty: nothing was planned yet; try again after the first step")
-        timing = [row["seconds"] for row in _read_lines(path / "timing.jsonl") if row.get("seconds") is not None]
-        return _Replay(_read_lines(path / "prompts.jsonl")).history(
-            records,
+        replay = _Replay()
+        replay.take_prompts(path / "prompts.jsonl")
+        replay.take_journal(path / "journal.jsonl")
+        timing = _numbers(path / "timing.jsonl", "seconds")
+        resumes = _read_lines(path / "resumes.jsonl")
+        _numbers(path / "resumes.jsonl", "dropped_rollouts")
+        return replay.history(
             path=path,
             config=_read_config(path / "config.json"),
-            seconds=float(sum(timing)) if timing else None,
-            resumes=tuple(_read_lines(path / "resumes.jsonl")),
+            seconds=sum(timing) if timing else None,
+            resumes=tuple(resumes),
         )
 
 
@@ -133,10 +137,14 @@ def _read_config(path: Path) -> Record:
         return {}
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); restore it or remove it to report without it") from None
     if type(config) is not dict:
         raise ValueError(f"{path} holds a {type(config).__name__}, expected one JSON object")
+    if not is_plain(config):
+        raise ValueError(f"{path} holds text that cannot be written; restore it or remove it to report without it")
+    if not isinstance(config.get("steps"), int | None):
+        raise ValueError(f"{path}: steps must be a whole number, got {shortened(config['steps'])}; restore the file")
     return config
 
 
@@ -151,7 +159,7 @@ def _read_lines(path: Path) -> list[Record]:
             continue
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             if number == len(lines):
                 break
             raise ValueError(f"{path} line {number} is not valid JSON; restore the file or remove that line") from None
@@ -159,6 +167,15 @@ def _read_lines(path: Path) -> list[Record]:
             raise ValueError(f"{path} line {number} holds a {type(row).__name__}, expected a JSON object")
         rows.append(row)
     return rows
+
+
+def _numbers(path: Path, name: str) -> list[float]:
+    """One figure of each line of a side file, where the line has it."""
+    values = [row[name] for row in _read_lines(path) if row.get(name) is not None]
+    for value in values:
+        if not is_number(value):
+            raise ValueError(f"{path}: {name} must be a number, got {shortened(value)}; restore the file or remove it")
+    return [float(value) for value in values]
 
 
 @dataclass
@@ -173,8 +190,14 @@ class _Group:
     entries: list[list[int]] = field(default_factory=list)  # [rollouts still expected, reason]
     rollouts: list[int] = field(default_factory=list)  # rows of the rollout table, in the order observed
     parts: set[int] = field(default_factory=set)
+    admitted: bool = False
 
-    def expects(self, num_rollouts: int, part: int | None) -> bool:
+    def expect(self, num_rollouts: int, reason: int) -> None:
+        """Plan further rollouts."""
+        self.num_planned += num_rollouts
+        self.entries.append([num_rollouts, reason])
+
+    def takes(self, num_rollouts: int, part: int | None) -> bool:
         """Whether a delivery is new; if so its part is remembered."""
         if part in self.parts or len(self.rollouts) + num_rollouts > self.num_planned:
             return False
@@ -193,11 +216,9 @@ class _Group:
 class _Replay:
     """Journal records, in order, into the tables of a RunHistory."""
 
-    def __init__(self, pool: Iterable[Record]) -> None:
+    def __init__(self) -> None:
         self.prompts = Prompts([], [], [], [], [])
         self.prompt_row: dict[str, int] = {}
-        for row in pool:
-            self._prompt(str(row.get("prompt_id")), row)
         self.groups: dict[int, _Group] = {}
         self.reasons: dict[str, int] = {}
         self.rewards: list[float] = []
@@ -211,6 +232,32 @@ class _Replay:
         self.last_admitted = -1
         self.num_surplus = 0
 
+    def take_prompts(self, path: Path) -> None:
+        for number, row in enumerate(_read_lines(path), start=1):
+            prompt_id, difficulty = row.get("prompt_id"), row.get("difficulty")
+            if not isinstance(prompt_id, str) or not is_text(prompt_id):
+                raise ValueError(f"{path} row {number}: prompt_id must be text, got {shortened(prompt_id)}")
+            if not is_plain([row.get("source"), difficulty]):
+                raise ValueError(f"{path} row {number}: source or difficulty holds text that cannot be written")
+            if prompt_id in self.prompt_row:
+                raise ValueError(f"{path} row {number}: prompt {shortened(prompt_id)} is there twice")
+            if isinstance(difficulty, int | float) and not is_number(difficulty) and difficulty == difficulty:
+                raise ValueError(f"{path} row {number}: difficulty is {shortened(difficulty)}, more than can be drawn")
+            self._prompt(prompt_id, row)
+
+    def take_journal(self, path: Path) -> None:
+        verbs = {name: getattr(self, f"_on_{name}") for name in ("start", "plan", "outcomes", "admitted", "evaluation")}
+        verbs["lost"] = self._on_lost
+        for number, record in enumerate(read_run(path), start=1):
+            # A newer journal may hold kinds this reader does not know; they cannot change the ones it does.
+            if verb := verbs.get(record["kind"]):
+                try:
+                    verb(record)
+                except (ValueError, TypeError) as error:
+                    raise ValueError(f"{path}, line {number}: no run writes this record: {error}") from error
+        if not self.prompts.ids:
+            raise ValueError(f"{path} has no plan: nothing was planned yet; try again after the first step")
+
     def _prompt(self, prompt_id: str, row: Record | None = None) -> int:
         """The pool row of a prompt; one that prompts.jsonl does not list is appended."""
         if prompt_id not in self.prompt_row:
@@ -223,12 +270,12 @@ class _Replay:
             self.prompts.difficulty.append(row.get("difficulty"))
         return self.prompt_row[prompt_id]
 
-    def history(self, records: Iterable[Record], **beside: Any) -> RunHistory:
-        verbs = {name: getattr(self, f"_on_{name}") for name in ("start", "plan", "outcomes", "admitted", "evaluation")}
-        for record in records:
-            # A newer journal may hold kinds this reader does not know; they cannot change the ones it does.
-            if verb := verbs.get(record.get("kind", "")):
-                verb(record)
+    def _group(self, group_id: int) -> _Group:
+        if group_id not in self.groups:
+            raise ValueError(f"group {group_id} was never planned")
+        return self.groups[group_id]
+
+    def history(self, **beside: Any) -> RunHistory:
         return RunHistory(
             start=self.start,
             prompts=self.prompts,
@@ -242,10 +289,12 @@ class _Replay:
         )
 
     def _on_start(self, record: Record) -> None:
-        self.start = self.start or record
+        self.start = record
 
     def _on_plan(self, record: Record) -> None:
         count = len(record["groups"])
+        if len(set(record["groups"])) < count:
+            raise ValueError("it plans a group twice")
         contexts = record.get("context_length") or [None] * count
         predicted = record.get("predicted") or [None] * count
         reasons = record.get("reasons") or ["train"] * count
@@ -256,39 +305,57 @@ class _Replay:
             group = self.groups.get(group_id)
             if group is None:
                 # The belief that counts for calibration is the one held before any rollout of this group.
-                group = _Group(record["step"], self._prompt(str(prompt_id)), _number(belief))
+                group = _Group(record["step"], self._prompt(prompt_id), _number(belief))
                 self.groups[group_id] = group
+            self._check_prompt(group, group_id, prompt_id)
             group.context_length = _number(context)
-            group.num_planned += num_rollouts
-            group.entries.append([num_rollouts, self.reasons.setdefault(str(reason), len(self.reasons))])
+            group.expect(num_rollouts, self.reasons.setdefault(reason, len(self.reasons)))
 
     def _on_outcomes(self, record: Record) -> None:
-        names = ("num_tokens", "truncated", "errored", "parts")
-        beside = [record.get(name) or [None] * len(record["groups"]) for name in names]
-        for group_id, rewards, tokens, truncated, errored, part in zip(
-            record["groups"], record["rewards"], *beside, strict=True
-        ):
-            group = self.groups.get(group_id)
-            if group is None or not group.expects(len(rewards), part):
-                self.num_surplus += len(rewards)
+        for outcome in outcomes_of(record):
+            group, size = self._group(outcome.group_id), len(outcome.rewards)
+            self._check_prompt(group, outcome.group_id, outcome.prompt_id)
+            if not group.rollouts and size > group.num_planned:
+                raise ValueError(f"group {outcome.group_id} has {size} rewards, {group.num_planned} were planned")
+            if not group.takes(size, outcome.part):
+                self.num_surplus += size
                 continue
-            for position, reward in enumerate(rewards):
-                failed = reward is None or bool(errored and errored[position])
+            for position, reward in enumerate(outcome.rewards):
+                failed = bool(outcome.errored and outcome.errored[position])
                 self.rollout_reason.append(group.take())
                 group.rollouts.append(len(self.rewards))
-                self.rewards.append(np.nan if failed else float(reward))
-                self.num_tokens.append(_number(tokens[position] if tokens else None))
-                self.truncated.append(bool(truncated and truncated[position]))
+                self.rewards.append(np.nan if failed else reward)
+                self.num_tokens.append(_number(outcome.num_tokens[position] if outcome.num_tokens else None))
+                self.truncated.append(bool(outcome.truncated and outcome.truncated[position]))
                 self.errored.append(failed)
+
+    def _on_lost(self, record: Record) -> None:
+        group = self._group(record["group"])
+        if record["again"]:  # in their place as many are made anew, and those that were lost may come after all
+            group.expect(record["rollouts"], group.entries[-1][1])
 
     def _on_admitted(self, record: Record) -> None:
         self.last_admitted = max(self.last_admitted, record["step"])
         for group_id, positions in zip(record["groups"], record["rollouts"], strict=True):
-            rows = self.groups[group_id].rollouts if group_id in self.groups else []
-            self.trained.update(rows[position] for position in positions if position < len(rows))
+            group = self._group(group_id)
+            if group.admitted:
+                raise ValueError(f"group {group_id} was admitted before")
+            if len(set(positions)) < len(positions) or max(positions, default=0) >= len(group.rollouts):
+                raise ValueError(
+                    f"group {group_id} trains on {shortened(positions)}, {len(group.rollouts)} rollouts came back"
+                )
+            group.admitted = True
+            self.trained.update(group.rollouts[position] for position in positions)
+
+    def _check_prompt(self, group: _Group, group_id: int, prompt_id: str) -> None:
+        if self.prompts.ids[group.prompt] != prompt_id:
+            planned = self.prompts.ids[group.prompt]
+            raise ValueError(f"group {group_id} is of prompt {shortened(planned)}, not {shortened(prompt_id)}")
 
     def _on_evaluation(self, record: Record) -> None:
         num, rate, passed = record["num_prompts"], record["pass_rate"], record.get("passed")
+        if passed is not None and len(passed) != num:
+            raise ValueError(f"{len(passed)} answers for {num} held-out prompts")
         low, high = wilson(rate * num, num)
         tokens = record.get("tokens")
         self.evaluations[record["step"]] = Evaluation(
@@ -297,8 +364,8 @@ class _Replay:
             tokens=None if tokens is None else int(tokens),
             num_prompts=int(num),
             pass_rate=float(rate),
-            low=float(record.get("low", low)),
-            high=float(record.get("high", high)),
+            low=float(low if record.get("low") is None else record["low"]),
+            high=float(high if record.get("high") is None else record["high"]),
             passed=None if passed is None else tuple(int(value) for value in passed),
         )
 
@@ -347,5 +414,6 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, list) and all(isinstance(item, dict) and "content" in item for item in value):
-        return "\n".join(str(item["content"]) for item in value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+        value = "\n".join(str(item["content"]) for item in value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return text.encode("utf-8", "replace").decode()  # a page cannot hold half of a surrogate pair

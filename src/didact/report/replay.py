@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from didact.curriculum import Curriculum
-from didact.journal import outcomes_of, read_journal
+from didact.journal import outcomes_of
 from didact.methods import make
 from didact.outcomes import GroupOutcome
 from didact.plan import PlannedGroup
 from didact.prompts import PromptPool
+from didact.report.records import read_run
 from didact.seeding import generator
 
 
@@ -33,9 +34,7 @@ def replay(
     Raises:
         FileNotFoundError, ValueError: no run, or a damaged journal. TypeError: an unknown option.
     """
-    records = read_journal(Path(run) / "journal.jsonl")
-    if not records or records[0].get("kind") != "start":
-        raise ValueError(f"the journal of {run} has no beginning: there is nothing to replay")
+    records = read_run(Path(run) / "journal.jsonl")
     start = records[0]
     pool = _pool(Path(run), start)
     own = {name: value for name, value in start["options"].items() if value is not None}
@@ -44,10 +43,20 @@ def replay(
     ):
         raise ValueError("this run used a context schedule or admission rule of its own: it cannot be rebuilt by name")
     own.pop("admission", None)
-    if method is None or (method == start["method"] and not options):
-        return _verify(records, make(start["method"], pool, **{**own, "prior": tuple(own["prior"])}), start)
-    common = {name: own[name] for name in ("prompts_per_step", "rollouts_per_step", "seed")}
-    return _counterfactual(records, make(method, pool, **{**common, **(options or {})}), start)
+    common = {name: own[name] for name in ("prompts_per_step", "rollouts_per_step", "seed") if name in own}
+    try:
+        if method is None or (method == start["method"] and not options):
+            return _verify(records, _rebuilt(start, pool, own), start)
+        return _counterfactual(records, make(method, pool, **{**common, **(options or {})}), start)
+    except (LookupError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"{run} cannot be replayed with the options of its journal: {error}") from error
+
+
+def _rebuilt(start: Mapping[str, Any], pool: PromptPool, options: Mapping[str, Any]) -> Curriculum:
+    try:
+        return make(start["method"], pool, **{**options, "prior": tuple(options["prior"])})
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"the run's options do not make a {start['method']!r}: {error}") from error
 
 
 def _verify(records: list[dict[str, Any]], curriculum: Curriculum, start: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,10 +82,9 @@ def _verify(records: list[dict[str, Any]], curriculum: Curriculum, start: Mappin
 
 def _counterfactual(records: list[dict[str, Any]], curriculum: Curriculum, start: Mapping[str, Any]) -> dict[str, Any]:
     logged: dict[str, list[tuple[int, float, int]]] = defaultdict(list)
-    steps = 0
+    steps = sorted({record["step"] for record in records if record["kind"] == "outcomes"})
     for record in records:
         if record["kind"] == "outcomes":
-            steps = max(steps, record["step"] + 1)
             for outcome in outcomes_of(record):
                 tokens = outcome.num_tokens or (0,) * len(outcome.rewards)
                 marks = outcome.errored or (False,) * len(outcome.rewards)
@@ -86,7 +94,7 @@ def _counterfactual(records: list[dict[str, Any]], curriculum: Curriculum, start
                     if not mark
                 ]
     asked = answered = 0
-    for step in range(steps):
+    for step in steps:
         while plan := curriculum.plan(step):
             outcomes = [_answer(group, logged[group.prompt_id], step, curriculum.seed) for group in plan]
             asked += plan.num_rollouts
@@ -97,7 +105,7 @@ def _counterfactual(records: list[dict[str, Any]], curriculum: Curriculum, start
     return {
         "method": curriculum.name,
         "logged_method": start["method"],
-        "steps": steps,
+        "steps": len(steps),
         "rollouts_asked": asked,
         "share_answered": answered / max(asked, 1),
         "share_with_signal": metrics["share_with_signal_so_far"],
@@ -124,7 +132,7 @@ def _pool(run: Path, start: Mapping[str, Any]) -> PromptPool:
         columns["difficulty"] = [math.nan if value is None else value for value in columns["difficulty"]]
         known = {name: values for name, values in columns.items() if None not in values}
         pool = PromptPool([row["prompt_id"] for row in rows], **known)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or no list of prompts ({type(error).__name__}: {error})") from error
     if {"size": len(pool), "fingerprint": pool.fingerprint()} != start["pool"]:
         raise ValueError(
@@ -134,5 +142,5 @@ def _pool(run: Path, start: Mapping[str, Any]) -> PromptPool:
 
 
 def _default_admission(start: Mapping[str, Any], pool: PromptPool) -> Any:
-    size = {name: start["options"][name] for name in ("prompts_per_step", "rollouts_per_step")}
-    return make(start["method"], pool, **size).options["admission"]
+    size = ("prompts_per_step", "rollouts_per_step", "prior")
+    return _rebuilt(start, pool, {name: start["options"].get(name) for name in size}).options["admission"]
