@@ -2,24 +2,32 @@
 
 import dataclasses
 import difflib
+import json
 import math
 import tomllib
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
+from didact.files import write_whole
 from didact.tasks import TASKS
 from didact.tasks.task import nearest
 from didact.training.beds import BEDS
 
 LOSS_TYPES: Final = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
-_AT_LEAST_ONE: Final = (
-    *("steps", "prompts_per_step", "rollouts_per_step", "micro_batch_size", "max_completion_length"),
-    *("num_prompts", "num_eval_prompts", "eval_every", "save_every", "threads"),
-)
+_RANGE: Final = {  # far beyond what anybody trains with: more is a slip of the finger, told before it takes memory
+    **dict.fromkeys(("steps", "eval_every", "save_every"), (1, 10**9)),
+    "warmup_steps": (0, 10**9),
+    **dict.fromkeys(("prompts_per_step", "rollouts_per_step", "micro_batch_size"), (1, 10**6)),
+    **dict.fromkeys(("num_prompts", "num_eval_prompts", "max_completion_length"), (1, 10**7)),
+    "threads": (1, 4096),
+    **dict.fromkeys(("seed", "warm_start_seed"), (0, 2**32 - 1)),
+    "verifier_timeout": (0.0, 1e6),
+}
 _SAME_NAME: Final = ("learning_rate", "warmup_steps", "loss_type", "max_completion_length", "seed")
 _RESERVED: Final = {  # fields of GRPOConfig that journal, evaluation and resumption rely on, and where they come from
     "output_dir": "the run folder",
@@ -31,6 +39,7 @@ _RESERVED: Final = {  # fields of GRPOConfig that journal, evaluation and resump
     "lr_scheduler_type": "the setting 'lr_schedule'",
     **{name: f"the setting {name!r}" for name in _SAME_NAME},
     "logging_steps": "the journal, which keeps every step",
+    "trust_remote_code": "the rule that no code from a model's folder runs",
 }
 
 
@@ -89,14 +98,15 @@ class TrainConfig:
         for name, value in resolved.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        for name in _AT_LEAST_ONE:
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
         for name in ("learning_rate", "verifier_timeout"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be a positive number, got {getattr(self, name)}")
-        if self.warmup_steps < 0:
-            raise ValueError(f"warmup_steps must be at least 0, got {self.warmup_steps}")
+        for name, (least, most) in _RANGE.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+            if value is not None and value > most:
+                raise ValueError(f"{name} must be at most {most:,}, got {value}")
         for name, known in {"loss_type": LOSS_TYPES, "device": ("cpu", "cuda", None)}.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; {_nearest(getattr(self, name), known)}")
@@ -167,15 +177,44 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no config file {path}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not TOML: {error}") from error
+
+
+def write_config(path: Path, config: TrainConfig) -> None:
+    """The resolved settings as JSON, with a digest of them."""
+    values = config.to_dict()
+    write_whole(path, json.dumps({**values, "digest": _digest(values)}, indent=2) + "\n")
+
+
+def read_config(path: Path) -> TrainConfig:
+    """What `write_config` wrote. Who changes the settings on purpose removes the line "digest".
+
+    Raises:
+        ValueError: the file is cut off or not as it was written, or its settings are no good.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        config = config_from({name: value for name, value in values.items() if name != "digest"})
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if values.get("digest", expected := _digest(config.to_dict())) != expected:
+        raise ValueError(
+            f"{path} is not as it was written: its settings do not fit its digest; put it back, or, if you changed it "
+            'on purpose, remove the line "digest"'
+        )
+    return config
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     plain = tuple(typing.get_origin(kind) or kind for kind in kinds)
     if float in plain and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return float(value) if abs(value) < 1 << 1000 else math.inf
     if isinstance(value, plain) and not (isinstance(value, bool) and bool not in plain):
         return value
     wanted = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in plain)
