@@ -292,7 +292,7 @@ def test_only_whole_checkpoints_are_resumed_from(model_path, rows, tmp_path, cap
     assert fault(tmp_path / "checkpoint-3") is None
     for step in (1, 2, 3):
         (tmp_path / f"checkpoint-{step}" / "manifest.json").unlink()
-    with pytest.raises(ValueError, match="no checkpoint in .* is whole"):
+    with pytest.raises(ValueError, match=r"no checkpoint in .* is whole"):
         again.train(resume_from_checkpoint=True)
 
 

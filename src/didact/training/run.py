@@ -444,9 +444,9 @@ def _save_model(trainer: CurriculumGRPOTrainer, source: str, path: Path) -> None
     clear(path)
     path.mkdir(exist_ok=True)
     for name in names:
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(beside / name, path / name)
-    clear(beside)
+    with suppress(OSError):
+        beside.rmdir()
 
 
 def _on_cpu(config: TrainConfig) -> bool:
