@@ -31,8 +31,10 @@ def files_in(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def seal(folder: Path, before: Mapping[str, tuple[int, int]]) -> None:
+def seal(folder: Path, before: Mapping[str, tuple[int, int]]) -> list[str]:
     """Force a folder onto the disk and write its manifest, of the files that were not in `before` (see `files_in`).
+
+    Gives their names.
 
     Raises:
         OSError: a file cannot be read, or the disk is full; the folder is then not whole.
@@ -46,6 +48,7 @@ def seal(folder: Path, before: Mapping[str, tuple[int, int]]) -> None:
     files = {name: [(folder / name).stat().st_size, digest(folder / name)] for name in names}
     write_whole(folder / MANIFEST, json.dumps({"files": files}, indent=1) + "\n")
     sync_folder(folder.parent)
+    return names
 
 
 def fault(folder: Path) -> str | None:

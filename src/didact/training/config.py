@@ -177,6 +177,8 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no config file {path}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not TOML: {error}") from error
 

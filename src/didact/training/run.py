@@ -436,14 +436,13 @@ def _save_model(trainer: CurriculumGRPOTrainer, source: str, path: Path) -> None
     before = files_in(beside)
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(beside)
     _load_tokenizer(source).save_pretrained(beside)  # TRL's own copy remembers how it padded last
-    seal(beside, before)
+    names = seal(beside, before)
     if not path.exists():
         os.replace(beside, path)
         return
-    names = [*files_in(beside), MANIFEST]
     clear(path)
     path.mkdir(exist_ok=True)
-    for name in names:
+    for name in (*names, MANIFEST):
         os.replace(beside / name, path / name)
     with suppress(OSError):
         beside.rmdir()
