@@ -208,6 +208,17 @@ def test_bad_input_leaves_the_folder_free(refused, here, flags, arguments, messa
 
 
 @pytest.mark.slow
+def test_code_in_a_model_s_folder_does_not_run(refused, here, flags):
+    Path("odd").mkdir()
+    Path("odd/config.json").write_text(
+        json.dumps({"model_type": "odd", "auto_map": {"AutoConfig": "odd.Config", "AutoModelForCausalLM": "odd.Model"}})
+    )
+    Path("odd/odd.py").write_text("open('ran', 'w')")
+    assert "no model can be read from './odd'" in refused(*flags, "--model", "./odd")
+    assert not Path("ran").exists()
+
+
+@pytest.mark.slow
 def test_bad_prompt_files(refused, here, flags):
     pytest.importorskip("pyarrow")
     import pyarrow
