@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from didact.adapters.trl import CurriculumGRPOTrainer
 from didact.files import locked
+from didact.journal import read_journal
 from didact.training.config import config_from
 from didact.training.display import Silent
 from didact.training.run import latest_checkpoint, resume_run, start_run
@@ -87,6 +89,17 @@ def test_two_processes_on_one_run_folder(settings, tmp_path):
     (tmp_path / "run").mkdir()
     with locked(tmp_path / "run" / ".lock"), pytest.raises(ValueError, match="another process"):
         start_run(config_from(settings), tmp_path / "run")
+    assert (tmp_path / "run" / ".lock").exists()  # the other one's
+
+
+def test_rollouts_of_the_first_step_are_not_thrown_away(settings, tmp_path, monkeypatch):
+    def fails(*_: object) -> None:
+        raise ValueError("out of ink")
+
+    monkeypatch.setattr(CurriculumGRPOTrainer, "_training_batch", fails)
+    with pytest.raises(RuntimeError, match="training failed at step 0: out of ink"):
+        start_run(config_from(settings), tmp_path / "run")
+    assert any(record["kind"] == "outcomes" for record in read_journal(tmp_path / "run" / "journal.jsonl"))
 
 
 def test_ctrl_c_leaves_a_run_that_can_be_resumed(settings, tmp_path):

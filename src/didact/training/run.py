@@ -65,18 +65,18 @@ def start_run(config: TrainConfig, folder: str | os.PathLike[str], display: Disp
         FileExistsError: the folder holds something already. ValueError, TypeError: bad settings.
     """
     folder = Path(folder)
-    if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty: resume it with --resume {folder}, or choose another --run")
+    _refuse_unless_empty(folder)
     _check_method(config)
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with locked(folder / ".lock"):
+    with locked(folder / ".lock"):
+        _refuse_unless_empty(folder)  # another process may have come and gone
+        try:
             write_config(folder / "config.json", config)
             return _train(config, folder, display or Silent(), resume=False)
-    except _BAD_INPUT:
-        _give_up(folder, new)
-        raise
+        except _BAD_INPUT:
+            _give_up(folder, new)
+            raise
 
 
 def resume_run(folder: str | os.PathLike[str], display: Display | None = None, steps: int | None = None) -> RunResult:
@@ -112,6 +112,11 @@ def latest_checkpoint(folder: Path, display: Display | None = None) -> Path | No
             display.note(f"{checkpoint.name} is passed over: {why}")
 
     return newest(folder / "checkpoints", passed_over)
+
+
+def _refuse_unless_empty(folder: Path) -> None:
+    if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty: resume it with --resume {folder}, or choose another --run")
 
 
 def _refuse_links(folder: Path) -> None:
@@ -186,7 +191,8 @@ def _train(config: TrainConfig, folder: Path, display: Display, resume: bool) ->
                 _save_model(trainer, source, folder / "model")
             evaluations = [record for record in read_journal(journal.path) if record["kind"] == "evaluation"]
         except _BAD_INPUT as error:
-            if trainer.state.global_step > step_of(checkpoint):  # it trained: then the input was not bad
+            paid = checkpoint is None and curriculum.metrics()["rollouts"] > 0
+            if paid or trainer.state.global_step > step_of(checkpoint):  # it trained: then the input was not bad
                 raise RuntimeError(f"training failed at step {trainer.state.global_step}: {error}") from error
             raise
     result = RunResult(str(folder), steps >= config.steps, steps, evaluations, curriculum.metrics())
