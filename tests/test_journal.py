@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,6 +137,11 @@ def test_a_resumed_journal_equals_an_uninterrupted_one(tmp_path):
         assert (tmp_path / f"cut{suffix}").read_bytes() == (tmp_path / f"straight{suffix}").read_bytes()
 
 
+def sealed(state: dict[str, Any], offsets: dict[str, Any]) -> dict[str, Any]:
+    """The state of one that says its journals stood elsewhere."""
+    return seal({"curriculum": state["curriculum"], "offsets": offsets})
+
+
 def test_states_that_do_not_belong_to_it_change_nothing(tmp_path):
     recorded = RecordedCurriculum(curriculum(), Journal(tmp_path / "a"))
     run_steps(recorded, range(3))
@@ -150,8 +156,8 @@ def test_states_that_do_not_belong_to_it_change_nothing(tmp_path):
         (new.journal.offset - 1, "no record of .* ends at"),
     ]:
         with pytest.raises(ValueError, match=message):
-            new.load_state_dict({**state, "offsets": {"journal": offset}})
-    for bad in (state["curriculum"], [], {**state, "offsets": {}}, {**state, "offsets": {**offsets, "metrics": 0}}):
+            new.load_state_dict(sealed(state, {"journal": offset}))
+    for bad in (state["curriculum"], [], sealed(state, {}), sealed(state, {**offsets, "metrics": 0})):
         with pytest.raises(ValueError, match=r"no state of a recorded curriculum|the state says where"):
             new.load_state_dict(bad)
     assert new.curriculum.step == -1

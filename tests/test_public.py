@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-import types
+
+import pytest
 
 import didact
 
@@ -32,14 +33,19 @@ def test_import_loads_numpy_and_nothing_heavier() -> None:
     assert not loaded & set(HEAVY)
 
 
+def test_the_command_line_is_there_before_numpy_is() -> None:
+    """Until it is, Ctrl-C is a traceback."""
+    code = "import sys, didact.cli.main; print('numpy' in sys.modules, 'click' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
 def test_all_is_sorted_and_complete() -> None:
     assert didact.__all__ == sorted(didact.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name))
-    public = {
-        name
-        for name, value in vars(didact).items()
-        if not name.startswith("_") and not isinstance(value, types.ModuleType)
-    }
-    assert public == set(didact.__all__)
+    assert set(didact.__all__) <= set(dir(didact))
+    assert all(getattr(didact, name) is not None for name in didact.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Curriculums'"):
+        didact.Curriculums  # noqa: B018
 
 
 def test_the_contract_of_names_can_be_imported() -> None:

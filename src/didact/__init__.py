@@ -5,14 +5,17 @@ comes next: which prompts, how many rollouts each, how long a context, and which
 itself.
 """
 
-from didact.curriculum import Curriculum
-from didact.desk import Assignment, Dispatcher, Receipt
-from didact.methods import METHODS, make
-from didact.outcomes import GroupOutcome
-from didact.pass_rates import PassRates
-from didact.plan import AdmittedGroup, Plan, PlannedGroup
-from didact.prompts import PromptPool
-from didact.staged import StagedCurriculum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from didact.curriculum import Curriculum
+    from didact.desk import Assignment, Dispatcher, Receipt
+    from didact.methods import METHODS, make
+    from didact.outcomes import GroupOutcome
+    from didact.pass_rates import PassRates
+    from didact.plan import AdmittedGroup, Plan, PlannedGroup
+    from didact.prompts import PromptPool
+    from didact.staged import StagedCurriculum
 
 __version__ = "0.1.0"
 
@@ -31,3 +34,28 @@ __all__ = [
     "StagedCurriculum",
     "make",
 ]
+
+_MODULES = {
+    "curriculum": ("Curriculum",),
+    "desk": ("Assignment", "Dispatcher", "Receipt"),
+    "methods": ("METHODS", "make"),
+    "outcomes": ("GroupOutcome",),
+    "pass_rates": ("PassRates",),
+    "plan": ("AdmittedGroup", "Plan", "PlannedGroup"),
+    "prompts": ("PromptPool",),
+    "staged": ("StagedCurriculum",),
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """Load a name when it is asked for: the command line is there, and can be interrupted, before numpy is."""
+        from importlib import import_module
+
+        for module, names in _MODULES.items():
+            if name in names:
+                return getattr(import_module(f"didact.{module}"), name)
+        raise AttributeError(f"module 'didact' has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -26,8 +26,11 @@ def write_sealed(path: str | os.PathLike[str], values: Mapping[str, Any]) -> Non
     write_whole(path, text + "\n")
 
 
-def read_sealed(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_sealed(path: str | os.PathLike[str], *, by_hand: bool = False) -> dict[str, Any]:
     """What `write_sealed` wrote, without the digest.
+
+    Args:
+        by_hand: whether somebody may have changed the file on purpose, and says so by removing the line "digest".
 
     Raises:
         FileNotFoundError: no such file. ValueError: it is not JSON, has no digest or not its own.
@@ -36,10 +39,13 @@ def read_sealed(path: str | os.PathLike[str]) -> dict[str, Any]:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}): it was cut off or is another file") from None
-    if not isinstance(values, dict) or "digest" not in values:
+    if not isinstance(values, dict) or ("digest" not in values and not by_hand):
         raise ValueError(f"{path} carries no digest: it is another file, or was not written by didact")
-    if values.pop("digest") != _digest(values):
-        raise ValueError(f"{path} was changed after it was written (its digest is another): put the original back")
+    if "digest" in values and values.pop("digest") != _digest(values):
+        instead = ', or, if you changed it on purpose, remove the line "digest"' if by_hand else ""
+        raise ValueError(
+            f"{path} was changed after it was written (its digest is another): put the original back{instead}"
+        )
     return values
 
 

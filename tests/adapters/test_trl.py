@@ -12,6 +12,7 @@ from didact.adapters import trl as adapter
 from didact.adapters.trl import CurriculumGRPOTrainer
 from didact.advantage import group_advantages, loss_weights
 from didact.context import StagedContext
+from didact.manifest import fault
 from tests.adapters.conftest import build, digits, length, weights
 
 pytestmark = pytest.mark.slow
@@ -261,8 +262,63 @@ def test_a_checkpoint_without_the_curriculum_is_refused(model_path, rows, tmp_pa
     state = tmp_path / "checkpoint-2" / adapter.STATE_FILE
     state.write_bytes(state.read_bytes()[:-20])
     again = build(CurriculumGRPOTrainer, model_path, rows, tmp_path, **more)
-    with pytest.raises(ValueError, match="cut off"):
+    with pytest.raises(ValueError, match=r"checkpoint-2: curriculum.npz has .* bytes instead of"):
         again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+
+
+def test_only_whole_checkpoints_are_resumed_from(model_path, rows, tmp_path, caplog):
+    more = {"curriculum": "uniform", "save_strategy": "steps", "save_steps": 1, "max_steps": 3}
+    straight = build(CurriculumGRPOTrainer, model_path, rows, tmp_path, **more)
+    straight.train()
+    written = sorted(path.name for path in (tmp_path / "checkpoint-3").iterdir() if path.name != "manifest.json")
+    for name in written:
+        path = tmp_path / "checkpoint-3" / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        again = build(CurriculumGRPOTrainer, model_path, rows, tmp_path, **more)
+        with pytest.raises(ValueError, match=f"checkpoint-3: {name} is damaged"):
+            again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+        path.unlink()
+        with pytest.raises(ValueError, match=f"checkpoint-3: {name} is missing"):
+            again.train(resume_from_checkpoint=tmp_path / "checkpoint-3")
+        path.write_bytes(whole)
+    (tmp_path / "checkpoint-3" / "rng_state.pth").write_bytes(b"")
+    (tmp_path / "checkpoint-2" / "manifest.json").unlink()
+    again = build(CurriculumGRPOTrainer, model_path, rows, tmp_path, **more)
+    again.train(resume_from_checkpoint=True)
+    assert "checkpoint-3 is passed over: rng_state.pth has 0 bytes" in caplog.text
+    assert "checkpoint-2 is passed over: it has no manifest.json" in caplog.text
+    assert torch.equal(weights(straight), weights(again))
+    assert fault(tmp_path / "checkpoint-3") is None
+    for step in (1, 2, 3):
+        (tmp_path / f"checkpoint-{step}" / "manifest.json").unlink()
+    with pytest.raises(ValueError, match=r"no checkpoint in .* is whole"):
+        again.train(resume_from_checkpoint=True)
+
+
+def test_an_old_checkpoint_goes_when_the_new_one_is_whole(model_path, rows, tmp_path, monkeypatch):
+    """Also with one to keep: a save that fails at its very end leaves the one before. A file of one's own stays."""
+    more = {"curriculum": "uniform", "save_strategy": "steps", "save_steps": 1, "max_steps": 3, "save_total_limit": 1}
+    trainer = build(CurriculumGRPOTrainer, model_path, rows, tmp_path, **more)
+
+    class Meddles(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            assert args.save_total_limit == 1
+            if state.global_step == 2:
+                (tmp_path / "checkpoint-1" / "notes.txt").write_text("of somebody's")
+            if state.global_step == 3:
+                monkeypatch.setattr(adapter, "finish", full)
+
+    def full(*_):
+        raise OSError("no space left")
+
+    trainer.add_callback(Meddles())
+    with pytest.raises(OSError, match="no space left"):
+        trainer.train()
+    assert [path.name for path in (tmp_path / "checkpoint-1").iterdir()] == ["notes.txt"]
+    assert fault(tmp_path / "checkpoint-2") is None
+    assert (tmp_path / "checkpoint-3" / "optimizer.pt").is_file()
+    assert "not finished" in fault(tmp_path / "checkpoint-3")
 
 
 def test_reward_functions_that_give_up_are_errors_and_not_wrong_answers(model_path, rows, tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from didact.manifest import fault
 from tests.adapters import processes
 
 pytestmark = pytest.mark.slow
@@ -114,6 +115,16 @@ def test_some_groups_waited_at_the_checkpoint(folder):
 
     for run in ("speed-straight", "speed-one", "speed-real"):
         assert load_state(folder / run / "checkpoint-2" / STATE_FILE)["held"]["lengths"]
+
+
+def test_the_manifest_names_what_every_process_wrote(folder):
+    checkpoint = folder / "cures-real" / "checkpoint-4"
+    assert fault(checkpoint) is None
+    named = json.loads((checkpoint / "manifest.json").read_text())["files"]
+    assert {"rng_state_0.pth", "rng_state_1.pth", "optimizer.pt", "curriculum.npz"} <= set(named)
+    (checkpoint / "rng_state_1.pth").rename(checkpoint / "elsewhere")
+    assert fault(checkpoint) == "rng_state_1.pth is missing"
+    (checkpoint / "elsewhere").rename(checkpoint / "rng_state_1.pth")
 
 
 def test_what_goes_wrong_is_said_on_every_process(folder):

@@ -55,6 +55,28 @@ def test_bad_command_lines(refused, arguments, message):
     assert message in refused(*arguments)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["report"], ["inspect"], ["replay"], ["train", "--config"]),
+        pytest.param(["train", "--resume"], marks=pytest.mark.slow),
+    ],
+)
+def test_paths_that_are_no_good(refused, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    for name, data in (("bytes", b"\xff\xfe"), ("deep", b"[" * 100_000), ("empty", b"")):
+        (tmp_path / name).mkdir()
+        for file in ("journal.jsonl", "config.json"):
+            (tmp_path / name / file).write_bytes(data)
+    (tmp_path / "folders").mkdir()
+    (tmp_path / "folders/journal.jsonl").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    before = sorted(tmp_path.rglob("*"))
+    for path in ("x" * 5000, "a/" * 3000, "bytes", "deep", "empty", "folders", "loop", "deep/config.json", ""):
+        refused(*command, path)
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.name != ".lock"] == before
+
+
 def test_a_traceback_only_with_debug(didact):
     assert "Traceback" not in didact("report", "nowhere").err
     for arguments in (["--debug", "report", "nowhere"], ["report", "nowhere", "--debug"]):
@@ -71,6 +93,13 @@ def test_a_traceback_only_with_debug(didact):
         (RuntimeError("two\nlines"), 1, "didact: RuntimeError: two lines"),
         (ValueError("what was given"), 2, "didact: what was given"),
         (FileNotFoundError("no such thing"), 2, "didact: no such thing"),
+        (IsADirectoryError(21, "Is a directory", "x"), 2, "didact: [Errno 21] Is a directory: 'x'"),
+        (PermissionError(13, "Permission denied", "x"), 2, "didact: [Errno 13] Permission denied: 'x'"),
+        (OSError(36, "File name too long", "x"), 2, "didact: [Errno 36] File name too long: 'x'"),
+        (OSError(40, "Too many links", "x"), 2, "didact: [Errno 40] Too many links: 'x'"),
+        (OverflowError("too large"), 2, "didact: too large"),
+        (RecursionError("too deep"), 2, "didact: what was given is nested too deeply to be read: too deep"),
+        (EOFError("Ran out of input"), 1, "didact: a file ended too early: Ran out of input"),
         (KeyboardInterrupt(), 130, "didact: interrupted"),
     ],
 )

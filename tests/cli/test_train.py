@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from didact.manifest import fault
+
 pytest.importorskip("torch")
 pytest.importorskip("trl")
 
@@ -94,7 +96,8 @@ def flags(here: Path, model: Path) -> list[str]:
 
 def results(run: str) -> list[bytes]:
     """What an uninterrupted run and a resumed one must share, bit for bit."""
-    return [Path(run, name).read_bytes() for name in ("journal.jsonl", "metrics.jsonl", "model/model.safetensors")]
+    files = [Path(run, "journal.jsonl"), Path(run, "metrics.jsonl"), *sorted(Path(run, "model").iterdir())]
+    return [b"".join((path.name.encode(), path.read_bytes())) for path in files]
 
 
 def without(flags: list[str], name: str) -> list[str]:
@@ -202,6 +205,17 @@ def test_resuming_a_finished_run_and_going_further(didact, refused, here, flags)
 def test_bad_input_leaves_the_folder_free(refused, here, flags, arguments, message):
     assert message in refused(*flags, *arguments)
     assert not Path("run").exists()
+
+
+@pytest.mark.slow
+def test_code_in_a_model_s_folder_does_not_run(refused, here, flags):
+    Path("odd").mkdir()
+    Path("odd/config.json").write_text(
+        json.dumps({"model_type": "odd", "auto_map": {"AutoConfig": "odd.Config", "AutoModelForCausalLM": "odd.Model"}})
+    )
+    Path("odd/odd.py").write_text("open('ran', 'w')")
+    assert "no model can be read from './odd'" in refused(*flags, "--model", "./odd")
+    assert not Path("ran").exists()
 
 
 @pytest.mark.slow
@@ -337,8 +351,14 @@ def test_damaged_run_folders(didact, refused, here, flags):
         return line.last_line
 
     config = Path("run/config.json").read_text()
-    for text in (config[:40], "", "[]", config.replace('"steps"', '"stpes"'), b"\xff\xfe", '{"steps": "x"}'):
-        assert "config.json is damaged: " in damaged("config.json", text)
+    deep = "[" * 100_000
+    for text in (config[:40], "", b"\xff\xfe", deep):
+        assert "config.json is not JSON" in damaged("config.json", text)
+    assert "config.json carries no digest" in damaged("config.json", "[]")
+    assert "config.json: setting 'steps' must be int" in damaged("config.json", '{"steps": "x"}')
+    for old, new in (('"steps"', '"stpes"'), ('"seed": 0', '"seed": 1'), ('  "save_every": 2,\n', "")):
+        assert old in config
+        assert "put the original back, or, if you" in damaged("config.json", config.replace(old, new))
     journal = Path("run/journal.jsonl").read_bytes()
     first, second, third, *rest = journal.splitlines(keepends=True)
     line = damaged("journal.jsonl", b"".join([first, second, third.replace(b'"step":0', b'"step":1'), *rest]))
@@ -349,23 +369,74 @@ def test_damaged_run_folders(didact, refused, here, flags):
         ({"method": "uniform", "method_options": {}}, "state of method 'cures', this curriculum is 'uniform'"),
         ({"method_options": {"steps_per_iteration": 2}}, "state made with steps_per_iteration=3"),
     ):
-        assert message in damaged("config.json", json.dumps({**json.loads(config), "steps": 6, **changed}))
+        edited = {name: value for name, value in json.loads(config).items() if name != "digest"}  # on purpose
+        assert message in damaged("config.json", json.dumps({**edited, "steps": 6, **changed}))
     assert results("run") == whole
     assert didact("train", "--resume", "run", "--no-report").code == 0
     assert results("run") == whole
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["curriculum.npz", "model.safetensors", "optimizer.pt", "trainer_state.json"])
-def test_a_checkpoint_that_is_cut_off_is_passed_over(didact, here, flags, name):
+def test_a_damaged_checkpoint_is_passed_over(didact, here, flags):
     assert didact(*flags).code == 0
     whole = results("run")
-    data = Path("run/checkpoints/checkpoint-4", name).read_bytes()
-    for end in (0, len(data) // 2, len(data) - 2):
-        Path("run/checkpoints/checkpoint-4", name).write_bytes(data[:end])
+    shutil.copytree("run", "kept")
+    newest = Path("run/checkpoints/checkpoint-4")
+    size = (newest / "model.safetensors").stat().st_size
+    for name, damage, message in (
+        ("optimizer.pt", None, "optimizer.pt is missing"),
+        ("scheduler.pt", None, "scheduler.pt is missing"),
+        ("rng_state.pth", lambda data: b"", "rng_state.pth has 0 bytes instead of"),
+        ("curriculum.npz", lambda data: data[:-2], "curriculum.npz has"),
+        ("model.safetensors", lambda data: data[:-4096] + bytes(4096), "model.safetensors is damaged"),
+        ("model.safetensors", lambda data: data[: size // 2] + b"\x01" + data[size // 2 + 1 :], "is damaged"),
+        ("optimizer.pt", lambda data: data[:5000] + bytes([data[5000] ^ 1]) + data[5001:], "optimizer.pt is damaged"),
+        ("manifest.json", lambda data: data[:-9], "manifest.json is damaged"),
+        ("manifest.json", None, "it has no manifest.json: it was not finished"),
+    ):
+        data = (newest / name).read_bytes()
+        (newest / name).unlink()
+        if damage:
+            assert damage(data) != data
+            (newest / name).write_bytes(damage(data))
         ended = didact("train", "--resume", "run", "--no-report")
-        assert (ended.code, "resuming from checkpoint-2" in ended.err) == (0, True), ended.err
+        assert ended.code == 0, ended.err
+        assert f"checkpoint-4 is passed over: {message}" in ended.err or f"{name} {message}" in ended.err, ended.err
+        assert "resuming from checkpoint-2" in ended.err
         assert results("run") == whole
+    assert results("kept") == whole
+    shutil.rmtree("kept/model")  # as if killed before it was written: now from the checkpoint
+    assert didact("train", "--resume", "kept", "--no-report").code == 0
+    assert results("kept") == whole
+
+
+@pytest.mark.slow
+def test_a_model_is_replaced_file_by_file(didact, here, flags):
+    assert didact(*flags).code == 0
+    Path("run/model/notes.txt").write_text("of somebody's")
+    Path("run/model.tmp").mkdir()
+    Path("run/model.tmp/model.safetensors").write_text("left by a kill")
+    assert didact("train", "--resume", "run", "--steps", "6", "--no-report").code == 0
+    assert Path("run/model/notes.txt").read_text() == "of somebody's"
+    assert not Path("run/model.tmp").exists()
+    Path("run/model/notes.txt").unlink()
+    assert didact(*without(flags, "--run"), "--run", "straight", "--steps", "6").code == 0
+    assert results("run") == results("straight")
+
+
+@pytest.mark.slow
+def test_links_out_of_the_run_folder_are_refused(didact, refused, here, flags):
+    assert didact(*flags).code == 0
+    for name in ("checkpoints", "checkpoints/checkpoint-4", "model", "journal.jsonl", "metrics.jsonl"):
+        Path("run", name).rename("outside")
+        Path("run", name).symlink_to(here / "outside")
+        assert f"run/{name} is a link" in refused("train", "--resume", "run", "--steps", "6")
+        Path("run", name).unlink()
+        Path("outside").rename(Path("run", name))
+    Path("elsewhere").write_text("of somebody's")
+    Path("run/config.json.tmp").symlink_to(here / "elsewhere")
+    assert didact("train", "--resume", "run", "--steps", "6", "--no-report").code == 0
+    assert Path("elsewhere").read_text() == "of somebody's"
 
 
 @pytest.mark.slow
@@ -382,10 +453,14 @@ def test_a_generation_window_is_never_cut(didact, here, flags):
 # Machines that fail: processes of their own ---------------------------------------------------------------------
 
 
-def start(*arguments: object, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
-    program = [sys.executable, "-c", "from didact.cli.main import main; main()", *map(str, arguments)]
+def start(*arguments: object, before: Callable[[], None] = lambda: None, first: str = "") -> subprocess.Popen[str]:
+    def begin() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ours may be ignored, as in a background job
+        before()
+
+    program = [sys.executable, "-c", f"from didact.cli.main import main; {first}main()", *map(str, arguments)]
     return subprocess.Popen(
-        program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=before, env={**os.environ}
+        program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=begin, env={**os.environ}
     )
 
 
@@ -399,7 +474,7 @@ def wait_until_it_trains(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_stops_after_the_step(didact, here, flags, number):
     process = start(*flags, "--steps", "500")
     wait_until_it_trains(process)
@@ -414,17 +489,101 @@ def test_one_signal_stops_after_the_step(didact, here, flags, number):
 
 
 @pytest.mark.slow
-def test_two_signals_stop_at_once(didact, here, flags):
+@pytest.mark.parametrize("pause", [0.002, 0.0])
+def test_ctrl_c_again_and_again_stops_at_once(didact, here, flags, pause):
     process = start(*flags, "--steps", "500")
     wait_until_it_trains(process)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.002)
-    process.send_signal(signal.SIGINT)
+    for _ in range(5):
+        process.send_signal(signal.SIGINT)
+        time.sleep(pause)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in err
-    last = err.splitlines()[-1]  # the two may also arrive as one
+    last = err.splitlines()[-1]  # all may also arrive as one
     assert last == "didact: interrupted; go on with: didact train --resume run" or "stopping after" in err
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_the_first_second_is_one_line(here, flags):
+    """From our first line on. Python itself and the few modules before that take some hundredths of a second."""
+    for delay in (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.5):
+        process = start(*flags, "--steps", "500", first="print('.', end='', flush=True); ")
+        assert process.stdout.read(1) == "."
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 130, err
+        assert "Traceback" not in err
+        assert err.splitlines()[-1].startswith("didact: interrupted")
+        shutil.rmtree("run", ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_a_signal_that_is_ignored_stays_ignored(here, flags):
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    process = start(*flags, before=ignore)
+    wait_until_it_trains(process)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGINT, signal.SIGHUP):
+        process.send_signal(number)
+        time.sleep(0.05)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, "stopping" in err) == (0, False)
+    assert "after" in out
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_closed_leaves_a_checkpoint(here, flags):
+    import fcntl
+    import termios
+
+    ours, theirs = os.openpty()
+
+    def attach() -> None:
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+        for number in (0, 1, 2):
+            os.dup2(theirs, number)
+
+    process = start(*flags, "--steps", "500", before=attach)
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    wait_until_it_trains(process)
+    os.close(ours)
+    assert process.wait(timeout=120) == 130
+    newest = max(Path("run/checkpoints").glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
+    assert fault(newest) is None
+    assert int(newest.name[11:]) == len(Path("run/metrics.jsonl").read_text().splitlines())
+
+
+@pytest.mark.slow
+def test_a_run_whose_journal_disappears_loses_nothing_else(here, flags):
+    process = start(*flags, "--steps", "8")
+    wait_until_it_trains(process)
+    Path("run/journal.jsonl").unlink()
+    Path("run/notes.txt").write_text("of somebody's")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "training failed at step 8: no journal at run/journal.jsonl; go on with" in err.splitlines()[-1]
+    assert Path("run/notes.txt").is_file()
+    assert Path("run/model/model.safetensors").is_file()
+    assert fault(Path("run/checkpoints/checkpoint-8")) is None
+
+
+@pytest.mark.slow
+def test_bad_input_takes_nothing_of_others_with_it(didact, here, flags, monkeypatch):
+    """What somebody puts into the new folder while the model is being loaded stays there."""
+    from didact.training import run
+
+    def load(path: str) -> None:
+        Path("run/notes.txt").write_text("of somebody's")
+        raise ValueError("no good")
+
+    monkeypatch.setattr(run, "_load_tokenizer", load)
+    assert didact(*flags).code == 2
+    assert [path.name for path in Path("run").iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.slow

@@ -1,9 +1,10 @@
 import json
 import math
+from contextlib import suppress
 
 import pytest
 
-from didact.training.config import TrainConfig, config_from, read_toml
+from didact.training.config import TrainConfig, config_from, read_config, read_toml, write_config
 
 
 def test_defaults_are_resolved():
@@ -50,6 +51,22 @@ def test_what_is_written_is_read_again():
         ({"task": "my.module:verify", "model": "m", "prompts": "a.jsonl"}, "needs prompts and eval_prompts"),
         ({"prompts_per_step": 3}, "prompts_per_step=3 does not divide rollouts_per_step=64"),
         ({"micro_batch_size": 5}, "micro_batch_size=5 does not divide rollouts_per_step=64"),
+        ({"prompts_per_step": 10**8}, "prompts_per_step must be at most 1,000,000, got 100000000"),
+        ({"rollouts_per_step": 2**31}, "rollouts_per_step must be at most 1,000,000, got 2147483648"),
+        ({"micro_batch_size": 2**63}, "micro_batch_size must be at most 1,000,000"),
+        ({"steps": 10**12}, "steps must be at most 1,000,000,000"),
+        ({"save_every": 10**12}, "save_every must be at most 1,000,000,000"),
+        ({"warmup_steps": 10**12}, "warmup_steps must be at most 1,000,000,000"),
+        ({"num_prompts": 10**10}, "num_prompts must be at most 10,000,000"),
+        ({"max_completion_length": 10**8}, "max_completion_length must be at most 10,000,000"),
+        ({"threads": 100_000}, "threads must be at most 4,096, got 100000"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"seed": 2**32}, "seed must be at most 4,294,967,295"),
+        ({"warm_start_seed": -1}, "warm_start_seed must be at least 0"),
+        ({"learning_rate": 10**400}, "learning_rate must be a positive number, got inf"),
+        ({"verifier_timeout": math.nan}, "verifier_timeout must be a positive number"),
+        ({"verifier_timeout": 1e300}, "verifier_timeout must be at most 1,000,000"),
+        ({"trl": {"trust_remote_code": True}}, "[trl] cannot set 'trust_remote_code'"),
         ({"trl": {"max_steps": 3}}, "[trl] cannot set 'max_steps': it follows from the setting 'steps'"),
         ({"verifier_options": {"netwrk": True}}, "[verifier_options] has no 'netwrk'; did you mean 'network'?"),
         ({"verifier_options": {"network": True}}, "network is for a function of your own; 'arithmetic' does without"),
@@ -74,7 +91,39 @@ def test_toml(tmp_path):
         read_toml(path)
     path.write_text('method = "uniform"\n[method_options]\nseed = 3\n')
     assert read_toml(path) == {"method": "uniform", "method_options": {"seed": 3}}
-    for damaged in (b"steps = \n", b"steps = 3\nsteps = 4\n", b"\xff\xfe", b"[method_options\n"):
+    deep = b"a = " + b"[" * 100_000
+    for damaged in (deep, b"steps = \n", b"steps = 3\nsteps = 4\n", b"\xff\xfe", b"[method_options\n"):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"run.toml is not TOML"):
             read_toml(path)
+
+
+def test_a_written_config_that_was_changed_is_refused(tmp_path):
+    config, path = config_from({"steps": 5, "method_options": {"temperature": 0.05}}), tmp_path / "config.json"
+    write_config(path, config)
+    assert read_config(path) == config
+    text = path.read_text()
+    for end in range(0, len(text) - 1, 3):
+        path.write_text(text[:end])
+        with pytest.raises(ValueError, match=r"config.json is not JSON"):
+            read_config(path)
+    for old, new in (('"steps": 5', '"steps": 7'), ("0.05", "0.5"), ('  "steps": 5,\n', "")):
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new))
+        with pytest.raises(ValueError, match="was changed after it was written"):
+            read_config(path)
+    values = {name: value for name, value in json.loads(text).items() if name != "digest"}
+    path.write_text(json.dumps({**values, "steps": 7}))  # changed on purpose
+    assert read_config(path).steps == 7
+
+
+def test_every_flipped_bit_of_a_written_config_is_found_or_means_nothing(tmp_path):
+    config, path = config_from({"steps": 5}), tmp_path / "config.json"
+    write_config(path, config)
+    data = path.read_bytes()
+    for bit in range(0, 8 * len(data), 11):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        with suppress(ValueError):
+            assert read_config(path) == config  # between the words

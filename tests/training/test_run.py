@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from didact.adapters.trl import CurriculumGRPOTrainer
+from didact.files import locked
+from didact.journal import read_journal
 from didact.training.config import config_from
 from didact.training.display import Silent
 from didact.training.run import latest_checkpoint, resume_run, start_run
@@ -39,8 +42,8 @@ def settings(tiny_model: Path) -> dict[str, object]:
 
 def results(run: Path) -> dict[str, bytes]:
     """Everything that an uninterrupted run and a resumed one must share, bit for bit."""
-    names = ("journal.jsonl", "metrics.jsonl", "model/model.safetensors")
-    return {name: (run / name).read_bytes() for name in names}
+    files = [run / "journal.jsonl", run / "metrics.jsonl", *(run / "model").iterdir()]
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
 
 
 def test_a_run_leaves_what_it_promises(settings, tmp_path):
@@ -83,11 +86,20 @@ def test_a_failure_after_training_began_is_no_bad_input(settings, tmp_path):
 
 
 def test_two_processes_on_one_run_folder(settings, tmp_path):
-    from filelock import FileLock
-
     (tmp_path / "run").mkdir()
-    with FileLock(tmp_path / "run" / ".lock"), pytest.raises(ValueError, match="another process"):
+    with locked(tmp_path / "run" / ".lock"), pytest.raises(ValueError, match="another process"):
         start_run(config_from(settings), tmp_path / "run")
+    assert (tmp_path / "run" / ".lock").exists()  # the other one's
+
+
+def test_rollouts_of_the_first_step_are_not_thrown_away(settings, tmp_path, monkeypatch):
+    def fails(*_: object) -> None:
+        raise ValueError("out of ink")
+
+    monkeypatch.setattr(CurriculumGRPOTrainer, "_training_batch", fails)
+    with pytest.raises(RuntimeError, match="training failed at step 0: out of ink"):
+        start_run(config_from(settings), tmp_path / "run")
+    assert any(record["kind"] == "outcomes" for record in read_journal(tmp_path / "run" / "journal.jsonl"))
 
 
 def test_ctrl_c_leaves_a_run_that_can_be_resumed(settings, tmp_path):
@@ -130,7 +142,12 @@ def command(settings: dict[str, object], run: Path, folder: Path, resume: bool) 
     config.write_text("\n".join(lines))
     arguments = ["--resume", str(run)] if resume else ["--config", str(config), "--run", str(run)]
     program = [sys.executable, "-c", "from didact.cli.main import main; main()", "train", "--no-report", *arguments]
-    return subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        program,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # ours may be ignored
+    )
 
 
 def wait_for_journal(run: Path, process: subprocess.Popen[bytes]) -> None:

@@ -6,13 +6,14 @@
 `CurriculumMixin` goes in front of any subclass of `GRPOTrainer`. TRL's loader reads one batch ahead, so it is fed
 placeholders; the plan is made when completions are generated, from everything observed until then. Groups may have any
 sizes, a step may take several rounds, the context length may change, and the curriculum's state lies in TRL's own
-checkpoints. With the method `uniform`, advantages and loss are those of stock TRL.
+checkpoints, each with a manifest of digests that is checked on resumption. With the method `uniform`, advantages and
+loss are those of stock TRL.
 
 With several processes the curriculum, its journal and its state live on the main one; plans and decisions are sent to
 the others. Each rolls out an equally long part of a plan and trains equally many rows.
 
-Five methods of the trainer are extended, none is copied, and `SEAMS` is checked against the installed TRL when a
-trainer is built. Refused by name: streaming data sets, images, saving inside a generation window.
+`train` and five methods of the trainer are extended, none is copied, and `SEAMS` is checked against the installed TRL
+when a trainer is built. Refused by name: streaming data sets, images, saving inside a generation window.
 """
 
 import inspect
@@ -30,10 +31,12 @@ from datasets import IterableDataset
 from packaging.specifiers import SpecifierSet
 from trl import GRPOTrainer
 
+from didact.adapters.trl_checkpoints import STATE_FILE, begin, finish, newest
 from didact.adapters.trl_rows import Rows
 from didact.advantage import AdvantageKind, group_advantages, loss_weights
 from didact.curriculum import Curriculum
 from didact.journal import RecordedCurriculum
+from didact.manifest import fault
 from didact.methods import make
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
@@ -50,8 +53,6 @@ SEAMS = {
     "_save_checkpoint": ["self", "model", "trial"],
     "_load_optimizer_and_scheduler": ["self", "checkpoint"],
 }
-STATE_FILE = "curriculum.npz"
-
 
 T = TypeVar("T")
 _Host: Any = object  # the trainer behind the mixin; for the type checker, anything
@@ -139,6 +140,29 @@ class CurriculumMixin(_Host):
             )
         self.curriculum = curriculum
 
+    def train(self, resume_from_checkpoint: str | Path | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As the trainer's own, from a checkpoint that is whole.
+
+        Raises:
+            ValueError: the checkpoint named is not whole (the message says why), or with True, none is.
+        """
+        if resume_from_checkpoint:
+            resume_from_checkpoint = self._on_main(lambda: self._whole(resume_from_checkpoint))
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _whole(self, asked: Any) -> str:
+        if asked is not True:
+            if why := fault(Path(asked)):
+                raise ValueError(
+                    f"no run can go on from {asked}: {why}; resume_from_checkpoint=True takes the newest whole one"
+                )
+            return str(asked)
+        folder = Path(self.args.output_dir)
+        found = newest(folder, lambda checkpoint, why: logger.warning("%s is passed over: %s", checkpoint, why))
+        if found is None:
+            raise ValueError(f"no checkpoint in {folder} is whole; leave resume_from_checkpoint out to start anew")
+        return str(found)
+
     # The five seams ---------------------------------------------------------------------------------------------
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
@@ -168,14 +192,24 @@ class CurriculumMixin(_Host):
         raise RuntimeError(f"method {name!r} planned nothing for 10 steps in a row")
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        before = self._on_main(lambda: begin(folder))
+        # TRL would drop the oldest checkpoint before this one is whole.
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
         window = self._step % (self.args.steps_per_generation * self.num_iterations)
         state = {"window": window, "generation_batch_size": self.args.generation_batch_size}
         held = self._held.state_dict()
-        self._on_main(
-            lambda: save_state(folder / STATE_FILE, {**state, "curriculum": self.curriculum.state_dict(), "held": held})
-        )
+        self.accelerator.wait_for_everyone()  # each process writes a part of its own
+
+        def seal() -> None:
+            save_state(folder / STATE_FILE, {**state, "curriculum": self.curriculum.state_dict(), "held": held})
+            finish(folder, before, limit, self.state.best_model_checkpoint)
+
+        self._on_main(seal)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

@@ -12,8 +12,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from didact.cli import BAD_INPUT
+from didact.cli import is_bad_input
 from didact.cli.report import write_report
+from didact.interrupts import leave_at_once
 from didact.training.config import TrainConfig, config_from, read_toml
 
 EPILOG = """\b
@@ -106,6 +107,11 @@ def train_command(
     folder = resume or folder or _next_folder(config)
     display = _Terminal(Console(stderr=True))
     began = time.monotonic()
+
+    def resumable() -> str:
+        return f"go on with: didact train --resume {folder}" if (folder / "config.json").is_file() else ""
+
+    leave_at_once(lambda: "; ".join(filter(None, ("didact: interrupted", resumable()))))
     _quieten()
     from didact.training.run import resume_run, start_run
 
@@ -117,10 +123,10 @@ def train_command(
                 result = start_run(config, folder, display)
         page = str(write_report(folder)[0]) if report else None
     except BaseException as error:
-        if not isinstance(error, BAD_INPUT) and (folder / "config.json").is_file():
+        if not is_bad_input(error) and resumable():
             if shutil.disk_usage(folder).free < 1 << 24:
                 error.add_note(f"the disk of {folder} is full")
-            error.add_note(f"go on with: didact train --resume {folder}")
+            error.add_note(resumable())
         raise
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(result), "seconds": time.monotonic() - began, "report": page}))

@@ -11,15 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from didact.sealed import read_sealed, write_sealed
 from didact.tasks import TASKS
 from didact.tasks.task import nearest
 from didact.training.beds import BEDS
 
 LOSS_TYPES: Final = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
-_AT_LEAST_ONE: Final = (
-    *("steps", "prompts_per_step", "rollouts_per_step", "micro_batch_size", "max_completion_length"),
-    *("num_prompts", "num_eval_prompts", "eval_every", "save_every", "threads"),
-)
+_RANGE: Final = {  # far beyond what anybody trains with: more is a slip of the finger, told before it takes memory
+    **dict.fromkeys(("steps", "eval_every", "save_every"), (1, 10**9)),
+    "warmup_steps": (0, 10**9),
+    **dict.fromkeys(("prompts_per_step", "rollouts_per_step", "micro_batch_size"), (1, 10**6)),
+    **dict.fromkeys(("num_prompts", "num_eval_prompts", "max_completion_length"), (1, 10**7)),
+    "threads": (1, 4096),
+    **dict.fromkeys(("seed", "warm_start_seed"), (0, 2**32 - 1)),
+    "verifier_timeout": (0.0, 1e6),
+}
 _SAME_NAME: Final = ("learning_rate", "warmup_steps", "loss_type", "max_completion_length", "seed")
 _VERIFIER_OPTIONS: Final = ("environment", "memory", "network", "processes", "workers", "writable")
 _RESERVED: Final = {  # fields of GRPOConfig that journal, evaluation and resumption rely on, and where they come from
@@ -32,6 +38,7 @@ _RESERVED: Final = {  # fields of GRPOConfig that journal, evaluation and resump
     "lr_scheduler_type": "the setting 'lr_schedule'",
     **{name: f"the setting {name!r}" for name in _SAME_NAME},
     "logging_steps": "the journal, which keeps every step",
+    "trust_remote_code": "the rule that no code from a model's folder runs",
 }
 
 
@@ -91,14 +98,15 @@ class TrainConfig:
         for name, value in resolved.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        for name in _AT_LEAST_ONE:
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
         for name in ("learning_rate", "verifier_timeout"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be a positive number, got {getattr(self, name)}")
-        if self.warmup_steps < 0:
-            raise ValueError(f"warmup_steps must be at least 0, got {self.warmup_steps}")
+        for name, (least, most) in _RANGE.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+            if value is not None and value > most:
+                raise ValueError(f"{name} must be at most {most:,}, got {value}")
         for name, known in {"loss_type": LOSS_TYPES, "device": ("cpu", "cuda", None)}.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; {_nearest(getattr(self, name), known)}")
@@ -174,15 +182,35 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no config file {path}")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, digits by the thousand, nested without end
         raise ValueError(f"{path} is not TOML: {error}") from error
+
+
+def write_config(path: Path, config: TrainConfig) -> None:
+    """The resolved settings as JSON, with a digest of them."""
+    write_sealed(path, config.to_dict())
+
+
+def read_config(path: Path) -> TrainConfig:
+    """What `write_config` wrote. Who changes the settings on purpose removes the line "digest".
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: it is cut off, not as it was written, or its settings are bad.
+    """
+    values = read_sealed(path, by_hand=True)
+    try:
+        return config_from(values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     plain = tuple(typing.get_origin(kind) or kind for kind in kinds)
     if float in plain and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return float(value) if abs(value) < 1 << 1000 else math.inf
     if isinstance(value, plain) and not (isinstance(value, bool) and bool not in plain):
         return value
     wanted = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in plain)

@@ -10,35 +10,41 @@ import inspect
 import json
 import math
 import os
-import shutil
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile, ZipFile
+from typing import Any, Final
 
 import torch
 from datasets import Dataset
-from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig
 
-from didact.adapters.trl import STATE_FILE, CurriculumGRPOTrainer
+from didact.adapters.trl import CurriculumGRPOTrainer
+from didact.adapters.trl_checkpoints import STATE_FILE, checkpoints, newest, step_of
+from didact.files import locked, write_whole
+from didact.interrupts import Interrupts
 from didact.journal import Journal, RecordedCurriculum, read_journal
+from didact.manifest import MANIFEST, clear, files_in, seal
 from didact.methods import check_options, make
 from didact.prompts import PromptPool
 from didact.state import load_state
 from didact.tasks import Example, Split, task
 from didact.tasks.files import drawn, load_examples
 from didact.tasks.verifier import Verifier
-from didact.training.config import TrainConfig, config_from
+from didact.training.config import TrainConfig, config_from, read_config, write_config
 from didact.training.display import Display, Silent
 from didact.training.evaluation import Evaluator, Scorer, prompt_of, uses_chat
+
+_FILES: Final = (
+    *("config.json", "prompts.jsonl", "journal.jsonl", "metrics.jsonl", "timing.jsonl", "resumes.jsonl"),
+    *("checkpoints", "model", "model.tmp"),
+)
+_BAD_INPUT: Final = (ValueError, TypeError, OSError, ImportError, ArithmeticError, RecursionError)  # until it trains
 
 
 @dataclass(frozen=True)
@@ -59,17 +65,17 @@ def start_run(config: TrainConfig, folder: str | os.PathLike[str], display: Disp
         FileExistsError: the folder holds something already. ValueError, TypeError: bad settings.
     """
     folder = Path(folder)
-    if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty: resume it with --resume {folder}, or choose another --run")
+    _refuse_unless_empty(folder)
     _check_method(config)
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked(folder / ".lock"):
+        _refuse_unless_empty(folder)  # another process may have come and gone
         try:
-            _write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+            write_config(folder / "config.json", config)
             return _train(config, folder, display or Silent(), resume=False)
-        except Exception:
-            if not _rollouts_in(folder):  # nothing is lost, and the corrected command finds the folder free
-                shutil.rmtree(folder, ignore_errors=True)
+        except _BAD_INPUT:
+            _give_up(folder, new)
             raise
 
 
@@ -85,45 +91,60 @@ def resume_run(folder: str | os.PathLike[str], display: Display | None = None, s
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} is no run: it has no config.json")
-    try:
-        config = config_from(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise ValueError(f"{folder / 'config.json'} is damaged: {error}") from error
-    with _locked(folder):
+    _refuse_links(folder)
+    display = display or Silent()
+    with locked(folder / ".lock"):
+        config = read_config(folder / "config.json")
         if steps is not None and steps != config.steps:
-            done = _step_of(latest_checkpoint(folder))
+            done = step_of(latest_checkpoint(folder))
             if steps < done:
                 raise ValueError(f"steps={steps}, but {folder} has trained for {done}; give at least as many")
             config = config_from({**config.to_dict(), "steps": steps})
-            _write(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-        return _train(config, folder, display or Silent(), resume=True)
+            write_config(folder / "config.json", config)
+        return _train(config, folder, display, resume=True)
 
 
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole and from which a run can go on exactly."""
-    return next(filter(_is_whole, sorted(_checkpoints(folder), key=_step_of, reverse=True)), None)
+def latest_checkpoint(folder: Path, display: Display | None = None) -> Path | None:
+    """The newest checkpoint that is whole and from which a run can go on exactly; the display hears of newer ones."""
+
+    def passed_over(checkpoint: Path, why: str) -> None:
+        if display is not None:
+            display.note(f"{checkpoint.name} is passed over: {why}")
+
+    return newest(folder / "checkpoints", passed_over)
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    return [path for path in (folder / "checkpoints").glob("checkpoint-*") if path.name[11:].isdecimal()]
+def _refuse_unless_empty(folder: Path) -> None:
+    if folder.exists() and any(entry.name != ".lock" for entry in folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty: resume it with --resume {folder}, or choose another --run")
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    """The curriculum's state is written last and carries checksums; of the weights a power cut may leave a part."""
-    try:
-        state = load_state(checkpoint / STATE_FILE)
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        for path in checkpoint.glob("*.safetensors"):
-            safe_open(path, framework="pt")
-        for path in checkpoint.glob("*.pt"):
-            ZipFile(path).close()
-    except (OSError, ValueError, SafetensorError, BadZipFile):
-        return False
-    return not state["window"]  # TRL would generate the rest of the window anew
+def _refuse_links(folder: Path) -> None:
+    """Nothing outside the folder is written, cut back or removed through a link in it."""
+    ours = [folder / name for name in _FILES] + checkpoints(folder / "checkpoints")
+    if link := next((path for path in ours if path.is_symlink()), None):
+        raise ValueError(
+            f"{link} is a link, and a run keeps its files in its own folder: put back what is behind it, or move the "
+            "whole folder and link that"
+        )
 
 
-def _step_of(checkpoint: Path | None) -> int:
-    return int(checkpoint.name.split("-")[1]) if checkpoint else 0
+def _give_up(folder: Path, new: Sequence[Path]) -> None:
+    """After bad input leave nothing behind, so that the corrected command finds the folder free.
+
+    What was made until then has no value and is known by name; what anybody else put there stays. Of `new`, the folders
+    that were not there before, those go that are empty.
+    """
+    with suppress(OSError):
+        (folder / "checkpoints").rmdir()
+    if (folder / "checkpoints").exists():
+        return
+    for name in ("config.json", "prompts.jsonl", "journal.jsonl", "metrics.jsonl", ".lock"):
+        with suppress(OSError):
+            (folder / name).unlink()
+    for path in new:
+        with suppress(OSError):
+            path.rmdir()
 
 
 def _train(config: TrainConfig, folder: Path, display: Display, resume: bool) -> RunResult:
@@ -131,15 +152,15 @@ def _train(config: TrainConfig, folder: Path, display: Display, resume: bool) ->
         raise ValueError("device='cuda', but torch finds no GPU; leave device out or give 'cpu'")
     if _on_cpu(config):
         torch.set_num_threads(config.threads)
-    checkpoint = latest_checkpoint(folder) if resume else None
-    complete = _step_of(checkpoint) >= config.steps
+    checkpoint = latest_checkpoint(folder, display) if resume else None
+    complete = step_of(checkpoint) >= config.steps
     dropped = _forget_after(folder, checkpoint) if resume else 0
     if resume:
         where = f"from {checkpoint.name}" if checkpoint else "from the beginning: there is no whole checkpoint yet"
         display.note(f"resuming {where}; {dropped:,} rollouts made since then are made again")
-    model_path = str(checkpoint) if complete else config.model or _small_model(config, display)
+    source = config.model or _small_model(config, display)
     train, held_out = _examples(config, display)
-    model, tokenizer = _load_model(config, model_path)
+    model, tokenizer = _load_model(config, str(checkpoint) if complete else source), _load_tokenizer(source)
     lengths = [len(row) for row in tokenizer([example.prompt for example in train])["input_ids"]]
     _write_prompts(folder / "prompts.jsonl", train, lengths)
     journal, metrics = Journal(folder / "journal.jsonl"), Journal(folder / "metrics.jsonl")
@@ -153,31 +174,32 @@ def _train(config: TrainConfig, folder: Path, display: Display, resume: bool) ->
     options = config.verifier_options
     with (
         Verifier(config.task, timeout=config.verifier_timeout, **options) as verifier,
-        _Interrupt(display) as interrupt,
+        _interrupts(display) as interrupts,
     ):
         scorer = Scorer(verifier, display)
         trainer = _build_trainer(config, folder, model, tokenizer, train, curriculum, scorer)
         evaluator = Evaluator(trainer, held_out, scorer, config, journal, display)
-        trainer.add_callback(_Recorder(folder, journal, curriculum, evaluator, interrupt, config, display))
+        trainer.add_callback(_Recorder(folder, journal, curriculum, evaluator, interrupts, config, display))
         if checkpoint is None and not read_journal(journal.path)[1:]:
             evaluator.run(0)
-        if complete and checkpoint:  # TRL would train one step more
-            curriculum.load_state_dict(load_state(checkpoint / STATE_FILE)["curriculum"])
-        else:
-            try:
+        try:
+            if complete and checkpoint:  # TRL would train one step more
+                curriculum.load_state_dict(load_state(checkpoint / STATE_FILE)["curriculum"])
+                steps = step_of(checkpoint)
+            else:
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            except (ValueError, TypeError) as error:
-                if trainer.state.global_step > _step_of(checkpoint):  # it trained: then the input was not bad
-                    raise RuntimeError(f"training failed at step {trainer.state.global_step}: {error}") from error
-                raise
-        steps = _step_of(checkpoint) if complete else trainer.state.global_step
-        finished = steps >= config.steps
-        if not finished and not interrupt.asked:
-            raise RuntimeError(f"TRL stopped at step {steps} of {config.steps}")
-        if finished:
-            _save_model(trainer, folder / "model")
-    evaluations = [record for record in read_journal(journal.path) if record["kind"] == "evaluation"]
-    result = RunResult(str(folder), finished, steps, evaluations, curriculum.metrics())
+                steps = trainer.state.global_step
+            if steps < config.steps and not interrupts.asked:
+                raise RuntimeError(f"TRL stopped at step {steps} of {config.steps}")
+            if steps >= config.steps:
+                _save_model(trainer, source, folder / "model")
+            evaluations = [record for record in read_journal(journal.path) if record["kind"] == "evaluation"]
+        except _BAD_INPUT as error:
+            paid = checkpoint is None and curriculum.metrics()["rollouts"] > 0
+            if paid or trainer.state.global_step > step_of(checkpoint):  # it trained: then the input was not bad
+                raise RuntimeError(f"training failed at step {trainer.state.global_step}: {error}") from error
+            raise
+    result = RunResult(str(folder), steps >= config.steps, steps, evaluations, curriculum.metrics())
     journal.close()
     metrics.close()
     return result
@@ -218,20 +240,33 @@ def _build_trainer(
     return trainer
 
 
-def _load_model(config: TrainConfig, model_path: str) -> tuple[Any, Any]:
-    try:
-        if Path(model_path).is_file():  # it would be looked for on the hub
-            raise ValueError("it is a file")
-        model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32 if _on_cpu(config) else "auto")
-        tokenizer = AutoTokenizer.from_pretrained(model_path, padding_side="left")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ValueError(
-            f"no model can be read from {model_path!r}: {error} (expected: a folder that save_pretrained wrote, or a "
-            "name on the hub)"
-        ) from error
+def _load_model(config: TrainConfig, path: str) -> Any:
+    with _named(path):
+        return AutoModelForCausalLM.from_pretrained(
+            path, dtype=torch.float32 if _on_cpu(config) else "auto", trust_remote_code=False
+        )
+
+
+def _load_tokenizer(path: str) -> Any:
+    with _named(path):
+        tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left", trust_remote_code=False)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model, tokenizer
+    return tokenizer
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """What the libraries raise about a model's folder or name, in one line that says which."""
+    try:
+        if Path(path).is_file():  # it would be looked for on the hub
+            raise ValueError("it is a file")
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ValueError(
+            f"no model can be read from {path!r}: {error} (expected: a folder that save_pretrained wrote, or a name on "
+            "the hub)"
+        ) from error
 
 
 def _arguments(config: TrainConfig, folder: Path) -> GRPOConfig:
@@ -281,13 +316,13 @@ class _Recorder(TrainerCallback):
         journal: Journal,
         curriculum: RecordedCurriculum,
         evaluator: Evaluator,
-        interrupt: "_Interrupt",
+        interrupts: Interrupts,
         config: TrainConfig,
         display: Display,
     ) -> None:
         self._timing = folder / "timing.jsonl"
         self._journal, self._curriculum, self._evaluator = journal, curriculum, evaluator
-        self._interrupt, self._config, self._display = interrupt, config, display
+        self._interrupts, self._config, self._display = interrupts, config, display
         self._began = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
@@ -314,33 +349,13 @@ class _Recorder(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         window = args.steps_per_generation * args.num_iterations
-        if self._interrupt.asked and state.global_step * args.gradient_accumulation_steps % window == 0:
+        if self._interrupts.asked and state.global_step * args.gradient_accumulation_steps % window == 0:
             control.should_save = control.should_training_stop = True
 
 
-class _Interrupt:
-    """The first Ctrl-C or SIGTERM asks for a checkpoint after this step; the second stops at once."""
-
-    def __init__(self, display: Display) -> None:
-        self.asked = False
-        self._display = display
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "_Interrupt":
-        with suppress(ValueError):  # not in the main thread: then signals do not come here anyway
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: Any) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        self._display.note("stopping after this step, with a checkpoint (Ctrl-C again stops at once)")
+def _interrupts(display: Display) -> Interrupts:
+    """The first signal asks for a checkpoint after this step."""
+    return Interrupts(lambda: display.note("stopping after this step, with a checkpoint (Ctrl-C again stops at once)"))
 
 
 def _small_model(config: TrainConfig, display: Display) -> str:
@@ -399,11 +414,7 @@ def _check_method(config: TrainConfig) -> None:
 
 def _forget_after(folder: Path, checkpoint: Path | None) -> int:
     """Note what a resumption makes again; without a checkpoint, start the journals anew. The journals themselves are
-    cut back when the curriculum's state is loaded. Later checkpoints are not whole: TRL, which keeps two, would count
-    them and drop good ones instead."""
-    for later in _checkpoints(folder):
-        if _step_of(later) > _step_of(checkpoint):
-            shutil.rmtree(later)
+    cut back when the curriculum's state is loaded, and later checkpoints are written over."""
     rollouts, kept = _rollouts_in(folder), 0
     if checkpoint is None:
         for name in ("journal.jsonl", "metrics.jsonl"):
@@ -411,7 +422,7 @@ def _forget_after(folder: Path, checkpoint: Path | None) -> int:
     else:
         kept = int(load_state(checkpoint / STATE_FILE)["curriculum"]["curriculum"]["totals"]["rollouts"])
     with open(folder / "resumes.jsonl", "a", encoding="utf-8") as file:
-        file.write(json.dumps({"step": _step_of(checkpoint), "dropped_rollouts": rollouts - kept}) + "\n")
+        file.write(json.dumps({"step": step_of(checkpoint), "dropped_rollouts": rollouts - kept}) + "\n")
     return rollouts - kept
 
 
@@ -424,35 +435,27 @@ def _rollouts_in(folder: Path) -> int:
 def _write_prompts(path: Path, examples: Sequence[Example], lengths: Sequence[int]) -> None:
     if not path.exists():
         rows = [{**asdict(each), "prompt_tokens": num} for each, num in zip(examples, lengths, strict=True)]
-        _write(path, "".join(json.dumps(row) + "\n" for row in rows))
+        write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _write(path: Path, text: str) -> None:
+def _save_model(trainer: CurriculumGRPOTrainer, source: str, path: Path) -> None:
+    """Write the model beside its place and move it there. An earlier one is replaced file by file, the manifest last:
+    what anybody else put into the folder stays."""
     beside = path.with_name(path.name + ".tmp")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
-
-
-def _save_model(trainer: CurriculumGRPOTrainer, path: Path) -> None:
-    beside = path.with_name(path.name + ".tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    trainer.save_model(str(beside))
-    trainer.processing_class.save_pretrained(str(beside))
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(beside, path)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(f"another process is working on {folder}") from None
-    try:
-        yield
-    finally:
-        lock.release()
+    clear(beside)
+    before = files_in(beside)
+    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(beside)
+    _load_tokenizer(source).save_pretrained(beside)  # TRL's own copy remembers how it padded last
+    names = seal(beside, before)
+    if not path.exists():
+        os.replace(beside, path)
+        return
+    clear(path)
+    path.mkdir(exist_ok=True)
+    for name in (*names, MANIFEST):
+        os.replace(beside / name, path / name)
+    with suppress(OSError):
+        beside.rmdir()
 
 
 def _on_cpu(config: TrainConfig) -> bool:
