@@ -6,5 +6,5 @@ published yet, so the line that works is that of a clone, and it asks no registr
 
 
 def how_to_install(extra: str) -> str:
-    """What to type for ``didact-rl[extra]``, as the end of an error message."""
+    """What to type for this extra, as the end of an error message."""
     return f"in a clone of Didact: pip install '.[{extra}]'"

@@ -17,6 +17,8 @@ NUMBERS = {
     "comparisons": 3,
     "desk": 60,
     "escapes": 40,
+    "journals": 200,
+    "lost": 500,
     "runs": 1,
     "states": 300,
 }
