@@ -97,6 +97,18 @@ def test_code_is_found_wherever_it_hides(body: str, before: str, reached: str | 
     assert reached_code(family(Config()).score_answer) == reached
 
 
+def test_a_builtin_that_another_library_replaced_is_no_reason_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray puts its own print in place."""
+
+    def printed(*_: object) -> None:
+        pass
+
+    printed.__module__ = "ray.experimental.tqdm_ray"
+    monkeypatch.setattr("builtins.print", printed)
+    family = scoring(method("print(answer); return 0.0"))
+    assert reached_code(family(Config()).score_answer) is None
+
+
 def test_a_family_that_evaluates_is_refused_unless_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DATASETS, "new", (scoring(method("return float(eval(answer))")), Config))
     with pytest.raises(ValueError, match=r"reaches 'eval'.*accept that by name: 'reasoning_gym:new:allow_code'"):

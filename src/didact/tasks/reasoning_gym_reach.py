@@ -71,7 +71,8 @@ def _uses(code: CodeType, names: dict[str, Any], owner: object) -> Iterator[tupl
     for index, step in enumerate(steps):
         match step.opname:
             case "LOAD_GLOBAL" | "LOAD_NAME":
-                yield step.argval, names.get(step.argval, getattr(builtins, step.argval, None))
+                # A builtin goes by its name: what stands behind it may be another library's, as Ray replaces print.
+                yield step.argval, names.get(step.argval, builtins.compile if step.argval == "compile" else None)
             case "IMPORT_NAME":
                 dots = "." * steps[index - 2].argval  # the level of a relative import
                 ours = dots or step.argval.partition(".")[0] == "reasoning_gym"

@@ -163,19 +163,19 @@ def _train(config: TrainConfig, folder: Path, display: Display, resume: bool) ->
     model, tokenizer = _load_model(config, str(checkpoint) if complete else source), _load_tokenizer(source)
     lengths = [len(row) for row in tokenizer([example.prompt for example in train])["input_ids"]]
     _write_prompts(folder / "prompts.jsonl", train, lengths)
-    journal, metrics = Journal(folder / "journal.jsonl"), Journal(folder / "metrics.jsonl")
     pool = PromptPool(
         [example.prompt_id for example in train],
         source=[example.source for example in train],
         difficulty=[float("nan") if example.difficulty is None else example.difficulty for example in train],
         prompt_tokens=lengths,
     )
-    curriculum = RecordedCurriculum(make(config.method, pool, **_options(config)), journal, metrics)
-    options = config.verifier_options
     with (
-        Verifier(config.task, timeout=config.verifier_timeout, **options) as verifier,
+        Journal(folder / "journal.jsonl") as journal,
+        Journal(folder / "metrics.jsonl") as metrics,
+        Verifier(config.task, timeout=config.verifier_timeout, **config.verifier_options) as verifier,
         _interrupts(display) as interrupts,
     ):
+        curriculum = RecordedCurriculum(make(config.method, pool, **_options(config)), journal, metrics)
         scorer = Scorer(verifier, display)
         trainer = _build_trainer(config, folder, model, tokenizer, train, curriculum, scorer)
         evaluator = Evaluator(trainer, held_out, scorer, config, journal, display)
@@ -199,10 +199,7 @@ def _train(config: TrainConfig, folder: Path, display: Display, resume: bool) ->
             if paid or trainer.state.global_step > step_of(checkpoint):  # it trained: then the input was not bad
                 raise RuntimeError(f"training failed at step {trainer.state.global_step}: {error}") from error
             raise
-    result = RunResult(str(folder), steps >= config.steps, steps, evaluations, curriculum.metrics())
-    journal.close()
-    metrics.close()
-    return result
+    return RunResult(str(folder), steps >= config.steps, steps, evaluations, curriculum.metrics())
 
 
 def _build_trainer(
