@@ -78,9 +78,10 @@ def test_the_last_complete_box_counts(text: str, content: str | None) -> None:
     assert last_boxed(text) == content
 
 
-def gold_report(path: Path) -> Counter[float | str]:
-    """How many gold answers are verifiable (1.0), text only (0.5), or what is wrong with them."""
+def gold_report(path: Path, every: int = 1) -> Counter[float | str]:
+    """How many gold answers, of every so many, are verifiable (1.0), text only (0.5), or what is wrong with them."""
     examples, report = load_examples(path)
+    examples = examples[::every]
     with Verifier("gold_probe:checks_gold", timeout=30, workers=2) as verifier:
         scores = verifier.score([""] * len(examples), [example.answer for example in examples])
     counts = Counter(score.detail if score.value is None else score.value for score in scores)
@@ -101,7 +102,7 @@ def test_every_gold_answer_of_the_test_sets_passes(public_data: Find, name: str,
 
 @pytest.mark.slow
 def test_nearly_every_gold_answer_of_deepscaler_passes(public_data: Find) -> None:
-    counts = gold_report(public_data("deepscaler"))  # measured: 44 of 39,091 are compared as text
-    assert sum(counts.values()) == 39_091
-    assert counts[0.5] <= 60
-    assert sum(counts.values()) - counts[1.0] - counts[0.5] <= 5
+    counts = gold_report(public_data("deepscaler"), every=13)  # measured: 44 of all 39,091 are compared as text
+    assert sum(counts.values()) == 3_007
+    assert counts[0.5] <= 12
+    assert sum(counts.values()) - counts[1.0] - counts[0.5] <= 2
