@@ -190,7 +190,7 @@ def test_samples_come_from_the_posterior() -> None:
         {"discount": 1.1},
         {"discount": np.nan},
         {"window": 0},
-        {"prior": (0, 0)},
+        {"prior": (0, 1e-13)},
         {"prior": (-1, 2)},
         {"prior": (np.nan, 1)},
         {"prior": (np.inf, 1)},
@@ -207,7 +207,7 @@ def test_options_out_of_range(options: dict) -> None:
     [
         *[
             ("prior", value)
-            for value in ([1], (1, 1, 1), "11", ("1", "1"), (1, -1), (0, 0), (1e-300, 1e-300), 1.0, None)
+            for value in ([1], (1, 1, 1), "11", ("1", "1"), (1, -1), (1e-300, 1e-300), (0, 1e-13), 1.0, None)
         ],
         *[("prior", value) for value in ((1, np.inf), (np.nan, 1), (1e308, 1e308), (True, 1), {1, 2})],
         *[("discount", value) for value in (0, -0.5, 1.5, np.nan, "1", None, True, [])],
@@ -218,6 +218,20 @@ def test_options_out_of_range(options: dict) -> None:
 def test_options_that_no_belief_can_work_with(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=name):
         BetaBelief(3, **{name: value})  # type: ignore[arg-type]
+
+
+def test_without_pseudo_counts_the_counts_speak_for_themselves() -> None:
+    belief = BetaBelief(4, prior=(0, 0), discount=0.5)
+    for position, rewards in ((0, [0.0] * 4), (1, [1.0, 0.0, 0.0, 0.0]), (2, [1.0] * 4)):
+        feed(belief, position, rewards, 0)
+    for step in (0, 1, 5000):  # what has faded to nothing is as if it had never come
+        rates = belief.pass_rates(np.array(list("abcd"), dtype=object), step=step)
+        assert rates.mean.tolist() == [0.0, 0.25, 1.0, 0.5] if step < 5000 else rates.mean.tolist() == [0.5] * 4
+        assert np.isfinite(rates.std).all()
+        expected = [0.0, 0.1875**0.5, 0.0, 0.5] if step < 5000 else [0.5] * 4
+        assert belief.spread(step=step) == pytest.approx(expected)
+        assert belief.mean(step=step).tolist() == rates.mean.tolist()
+    assert np.isfinite(belief.sample(np.random.default_rng(0), step=0)).all()
 
 
 def test_options_of_numpy_become_numbers_of_python() -> None:

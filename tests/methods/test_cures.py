@@ -1,11 +1,21 @@
 """CurES against vectors worked out from its formulas (CV1 to CV9), and the contract in each of its variants."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from didact import GroupOutcome, PromptPool, make
 from didact.allocation import largest_remainder
-from didact.methods.cures import CurES, _Released, align, allocation_scale, gradient_moments, sampling_distribution
+from didact.methods.cures import (
+    CurES,
+    _Released,
+    _split,
+    align,
+    allocation_scale,
+    gradient_moments,
+    sampling_distribution,
+)
 from didact.plan import Plan
 from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
 
@@ -88,7 +98,7 @@ def test_cv2_six_prompts() -> None:
     assert sampling_distribution(p_hat, 0.1) == pytest.approx(expected, abs=5e-7)
 
 
-@pytest.mark.parametrize(("prior", "means"), [((1.0, 1.0), (1 / 3, 0.5)), ((0.0, 1e-12), (0.25, 0.5))])
+@pytest.mark.parametrize(("prior", "means"), [((1.0, 1.0), (1 / 3, 0.5)), ((0.0, 0.0), (0.25, 0.5))])
 def test_cv3_update(prior: tuple[float, float], means: tuple[float, float]) -> None:
     """Pilot 1 of 4, then 4 of 6."""
     curriculum = CurES(pool_of(1), prompts_per_step=1, rollouts_per_step=6, prior=prior)
@@ -202,6 +212,17 @@ def test_cv7_a_shard_of_eight() -> None:
     aligned = align(copies[:8], 8)
     assert aligned.tolist() == [0, 0, 15, 19, 15, 0, 0, 15]
     assert aligned.sum() * _Released.ROLLOUTS_PER_COPY == 256
+
+
+def test_as_released_draws_from_all_prompts_and_drops_those_of_size_0() -> None:
+    """The authors' pilot counts, 0 to 4 of 4, of 9,994 prompts; batches of 1,024 with a stated budget of 8 a prompt."""
+    shares = np.array([43.6, 14.3, 15.2, 15.7, 11.2])
+    rng = np.random.default_rng(0)
+    accepted = rng.permutation(np.repeat(np.arange(5), np.round(9994 * shares / shares.sum()).astype(int)))
+    batches = [_Released.batch(accepted, 4, 1024, 8192, rng) for _ in range(100)]
+    assert np.mean([len(chosen) for chosen, _ in batches]) == pytest.approx(463, abs=4)
+    assert np.mean([sizes.sum() for _, sizes in batches]) == pytest.approx(26_850, rel=0.01)
+    assert all((sizes > 0).all() and sizes.sum() % 32 == 0 for _, sizes in batches)
 
 
 def test_as_released_trains_on_mixed_pilots_only_and_never_updates() -> None:
@@ -318,8 +339,76 @@ def test_rollouts_go_where_the_variance_is() -> None:
     rewards = iter([[1.0] * 5 + [0.0] * 5, [1.0] * 10])
     curriculum.observe(outcomes_of(plan, lambda num: next(rewards)))
     sizes = {group.prompt_id: group.num_rollouts for group in curriculum.plan(0)}
-    sigma = allocation_scale([6 / 12, 11 / 12])
-    assert sizes == dict(zip(["prompt-0", "prompt-1"], largest_remainder(sigma, 24, 2).tolist(), strict=True))
+    assert sizes == {"prompt-0": 24}  # 10 of 10 has sigma 0, and a drawn prompt that gets nothing is no group
+
+
+def test_pseudo_counts_let_nobody_starve() -> None:
+    """CV8: with posterior means 1/3, 1/2, 1/6."""
+    curriculum = CurES(pool_of(3), prompts_per_step=3, rollouts_per_step=24, prior=(1.0, 1.0))
+    passes = dict(zip(("prompt-0", "prompt-1", "prompt-2"), (1, 2, 0), strict=True))
+    curriculum.observe(_piloted(curriculum.plan(0), passes))
+    assert {group.prompt_id: group.num_rollouts for group in curriculum.plan(0)} == {
+        "prompt-0": 8,
+        "prompt-1": 9,
+        "prompt-2": 7,
+    }
+
+
+def test_cv8_raw_counts() -> None:
+    curriculum = CurES(pool_of(3), prompts_per_step=3, rollouts_per_step=24)
+    passes = dict(zip(("prompt-0", "prompt-1", "prompt-2"), (1, 2, 0), strict=True))
+    curriculum.observe(_piloted(curriculum.plan(0), passes))
+    assert {group.prompt_id: group.num_rollouts for group in curriculum.plan(0)} == {"prompt-0": 11, "prompt-1": 13}
+
+
+def test_where_every_pilot_was_unanimous_the_batch_is_rolled_out_in_equal_groups() -> None:
+    curriculum = CurES(pool_of(8), **SIZES)
+    curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [0.0] * num))
+    assert [group.num_rollouts for group in curriculum.plan(0)] == [8, 8, 8, 8]
+
+
+def test_a_share_of_one_rollout_goes_to_the_others() -> None:
+    shares = np.array([0.5, 0.5, 0.02, 0.0])
+    assert _split(shares, 40, 0, None).tolist() == [20, 20, 0, 0]
+    assert _split(shares, 40, 1, None).tolist() == [19, 19, 1, 1]
+    assert _split(shares, 40, 2, None).tolist() == [18, 18, 2, 2]
+    assert _split(shares, 40, 0, 12).tolist() == [12, 12, 12, 4]
+
+
+@pytest.mark.parametrize(
+    ("options", "silent"),
+    [
+        ({}, (0.02, 0.10)),
+        ({"min_rollouts": 2}, (0.07, 0.18)),
+        ({"prior": (1.0, 1.0), "min_rollouts": 2}, (0.55, 0.80)),
+    ],
+)
+def test_where_the_training_rollouts_go_on_a_hard_pool(options: dict[str, Any], silent: tuple[float, float]) -> None:
+    """Three quarters never pass, a tenth always does. Without pseudo-counts few rollouts train in silent groups."""
+    rng = np.random.default_rng(0)
+    rates = np.concatenate([np.zeros(768), np.ones(102), rng.uniform(0.05, 0.95, 154)])
+    curriculum = CurES(pool_of(1024), prompts_per_step=16, rollouts_per_step=128, **options)
+    spent = {True: 0, False: 0}
+    for step in range(60):
+        while plan := curriculum.plan(step):
+            outcomes = []
+            for group in plan:
+                rewards = (rng.random(group.num_rollouts) < rates[int(group.prompt_id.split("-")[1])]).astype(float)
+                outcomes.append(GroupOutcome(group.group_id, group.prompt_id, rewards.tolist()))
+                if group.reason != "pilot":
+                    spent[bool(rewards.std() == 0)] += group.num_rollouts
+            curriculum.observe(outcomes)
+        curriculum.admitted(step)
+    assert sum(spent.values()) == 60 * 128
+    assert silent[0] <= spent[True] / sum(spent.values()) <= silent[1]
+
+
+def _piloted(plan: Plan, passes: dict[str, int]) -> list[GroupOutcome]:
+    """Pilots of which so many rollouts passed."""
+    return [
+        GroupOutcome(group.group_id, group.prompt_id, [float(k < passes[group.prompt_id]) for k in range(4)])
+        for group in plan
+    ]
 
 
 def test_gradients_of_the_pilot_move_the_allocation() -> None:
@@ -376,7 +465,7 @@ def test_bounds_hold() -> None:
         ({"steps_per_iteration": 0}, "steps_per_iteration"),
         ({"subset_size": 0}, "subset_size"),
         ({"advantage": "gae"}, "advantage"),
-        ({"min_rollouts": 0}, "min_rollouts"),
+        ({"min_rollouts": -1}, "min_rollouts"),
         ({"min_rollouts": 9}, "min_rollouts"),
         ({"max_rollouts": 7}, "max_rollouts"),
         ({"min_rollouts": 8, "max_rollouts": 8, "rollouts_per_step": 33}, "max_rollouts"),
@@ -402,9 +491,8 @@ def test_play_matches_the_loop_of_the_readme() -> None:
 
 def test_rewards_between_0_and_1_are_weighed_by_their_spread():
     """Always 0.5 has no spread, though its pass rate is one half; 0 or 1 at random has the largest."""
-    curriculum = make(
-        "cures", PromptPool(["still", "mixed"]), prompts_per_step=2, rollouts_per_step=16, pilot_rollouts=8
-    )
+    sizes = {"prompts_per_step": 2, "rollouts_per_step": 16, "pilot_rollouts": 8, "prior": (1.0, 1.0)}
+    curriculum = make("cures", PromptPool(["still", "mixed"]), **sizes)
     plan = curriculum.plan(0)
     rewards = {"still": [0.5] * 8, "mixed": [0.0, 1.0] * 4}
     curriculum.observe([GroupOutcome(group.group_id, group.prompt_id, rewards[group.prompt_id]) for group in plan])

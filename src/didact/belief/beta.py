@@ -26,7 +26,7 @@ from didact.state import in_order, pieces
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
 
-_LEAST_PRIOR = 1e-12  # so that no variance is 0 / 0
+_NOTHING = 1e-12  # pseudo-counts of each kind that stand for none: believed at 1/2, and no variance is 0 / 0
 _COUNTS = ("passes", "evidence", "reward_sum", "reward_squares")
 _COLUMNS = dict.fromkeys(_COUNTS, np.float64) | {
     "num_rollouts": np.int32,
@@ -41,7 +41,8 @@ class BetaBelief:
 
     Args:
         size: number of prompts.
-        prior: pseudo-counts (passes, failures), each at most 1e9; (1, 1) is uniform on [0, 1].
+        prior: pseudo-counts (passes, failures), each at most 1e9; (1, 1) is uniform on [0, 1]. With (0, 0) the counts
+            speak for themselves, so that 0 of 4 is 0; a prompt without evidence is believed at 1/2.
         discount: factor on all evidence per step, in (0, 1]; 1 never forgets. It is applied when a prompt is read or
             observed, so a step costs as much as its batch and not as much as the pool.
         window: remember only the outcomes of the latest `window` policy versions, exactly.
@@ -67,8 +68,8 @@ class BetaBelief:
         if not isinstance(prior, Sequence | np.ndarray) or isinstance(prior, str) or len(prior) != 2:
             raise ValueError(f"prior must be two pseudo-counts (passes, failures), got {shortened(prior)}")
         self.prior = (real("prior", prior[0], 0), real("prior", prior[1], 0))
-        if sum(self.prior) < _LEAST_PRIOR:
-            raise ValueError(f"prior must add up to {_LEAST_PRIOR:g} or more, got {self.prior}")
+        if 0 < sum(self.prior) < 2 * _NOTHING:
+            raise ValueError(f"prior must be (0, 0) or add up to {2 * _NOTHING:g} or more, got {self.prior}")
         self.window = whole_or_none("window", window, 1, MAX_STEP)
         if self.window is not None and self.discount < 1:
             raise ValueError("give discount or window, not both: each is a way to forget")
@@ -156,10 +157,13 @@ class BetaBelief:
             return np.sqrt(mean * (1 - mean))
         self._forget(step)
         scale = self._scale(positions, step)
-        total = self._columns["evidence"][positions] * scale + sum(self.prior)
-        mean = (self._columns["reward_sum"][positions] * scale + self.prior[0]) / total
-        square = (self._columns["reward_squares"][positions] * scale + self.prior[0]) / total
-        return np.sqrt(np.maximum(square - mean**2, 0.0))
+        evidence, sums, squares = (
+            self._columns[name][positions] * scale for name in ("evidence", "reward_sum", "reward_squares")
+        )
+        unknown = (evidence == 0) * _NOTHING if sum(self.prior) == 0 else 0.0
+        passes, total = self.prior[0] + unknown, evidence + sum(self.prior) + 2 * unknown
+        mean = (sums + passes) / total
+        return np.sqrt(np.maximum((squares + passes) / total - mean**2, 0.0))
 
     def evidence(self, positions: Positions | slice = slice(None), *, step: int = 0) -> Floats:
         """Remembered rollouts per prompt."""
@@ -248,7 +252,8 @@ class BetaBelief:
         self._forget(step)
         scale = self._scale(positions, step)
         passes, evidence = self._columns["passes"][positions], self._columns["evidence"][positions]
-        return passes * scale + self.prior[0], (evidence - passes) * scale + self.prior[1]
+        unknown = (evidence * scale == 0) * _NOTHING if sum(self.prior) == 0 else 0.0
+        return passes * scale + self.prior[0] + unknown, (evidence - passes) * scale + self.prior[1] + unknown
 
     def _scale(self, positions: Positions | slice, step: int) -> Floats | float:
         if self.discount == 1:

@@ -10,11 +10,16 @@ In iterations: a disjoint subset of the pool, a pilot of `pilot_rollouts` for ea
 `steps_per_iteration` steps that draw from rho, allocate, and update the posterior; then everything is forgotten and the
 next subset begins. Pilot rollouts are counted like all others, and train only if asked to.
 
+The pilot's counts are alpha and beta themselves (eqs. 22-23): no pseudo-counts, so a prompt at 0 of 4 has sigma 0, is
+drawn with the weight exp(0) against exp(0.5 / temperature) at 2 of 4, and gets no rollouts if it is drawn. `prior` adds
+pseudo-counts; with (1, 1) the same prompt has sigma 0.37, and most rollouts of a hard pool go to prompts that never
+pass. Where all drawn prompts have sigma 0, for which the paper gives 0 / 0, they are rolled out in equal groups: four
+rollouts can be unanimous by chance, and a step that trains on nothing must not be the last word on them.
+
 Where this departs from the paper: batches are drawn without replacement (as in the released code; `with_replacement`
-gives the paper's draw, a prompt drawn k times having k shares of the allocation); the posterior mean, never exactly 0
-or 1, is used in sigma as in rho; integers come from largest remainders with at least `min_rollouts`, where the paper
-says nothing. The paper prints no temperature; 0.1 prefers p = 1/2 to p = 1/6 by a factor of 3.6. For rewards
-other than 0 and 1 the standard deviation of the reward stands in for sqrt(p(1-p)), which it equals for those.
+gives the paper's draw, a prompt drawn k times having k shares of the allocation); integers come from largest
+remainders, where the paper says nothing. The paper prints no temperature. For rewards other than 0 and 1 the standard
+deviation of the reward stands in for sqrt(p(1-p)), which it equals for those.
 
 `as_released=True` does what the published repository (ZexuSun/CurES) does instead, which differs much: see `_Released`.
 """
@@ -125,7 +130,9 @@ class CurES(Curriculum):
         train_on_pilot: spread the pilot over steps of its own and train on it, instead of discarding it.
         reset: forget a subset's evidence when its iteration begins, as in the paper. If false, evidence stays (perhaps
             with a `discount`), and only prompts with fewer than `pilot_rollouts` remembered are piloted.
-        min_rollouts, max_rollouts: bounds on the rollouts of a drawn prompt.
+        min_rollouts, max_rollouts: bounds on the rollouts of a drawn prompt; the paper has none. One that is drawn and
+            gets no rollout is no group.
+        prior: pseudo-counts in rho and sigma; none, as in the paper.
         with_replacement: draw batches with replacement.
         gradient_norms: weight the allocation by gradients; the trainer must then report them for pilot groups, see
             `observe_gradients`.
@@ -150,19 +157,20 @@ class CurES(Curriculum):
         subset_size: int | None = None,
         train_on_pilot: bool = False,
         reset: bool = True,
-        min_rollouts: int = 2,
+        min_rollouts: int = 0,
         max_rollouts: int | None = None,
         with_replacement: bool = False,
         gradient_norms: bool = False,
         advantage: str = "rloo",
         as_released: bool = False,
+        prior: tuple[float, float] = (0.0, 0.0),
         **common: Any,
     ) -> None:
         temperature = _checked_temperature(temperature)
         pilot_rollouts = whole("pilot_rollouts", pilot_rollouts, 1, MAX_PER_STEP)
         steps_per_iteration = whole("steps_per_iteration", steps_per_iteration, 1, MAX_STEP)
         subset_size = whole_or_none("subset_size", subset_size, 1)
-        min_rollouts = whole("min_rollouts", min_rollouts, 1, MAX_PER_STEP)
+        min_rollouts = whole("min_rollouts", min_rollouts, 0, MAX_PER_STEP)
         max_rollouts = whole_or_none("max_rollouts", max_rollouts, 1, MAX_PER_STEP)
         if flag("as_released", as_released) and flag("train_on_pilot", train_on_pilot):
             raise ValueError("the released code never trains on its pilot: give as_released or train_on_pilot")
@@ -180,7 +188,7 @@ class CurES(Curriculum):
             "advantage": one_of("advantage", advantage, _VARIANTS),
             "as_released": flag("as_released", as_released),
         }
-        super().__init__(pool, options=options, **common)
+        super().__init__(pool, options=options, prior=prior, **common)
         if pilot_rollouts > self.rollouts_per_step:
             raise ValueError(f"pilot_rollouts={pilot_rollouts} exceeds rollouts_per_step={self.rollouts_per_step}")
         if min_rollouts * min(self.prompts_per_step, len(pool)) > self.rollouts_per_step:
@@ -264,7 +272,8 @@ class CurES(Curriculum):
         return Draft(batch, np.full(len(batch), rollouts, dtype=np.int64), reason="pilot")
 
     def _draft_batch(self, step: int, rng: np.random.Generator) -> Draft:
-        num = min(self._batch_size(self.options["min_rollouts"]), len(self._subset))
+        low, high = self.options["min_rollouts"], self.options["max_rollouts"]
+        num = min(self._batch_size(max(low, 2)), len(self._subset))
         if self._forgetful:
             self._weigh(self._subset, step)  # forgetting moves every weight, not only those observed
         if self.options["with_replacement"]:
@@ -280,10 +289,8 @@ class CurES(Curriculum):
             moments = np.array([self._moments.get(int(position), [np.nan] * 3) for position in positions])
         spread = self.belief.spread(positions, step=step)
         sigma = allocation_scale(self.belief.mean(positions, step=step), moments, spread=spread)
-        low, high = self.options["min_rollouts"], self.options["max_rollouts"]
-        if high is not None:
-            high = max(high, -(-self.rollouts_per_step // len(positions)))  # a small pool still uses its budget
-        return Draft(positions, largest_remainder(times * sigma, self.rollouts_per_step, low, high))
+        sizes = _split(times * sigma, self.rollouts_per_step, low, high)
+        return Draft(positions[sizes > 0], sizes[sizes > 0])
 
     @property
     def _forgetful(self) -> bool:
@@ -348,9 +355,10 @@ class _Released:
     * The temperature is (a + 1) / 0.01 for a prompt with a passes in the pilot, so that sampling is uniform to within
       0.3%.
     * Sample sizes come once, from the raw pilot rate a / N': each of 8 shards of the subset spreads the budget of a
-      whole batch over its prompts in proportion to sqrt(p(1-p)), rounds half to even, and drops what gets 0 (all
-      prompts at 0/4 and 4/4). Each unit then stands for 4 rollouts. So a step takes several times `rollouts_per_step`.
-    * A batch is topped up to a multiple of 8 by adding 1 from the largest on, and is skipped when it is empty.
+      whole batch over its prompts in proportion to sqrt(p(1-p)) and rounds half to even. Each unit then stands for 4
+      rollouts. So a step takes several times `rollouts_per_step`.
+    * A batch is drawn from all prompts of the subset, and those of size 0 (all at 0/4 and 4/4) are dropped from it
+      afterwards; what is left is topped up to a multiple of 8 by adding 1 from the largest on. No batch, no step.
     * Nothing is updated between pilots; pilot rollouts never train; GRPO advantages, token-mean loss.
     """
 
@@ -368,13 +376,20 @@ class _Released:
 
     def draft(self, curriculum: Curriculum, subset: Positions, rng: np.random.Generator) -> Draft | None:
         accepted = np.array([self._accepted.get(int(position), 0) for position in subset])
-        copies = self.copies(accepted, self._pilot_rollouts, curriculum.rollouts_per_step)
-        weights = self.distribution(accepted, self._pilot_rollouts)
-        kept = copies > 0
-        if not kept.any():
-            return None
-        chosen = draw(np.where(kept, weights, 0.0), curriculum.prompts_per_step, rng)
-        return Draft(subset[chosen], align(copies[chosen], self.NUM_GPUS) * self.ROLLOUTS_PER_COPY)
+        chosen, sizes = self.batch(
+            accepted, self._pilot_rollouts, curriculum.prompts_per_step, curriculum.rollouts_per_step, rng
+        )
+        return Draft(subset[chosen], sizes) if len(chosen) else None
+
+    @classmethod
+    def batch(
+        cls, accepted: NDArray[np.int64], pilot_rollouts: int, prompts: int, budget: int, rng: np.random.Generator
+    ) -> tuple[Positions, NDArray[np.int64]]:
+        """The prompts of a step, as indices into `accepted`, and the rollouts of each."""
+        copies = cls.copies(accepted, pilot_rollouts, budget)
+        chosen = draw(cls.distribution(accepted, pilot_rollouts), min(prompts, len(accepted)), rng)
+        chosen = chosen[copies[chosen] > 0]
+        return chosen, align(copies[chosen], cls.NUM_GPUS) * cls.ROLLOUTS_PER_COPY
 
     @staticmethod
     def distribution(accepted: NDArray[np.int64], pilot_rollouts: int) -> Floats:
@@ -399,6 +414,18 @@ class _Released:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._accepted = {int(position): int(count) for position, count in state["accepted"].items()}
+
+
+def _split(shares: Floats, total: int, low: int, high: int | None) -> NDArray[np.int64]:
+    """Rollouts for each prompt. Without a minimum, a single one goes to the others: a group of one has no advantage."""
+    sizes, kept = np.zeros(len(shares), dtype=np.int64), np.ones(len(shares), dtype=np.bool_)
+    while True:
+        most = None if high is None else max(high, -(-total // int(kept.sum())))  # a small pool still uses its budget
+        sizes[kept] = largest_remainder(shares[kept], total, low, most)
+        alone = sizes == 1
+        if low > 0 or not alone.any():
+            return sizes
+        sizes[alone], kept[alone] = 0, False
 
 
 def align(sizes: NDArray[np.int64], multiple: int) -> NDArray[np.int64]:
