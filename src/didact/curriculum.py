@@ -25,7 +25,7 @@ from didact.advantage import AdvantageKind, WeightMode
 from didact.bounds import MAX_PER_STEP, MAX_STEP, flag, one_of, whole
 from didact.context import ContextSchedule, FixedContext, as_context, as_length
 from didact.ledger import Ledger, OpenGroup
-from didact.outcomes import GroupOutcome
+from didact.outcomes import GroupOutcome, Truncated
 from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan, PlannedGroup
 from didact.prompts import PromptPool
@@ -96,7 +96,7 @@ class Curriculum(ABC):
         discount: float = 1.0,
         window: int | None = None,
         pass_above: float | None = None,
-        truncated: Literal["exclude", "observe"] = "exclude",
+        truncated: Truncated = "exclude",
         options: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(pool, PromptPool):
@@ -204,7 +204,7 @@ class Curriculum(ABC):
         self._totals["outcomes_duplicate"] += len(given) - len(fresh)
         if not fresh:
             return [range(0)] * len(given)
-        believed: list[list[float]] = []
+        believed: list[Sequence[float]] = []
         scored: list[float] = []
         positions, sizes, tokens, versions, placed = [], [], [], [], []
         for group, outcome in fresh:
@@ -479,7 +479,7 @@ class Curriculum(ABC):
         if group.done and group.completed < 0:
             group.completed = self._step
 
-    def _record(self, group: OpenGroup, outcome: GroupOutcome) -> list[float]:
+    def _record(self, group: OpenGroup, outcome: GroupOutcome) -> Sequence[float]:
         """Write an outcome into its group and the counters; return the rewards that the belief may use."""
         totals, now = self._totals, self._now
         size = len(outcome.rewards)
@@ -501,12 +501,7 @@ class Curriculum(ABC):
         version = group.asked if outcome.policy_version is None else outcome.policy_version
         now["lag"] = now.get("lag", 0.0) + (self._step - version)
         now["lag_count"] = now.get("lag_count", 0.0) + 1
-        hidden = truncated if self._truncated == "exclude" else (False,) * size
-        return [
-            reward
-            for reward, error, hide in zip(outcome.rewards, errored, hidden, strict=True)
-            if not error and not hide
-        ]
+        return outcome.usable(self._truncated)
 
     def _spend(self, positions: NDArray[np.int64], rollouts: NDArray[np.int64], tokens: NDArray[np.int64]) -> None:
         unique, index = np.unique(positions, return_inverse=True)

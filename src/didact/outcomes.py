@@ -3,9 +3,12 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from didact.bounds import MAX_REWARD, MAX_STEP, MAX_TOKENS, MAX_WHOLE, flag, plain, shortened, whole
+
+#: What the belief does with rollouts that were cut off: see `Curriculum`.
+Truncated = Literal["exclude", "observe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,16 @@ class GroupOutcome:
                 fields[name] = whole(f"{self._name}: {name}", value, 0, most)
         for name, value in fields.items():
             object.__setattr__(self, name, value)
+
+    def usable(self, truncated: Truncated) -> Sequence[float]:
+        """The rewards that say how often the prompt passes: not those of errored rollouts, and of truncated ones as
+        asked (see `Curriculum`)."""
+        hidden = self.truncated if truncated == "exclude" else None
+        if self.errored is None and not (hidden and any(hidden)):
+            return self.rewards
+        size = len(self.rewards)
+        errored, hidden = self.errored or (False,) * size, hidden or (False,) * size
+        return [reward for reward, bad, cut in zip(self.rewards, errored, hidden, strict=True) if not bad and not cut]
 
     def _beside(self, rewards: Sequence[float], name: str, kind: type, most: float) -> tuple[Any, ...] | None:
         """A column that goes with the rewards."""

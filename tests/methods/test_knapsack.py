@@ -125,8 +125,8 @@ def test_the_first_epoch_is_uniform_and_the_next_rests_on_the_last() -> None:
         {"prompt-0": 5, "prompt-1": 13, "prompt-2": 12, "prompt-3": 2},
         {"prompt-0": 5, "prompt-1": 12, "prompt-2": 13, "prompt-3": 2},
     )
-    # 3 of 5 in the second epoch: int(log 0.1 / log 0.6) = 4. All epochs together are 7 of 13, which would need 3.
-    assert {group.prompt_id: group.num_rollouts for group in third}["prompt-0"] == 6
+    # 7 of the last 13: int(log 0.1 / log(7 / 13)) = 3.
+    assert {group.prompt_id: group.num_rollouts for group in third}["prompt-0"] == 5
 
 
 def test_prompts_never_seen_get_the_equal_share() -> None:
@@ -138,21 +138,52 @@ def test_prompts_never_seen_get_the_equal_share() -> None:
     assert plan.num_rollouts == 32
 
 
-def test_outcomes_of_an_older_visit_do_not_replace_a_later_one() -> None:
-    curriculum = Knapsack(pool_of(1), prompts_per_step=1, rollouts_per_step=8)
-    early, late = curriculum.plan(0).groups[0], curriculum.plan(1).groups[0]
-    curriculum.observe([GroupOutcome(late.group_id, late.prompt_id, [1.0, 0.0] * 4)])
-    curriculum.observe([GroupOutcome(early.group_id, early.prompt_id, [0.0] * 8)])
-    assert curriculum._visits.rate(np.array([0])).tolist() == [0.5]
+def test_the_rate_is_that_of_the_last_16_rewards() -> None:
+    """Split between a prompt at 1/2 and one at 0, whose last 16 say what all 24, and the last visit, do not."""
+    curriculum = Knapsack(pool_of(2), prompts_per_step=2, rollouts_per_step=16, max_rollouts=8)
+    for rewards in ([0.0] * 8, [1.0] * 8, [0.0] * 8):
+        plan = curriculum.plan(curriculum.step + 1)
+        assert [group.num_rollouts for group in plan] == [8, 8]  # the bounds leave no choice
+        curriculum.observe([GroupOutcome(group.group_id, group.prompt_id, rewards) for group in plan])
+    assert _rates(curriculum) == [0.5, 0.5]
+    assert curriculum.pass_rates().mean == pytest.approx([9 / 26] * 2)
+
+
+def test_a_prompt_has_a_rate_from_8_rewards_on() -> None:
+    curriculum = Knapsack(pool_of(1), prompts_per_step=1, rollouts_per_step=4)
+    for step, rate in enumerate((None, 0.25, 0.25, 0.25)):
+        group = curriculum.plan(step).groups[0]
+        curriculum.observe([GroupOutcome(group.group_id, group.prompt_id, [1.0, 0.0, 0.0, 0.0])])
+        assert _rates(curriculum) == [pytest.approx(rate if rate else np.nan, nan_ok=True)]
+
+
+def test_fewer_middling_prompts_are_rated_0_or_1_than_by_the_last_visit() -> None:
+    """Of prompts that pass with probability 0.2 one in six has a visit of 8 without a pass; of 16, one in 35."""
+    rng = np.random.default_rng(0)
+    curriculum = Knapsack(pool_of(400), prompts_per_step=400, rollouts_per_step=3200, max_rollouts=8)
+    for step in range(2):
+        plan = curriculum.plan(step)
+        rewards = (rng.random((400, 8)) < 0.2).astype(float)
+        curriculum.observe(
+            [GroupOutcome(g.group_id, g.prompt_id, row.tolist()) for g, row in zip(plan, rewards, strict=True)]
+        )
+    assert (rewards.sum(axis=1) == 0).mean() == pytest.approx(0.168, abs=0.05)
+    assert (np.array(_rates(curriculum)) == 0).mean() == pytest.approx(0.028, abs=0.02)
+
+
+def _rates(curriculum: Knapsack) -> list[float]:
+    """What the split goes by."""
+    rates: list[float] = curriculum._recent.rate(np.arange(len(curriculum.pool))).tolist()
+    return rates
 
 
 def test_truncated_rollouts_count_as_the_option_says() -> None:
     for truncated, rate in (("exclude", 1.0), ("observe", 0.5)):
-        curriculum = Knapsack(pool_of(1), prompts_per_step=1, rollouts_per_step=8, truncated=truncated)
+        curriculum = Knapsack(pool_of(1), prompts_per_step=1, rollouts_per_step=8, truncated=truncated, known_from=4)
         group = curriculum.plan(0).groups[0]
         cut = [False, True] * 4
         curriculum.observe([GroupOutcome(group.group_id, group.prompt_id, [1.0, 0.0] * 4, truncated=cut)])
-        assert curriculum._visits.rate(np.array([0])).tolist() == [rate]
+        assert _rates(curriculum) == [rate]
 
 
 @pytest.mark.parametrize(

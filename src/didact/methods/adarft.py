@@ -175,14 +175,7 @@ class AdaRFT(Curriculum):
 
     def _observed(self, positions: NDArray[np.int64], fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
         for _, outcome in fresh:
-            size = len(outcome.rewards)
-            errored = outcome.errored or (False,) * size
-            hidden = outcome.truncated if outcome.truncated and self._truncated == "exclude" else (False,) * size
-            self._rewards += [
-                reward
-                for reward, error, hide in zip(outcome.rewards, errored, hidden, strict=True)
-                if not error and not hide
-            ]
+            self._rewards += outcome.usable(self._truncated)
 
     def _own_state(self) -> dict[str, Any]:
         return {

@@ -6,10 +6,11 @@ liziniu/KnapsackRL.
     value of N rollouts of a prompt    (1 - p^N - (1-p)^N) * p (1-p)^2
     maximise the sum of values         subject to  sum N = budget,  2 <= N <= 128
 
-The first factor is the chance that the group has signal, the second what it gains; p is the rate of the prompt's latest
-visit, so of the last epoch. One rollout more adds (p^N (1-p) + (1-p)^N p) * p (1-p)^2, which falls with N for every p:
-the value is concave, and handing out rollouts where they add most is the exact optimum that the paper's dynamic
-programme finds, without its table.
+The first factor is the chance that the group has signal, the second what it gains. p is the rate of the prompt's last
+16 rewards, known from 8 on, as in the released class and its run script (the paper speaks of the last epoch, whose rate
+is 0 or 1 for many a middling prompt when groups are of 8). One rollout more adds (p^N (1-p) + (1-p)^N p) * p (1-p)^2,
+which falls with N for every p: the value is concave, and handing out rollouts where they add most is the exact optimum
+that the paper's dynamic programme finds, without its table.
 
 A prompt at 0 or 1 has no value at any N. As in the code: the mixed prompts of the batch are taken to need
 log(1 - 0.9) / log(max(p, 1-p)) rollouts beyond the minimum each (signal with a chance of 0.9); what the budget has
@@ -27,7 +28,7 @@ from didact.allocation import greedy, largest_remainder
 from didact.bounds import MAX_PER_STEP, real, whole, whole_or_none
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
-from didact.methods.latest import LatestVisit
+from didact.methods.recent import RecentRewards
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
 from didact.selection import ShuffledPasses
@@ -89,6 +90,8 @@ class Knapsack(Curriculum):
         min_rollouts: least rollouts of a prompt.
         max_rollouts: most rollouts of a prompt. None takes 16 times the equal share, which is the paper's 128 for 8.
         confidence: chance of signal from which a mixed prompt counts as served when the rest is given to the others.
+        recent: rewards of a prompt that its rate is taken from, the last so many.
+        known_from: rewards from which a prompt has a rate.
 
     Further options: those of `Curriculum`.
     """
@@ -106,6 +109,8 @@ class Knapsack(Curriculum):
         min_rollouts: int = 2,
         max_rollouts: int | None = None,
         confidence: float = 0.9,
+        recent: int = 16,
+        known_from: int = 8,
         **common: Any,
     ) -> None:
         min_rollouts = whole("min_rollouts", min_rollouts, 2, MAX_PER_STEP)  # a group of one has no advantage
@@ -113,7 +118,15 @@ class Knapsack(Curriculum):
         confidence = real("confidence", confidence, 0, 1)
         if not 0 < confidence < 1:
             raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
-        options = {"min_rollouts": min_rollouts, "max_rollouts": max_rollouts, "confidence": confidence}
+        recent = whole("recent", recent, 1, 4096)
+        known_from = whole("known_from", known_from, 1, recent)
+        options = {
+            "min_rollouts": min_rollouts,
+            "max_rollouts": max_rollouts,
+            "confidence": confidence,
+            "recent": recent,
+            "known_from": known_from,
+        }
         super().__init__(pool, options=options, **common)
         if min_rollouts * min(self.prompts_per_step, len(pool)) > self.rollouts_per_step:
             raise ValueError(
@@ -126,16 +139,16 @@ class Knapsack(Curriculum):
                 f"rollouts_per_step={self.rollouts_per_step}"
             )
         self._passes = ShuffledPasses(self.seed)
-        self._visits = LatestVisit(len(pool), self._truncated)
+        self._recent = RecentRewards(len(pool), recent, known_from, self._truncated)
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
         if round > 0:
             return None
-        self._visits.grow(len(self.pool))
+        self._recent.grow(len(self.pool))
         low = self.options["min_rollouts"]
         positions = self._passes.take(self._batch_size(low), len(self.pool))
         sizes = largest_remainder(np.ones(len(positions)), self.rollouts_per_step)
-        rate = self._visits.rate(positions)
+        rate = self._recent.rate(positions)
         known = np.isfinite(rate)
         if known.any():
             high = self.options["max_rollouts"] or 16 * (self.rollouts_per_step // self.prompts_per_step)
@@ -144,12 +157,12 @@ class Knapsack(Curriculum):
         return Draft(positions, sizes)
 
     def _observed(self, positions: Positions, fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
-        self._visits.observe(fresh, self.belief)
+        self._recent.observe(fresh, self.belief)
 
     def _own_state(self) -> dict[str, Any]:
-        return {"passes": self._passes.state_dict(), "visits": self._visits.state_dict()}
+        return {"passes": self._passes.state_dict(), "recent": self._recent.state_dict()}
 
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         self._passes.load_state_dict(state["passes"])
-        self._visits.grow(len(self.pool))
-        self._visits.load_state_dict(state["visits"])
+        self._recent.grow(len(self.pool))
+        self._recent.load_state_dict(state["recent"])

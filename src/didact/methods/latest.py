@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from didact.belief.beta import BetaBelief
 from didact.ledger import OpenGroup
-from didact.outcomes import GroupOutcome
+from didact.outcomes import GroupOutcome, Truncated
 from didact.state import in_order
 
 Floats = NDArray[np.float64]
@@ -28,7 +28,7 @@ class LatestVisit:
         truncated: as in `Curriculum`: "exclude" leaves truncated rollouts out.
     """
 
-    def __init__(self, size: int, truncated: str = "exclude") -> None:
+    def __init__(self, size: int, truncated: Truncated = "exclude") -> None:
         self._truncated = truncated
         self._columns: dict[str, NDArray[Any]] = {name: np.zeros(0, dtype) for name, dtype in _COLUMNS.items()}
         self.grow(size)
@@ -46,7 +46,7 @@ class LatestVisit:
         positions: list[int] = []
         rewards: list[float] = []
         for group, outcome in fresh:
-            usable = self._usable(outcome)
+            usable = outcome.usable(self._truncated)
             if not usable or group.step < steps[group.position]:
                 continue
             if group.step > steps[group.position]:
@@ -93,13 +93,3 @@ class LatestVisit:
         for name, column in columns.items():
             column[seen] = state[name]
         self._columns = columns
-
-    def _usable(self, outcome: GroupOutcome) -> list[float]:
-        size = len(outcome.rewards)
-        errored = outcome.errored or (False,) * size
-        hidden = (outcome.truncated if self._truncated == "exclude" else None) or (False,) * size
-        return [
-            reward
-            for reward, error, hide in zip(outcome.rewards, errored, hidden, strict=True)
-            if not error and not hide
-        ]

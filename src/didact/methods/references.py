@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from didact.belief import BetaBelief
 from didact.bounds import shortened
 from didact.ledger import OpenGroup
-from didact.outcomes import GroupOutcome
+from didact.outcomes import GroupOutcome, Truncated
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -74,10 +74,10 @@ class StepEvidence:
         fresh: Sequence[tuple[OpenGroup, GroupOutcome]],
         belief: BetaBelief,
         *,
-        truncated: str,
+        truncated: Truncated,
     ) -> None:
         """Take in what `Curriculum._observed` is given, leaving out what the belief leaves out."""
-        rewards = [_usable(outcome, truncated) for _, outcome in fresh]
+        rewards = [outcome.usable(truncated) for _, outcome in fresh]
         sizes = np.array([len(usable) for usable in rewards], dtype=np.int64)
         passes = belief.passes(np.array([reward for usable in rewards for reward in usable], dtype=np.float64))
         index = np.repeat(np.arange(len(sizes)), sizes)
@@ -116,15 +116,6 @@ class StepEvidence:
             np.concatenate([np.zeros(0), *(passes for _, passes, _ in self._parts)]),
             np.concatenate([np.zeros(0), *(sizes for _, _, sizes in self._parts)]),
         )
-
-
-def _usable(outcome: GroupOutcome, truncated: str) -> Sequence[float]:
-    hidden = outcome.truncated if truncated == "exclude" else None
-    if outcome.errored is None and not (hidden and any(hidden)):
-        return outcome.rewards
-    size = len(outcome.rewards)
-    errored, hidden = outcome.errored or (False,) * size, hidden or (False,) * size
-    return [reward for reward, bad, cut in zip(outcome.rewards, errored, hidden, strict=True) if not bad and not cut]
 
 
 def _read(what: str, name: str) -> Any:
