@@ -60,20 +60,37 @@ def test_skip_defer_and_buffer_by_pilot_passes() -> None:
     assert sorted(passes[group.prompt_id] for group in second if group.reason == "pilot") == [0, 1, 13, 14, 15]
 
 
-def test_excluded_prompts_come_back_only_if_asked() -> None:
-    def steps_seen(**options: Any) -> list[int]:
-        """The steps at which a solved prompt is piloted, in a pool of a few that are hopeless."""
-        sizes: dict[str, Any] = {"prompts_per_step": 2, "rollouts_per_step": 32, "max_rounds": 1}
-        curriculum = PilotCommit(pool_of(4), **sizes, **options)
-        policy = SimulatedPolicy({"prompt-0": 1.0}, default=0.0)
-        _, trace = play(curriculum, policy, range(12))
-        return [entry[1] for entry in trace if entry[0] == "plan" for group in entry[3:] if group[1] == "prompt-0"]
+def piloted(num: int, policy: SimulatedPolicy, steps: int, **options: Any) -> dict[str, list[int]]:
+    """The steps at which each prompt of a pool is piloted, by four rollouts."""
+    curriculum = PilotCommit(pool_of(num), prompts_per_step=2, rollouts_per_step=32, max_rounds=1, **options)
+    _, trace = play(curriculum, policy, range(steps))
+    seen: dict[str, list[int]] = {f"prompt-{index}": [] for index in range(num)}
+    for step, group in ((entry[1], group) for entry in trace if entry[0] == "plan" for group in entry[3:]):
+        if group[2] == 4:
+            seen[group[1]].append(step)
+    return seen
 
-    assert len(steps_seen()) == 1
-    assert len(steps_seen(exclude_at=None)) > 6
-    first, *later = steps_seen(retest_after=5)
+
+def test_a_prompt_is_left_out_after_16_passes_in_a_row_and_comes_back_only_if_asked() -> None:
+    policy = SimulatedPolicy({"prompt-0": 1.0}, default=0.5)
+    assert len(piloted(6, policy, 60)["prompt-0"]) == 4  # pilots are of four
+    assert len(piloted(6, policy, 60, exclude_from=8)["prompt-0"]) == 2
+    assert len(piloted(6, policy, 60, exclude_at=None)["prompt-0"]) > 10
+    first, *later = piloted(6, policy, 60, exclude_from=4, retest_after=5)["prompt-0"]
     assert later
     assert later[0] >= first + 5
+
+
+def test_no_middling_prompt_is_left_out_by_luck() -> None:
+    """A pilot of four passes four times in one of sixteen visits; with 4 of 4 for good most would be gone."""
+    last = {prompt: steps[-1] for prompt, steps in piloted(12, SimulatedPolicy(default=0.5), 120).items()}
+    assert min(last.values()) > 100
+
+
+def test_the_excluded_come_back_when_a_pass_over_the_others_finds_none_to_commit_to() -> None:
+    dead = {f"prompt-{index}": 0.0 for index in range(3)}
+    seen = piloted(6, SimulatedPolicy(dead, default=1.0), 60)
+    assert all(len(seen[f"prompt-{index}"]) > 5 for index in range(3, 6))
 
 
 def test_a_solved_pool_comes_back() -> None:
@@ -128,6 +145,7 @@ def test_expected_cost_of_a_trained_prompt() -> None:
         ({"candidates": 0}, "candidates"),
         ({"low": 0.8}, "low"),
         ({"exclude_at": 0.5}, "exclude_at"),
+        ({"exclude_from": 0}, "exclude_from"),
         ({"retest_after": 0}, "retest_after"),
         ({"max_staleness": -1}, "max_staleness"),
         ({"max_rounds": 0}, "max_rounds"),

@@ -11,8 +11,12 @@ databricks/pilot-commit.
 
 The published sizes are 16 + 48 (4B to 14B models) and 32 + 96 (1.5B) rollouts for 128 prompts. Departures: plans keep
 to the budget of a step, so that candidates are as many as the commits leave room for; a step that cannot be filled in
-ten rounds trains on what it has, where the code raises; buffer and exclusions are in the state; when every prompt is
-excluded, all come back, and `retest_after` brings them back one by one (of solved prompts, about 19% relapse later).
+ten rounds trains on what it has, where the code raises; buffer and exclusions are in the state.
+
+Nothing is left out on less than the published evidence: smaller pilots have to pass as often in a row, over several
+visits, before their prompt is. And the excluded come back when a whole pass over the others found none to commit to,
+or one by one after `retest_after` steps (of solved prompts, about 19% relapse later). With 2 of 2 for good, as the rule
+reads for groups of 8, a pool of middling prompts is gone after a hundred steps.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -41,6 +45,7 @@ class PilotCommit(ScreenedCurriculum):
         low, high: a pilot's pass rate for which its prompt is buffered, both bounds included.
         max_staleness: steps after which a buffered group that has not trained is dropped; None sets no bound.
         exclude_at: pass rate of a pilot from which its prompt is left out of later passes; None leaves none out.
+        exclude_from: rollouts of such pilots in a row that it takes; published 16, in one pilot.
         retest_after: steps after which an excluded prompt may be piloted again; None is never, as published.
         max_rounds: rounds after which a step goes ahead with the groups it has; the released code raises.
 
@@ -64,6 +69,7 @@ class PilotCommit(ScreenedCurriculum):
         high: float = 0.75,
         max_staleness: int | None = 4,
         exclude_at: float | None = 1.0,
+        exclude_from: int = 16,
         retest_after: int | None = None,
         max_rounds: int = 10,
         **common: Any,
@@ -72,6 +78,7 @@ class PilotCommit(ScreenedCurriculum):
         if not low < high:
             raise ValueError(f"low and high must be pass rates with low < high, got {low} and {high}")
         exclude_at = None if exclude_at is None else real("exclude_at", exclude_at, high, 1)
+        exclude_from = whole("exclude_from", exclude_from, 1, MAX_STEP)
         retest_after = whole_or_none("retest_after", retest_after, 1, MAX_STEP)
         num_pilot = whole_or_none("num_pilot", num_pilot, 2, MAX_PER_STEP)
         num_commit = whole_or_none("num_commit", num_commit, 1, MAX_PER_STEP)
@@ -86,6 +93,7 @@ class PilotCommit(ScreenedCurriculum):
             "high": high,
             "max_staleness": max_staleness,
             "exclude_at": exclude_at,
+            "exclude_from": exclude_from,
             "retest_after": retest_after,
             "max_rounds": max_rounds,
         }
@@ -100,8 +108,10 @@ class PilotCommit(ScreenedCurriculum):
             **common,
         )
         self._low, self._high = low, high
-        self._exclude_at, self._retest_after = exclude_at, retest_after
+        self._exclude_at, self._exclude_from, self._retest_after = exclude_at, exclude_from, retest_after
         self._excluded = np.full(len(pool), -1, dtype=np.int32)  # the step at which a prompt was excluded
+        self._passed = np.zeros(len(pool), dtype=np.int32)  # rollouts of its pilots at `exclude_at` in a row
+        self._barren = 0  # pilots since the last one to commit to
 
     def _accepts(self, rewards: NDArray[np.float64]) -> bool:
         # Rewards between 0 and 1 can be all the same within the bounds: nothing to commit to.
@@ -121,25 +131,31 @@ class PilotCommit(ScreenedCurriculum):
         joined = len(self.pool) - len(self._excluded)
         if joined:
             self._excluded = np.concatenate([self._excluded, np.full(joined, -1, dtype=np.int32)])
-        found = super()._next_prompts(num, busy)
-        if found or num == 0 or len(busy) == len(self.pool):
-            return found
-        self._excluded[:] = -1  # a pool that is solved must not end a run
+            self._passed = np.concatenate([self._passed, np.zeros(joined, dtype=np.int32)])
+        if num > 0 and self._barren >= np.count_nonzero(self._excluded < 0):  # a few dead prompts must not end a run
+            self._excluded[:], self._passed[:], self._barren = -1, 0, 0
         return super()._next_prompts(num, busy)
 
     def _observed(self, positions: NDArray[np.int64], fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
         for group in {group.group_id: group for group, _ in fresh}.values():
             rewards = np.array([group.rewards[index] for index in group.usable])
-            if self._exclude_at is None or group.reason != self.probe or group.completed < 0 or not len(rewards):
+            if group.reason != self.probe or group.completed < 0 or not len(rewards):
                 continue
-            if self.belief.passes(rewards).mean() >= self._exclude_at:
+            self._barren = 0 if self._accepts(rewards) else self._barren + 1
+            solved = self._exclude_at is not None and self.belief.passes(rewards).mean() >= self._exclude_at
+            self._passed[group.position] = self._passed[group.position] + len(rewards) if solved else 0
+            if self._passed[group.position] >= self._exclude_from:
                 self._excluded[group.position] = self._step
 
     def _own_state(self) -> dict[str, Any]:
-        return {**super()._own_state(), "excluded": self._excluded.copy()}
+        own = {"excluded": self._excluded.copy(), "passed": self._passed.copy(), "barren": self._barren}
+        return {**super()._own_state(), **own}
 
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         super()._load_own_state(state)
-        self._excluded = np.array(state["excluded"], dtype=np.int32)
+        self._excluded, self._passed = (np.array(state[name], dtype=np.int32) for name in ("excluded", "passed"))
+        self._barren = state["barren"]
         if len(self._excluded) > len(self.pool) or not ((self._excluded >= -1) & (self._excluded <= self._step)).all():
             raise ValueError(f"prompts of the pool are excluded since a step up to {self._step}, or not (-1)")
+        if self._passed.shape != self._excluded.shape or (self._passed < 0).any() or self._barren < 0:
+            raise ValueError("each prompt has passed so many rollouts in a row, and no fewer than 0")

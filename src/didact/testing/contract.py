@@ -405,6 +405,19 @@ class CurriculumContract:
         assert curriculum.metrics()["rollouts_lost"] == len(too_late.rewards)
         _check_flight(curriculum)
 
+    def test_a_few_dead_prompts_do_not_drain_the_pool(self) -> None:
+        """One prompt in five never passes; the others pass half of the time, and still train after a long run."""
+        pool = self.pool_of(10)
+        policy = SimulatedPolicy({"prompt-0": 0.0, "prompt-1": 0.0}, default=0.5)
+        curriculum = self.new(pool, prompts_per_step=2, rollouts_per_step=16)
+        trained: list[int] = []
+        for step in range(100):
+            while plan := curriculum.plan(step):
+                curriculum.observe(policy.roll_out(plan))
+            groups = curriculum.admitted(step)
+            trained.append(sum(group.prompt_id not in ("prompt-0", "prompt-1") for group in groups))
+        assert sum(trained[-25:]) >= 15, f"groups that trained, step by step: {trained}"
+
     def test_no_input_is_written_to(self) -> None:
         prompt_tokens = np.arange(self.pool_size)
         difficulty = np.linspace(0, 1, self.pool_size)
