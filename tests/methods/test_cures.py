@@ -1,5 +1,7 @@
 """CurES against vectors worked out from its formulas (CV1 to CV9), and the contract in each of its variants."""
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -149,7 +151,7 @@ def test_cv5_scalar_norms() -> None:
     moments = []
     for _, correct, wrong in cases:
         norms = np.array(correct + wrong, dtype=float)
-        moments.append(gradient_moments(np.outer(norms, norms), [True] * len(correct) + [False] * len(wrong)))
+        moments.append(of_all(norms[:, None], [True] * len(correct) + [False] * len(wrong)))
     sigma = allocation_scale([*(p for p, _, _ in cases), 0.0], [*moments, [1.0, 1.0, 0.0]])
     assert sigma == pytest.approx([1.652413, 1.346291, 2.172268, 0], abs=5e-7)
     assert 32 * sigma / sigma.sum() == pytest.approx([10.225778, 8.331376, 13.442846, 0], abs=5e-7)
@@ -160,13 +162,41 @@ def test_cv6_vectors() -> None:
     """sigma^2 = .625, which is also the trace of the covariance of A g computed by hand."""
     gradients = np.array([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0]])
     passed = np.array([True, True, False])
-    moments = gradient_moments(gradients @ gradients.T, passed)
+    moments = of_all(gradients, passed)
     assert moments.tolist() == [5.0, 4.0, 8.0]
     assert allocation_scale([0.5], [moments]) ** 2 == pytest.approx([0.625])
     probability = np.array([0.25, 0.25, 0.5])
     weighted = np.where(passed, 0.5, -0.5)[:, None] * gradients
     centred = weighted - probability @ weighted
     assert (probability * (centred**2).sum(axis=1)).sum() == pytest.approx(0.625)
+
+
+def of_all(gradients: np.ndarray, passed: Sequence[bool]) -> np.ndarray:
+    """The three expectations where these rollouts are all there are, and not a sample."""
+    kinds = [gradients[np.array(passed)], gradients[~np.array(passed)]]
+    apart = kinds[0].mean(axis=0) - kinds[1].mean(axis=0)
+    return np.array([*((kind**2).sum(axis=1).mean() for kind in kinds), (apart**2).sum()])
+
+
+def test_the_distance_of_the_gradients_is_estimated_without_bias() -> None:
+    """Over all samples of four from five responses, by how many passed; p = 1/2, and gradients have mean 0."""
+    gradients = np.array([[2.0, 1.0], [0.0, 3.0], [-1.0, -1.0], [-1.0, -3.0], [0.0, -1.0]])
+    passed, chance = np.array([True, True, False, False, False]), np.array([0.25, 0.25, 0.2, 0.2, 0.1])
+    gradients -= chance @ gradients
+    means = [chance[kind] @ gradients[kind] / chance[kind].sum() for kind in (passed, ~passed)]
+    truth = float(((means[0] - means[1]) ** 2).sum())
+    found: dict[int, list[tuple[float, float, float]]] = {1: [], 2: [], 3: []}
+    for sample in itertools.product(range(5), repeat=4):
+        rows = list(sample)
+        num = int(passed[rows].sum())
+        if num in found:
+            moments = gradient_moments(gradients[rows] @ gradients[rows].T, passed[rows])
+            found[num].append((chance[rows].prod(), moments[2], of_all(gradients[rows], passed[rows].tolist())[2]))
+    for num, rows in found.items():
+        weight, estimates, plugged_in = np.array(rows).T
+        estimate, plain = (weight @ values / weight.sum() for values in (estimates, plugged_in))
+        assert truth <= estimate + 1e-9 < plain
+        assert num != 2 or estimate == pytest.approx(truth)
 
 
 def test_cv8_a_batch() -> None:

@@ -1,11 +1,14 @@
 """SPEED-RL: screen, then continue what differs."""
 
+import itertools
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from didact.admission import AdmitBand
+from didact.advantage import group_advantages
 from didact.methods.speed import Speed
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
@@ -199,3 +202,20 @@ def test_bad_options(options: dict[str, Any], word: str) -> None:
 def test_the_advantage_is_an_option() -> None:
     assert Speed(pool_of(8), prompts_per_step=2, rollouts_per_step=16).advantage == "rloo"
     assert Speed(pool_of(8), prompts_per_step=2, rollouts_per_step=16, advantage="grpo").advantage == "grpo"
+
+
+@pytest.mark.parametrize(
+    ("size", "factors"), [(24, (5.03, 1.70, 1.29, 1.05, 1.003)), (8, (13.1, 3.13, 1.89, 1.19, 1.03))]
+)
+def test_training_on_screens_of_four_inflates_the_gradient(size: int, factors: tuple[float, ...]) -> None:
+    """Expected RLOO gradient by the logit of a Bernoulli policy, given that the first four rollouts differ; else 1."""
+    for p, factor in zip((0.01, 0.05, 0.1, 0.25, 0.5), factors, strict=True):
+        gradient = accepted = 0.0
+        for first, rest in itertools.product(range(1, 4), range(size - 3)):
+            chance = math.comb(4, first) * math.comb(size - 4, rest) * p ** (first + rest)
+            chance *= (1 - p) ** (size - first - rest)
+            rewards = np.array([1.0] * (first + rest) + [0.0] * (size - first - rest))
+            advantages = group_advantages(rewards, [0] * size, "rloo")
+            gradient += chance * float(advantages @ (rewards - p)) / size / (p * (1 - p))
+            accepted += chance
+        assert gradient / accepted == pytest.approx(factor, rel=4e-3)

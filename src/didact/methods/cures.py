@@ -1,6 +1,6 @@
 """CurES: sample prompts by how much there is to gain, and give each the rollouts its variance deserves.
 
-Chen et al., "CurES: From Gradient Analysis to Efficient Curriculum Learning for Reasoning LLMs", arXiv:2510.01037.
+Zeng, Sun et al., "CurES: From Gradient Analysis to Efficient Curriculum Learning for Reasoning LLMs", arXiv:2510.01037.
 
     distribution   rho(x) ~ exp( sqrt(p(1-p)) / temperature )                                          eq. 14
     allocation     n_i = N sigma_i / sum_j sigma_j,   sigma_i^2 = trace of the covariance of A g       eqs. 17-21
@@ -93,6 +93,8 @@ def gradient_moments(gram: ArrayLike, passed: ArrayLike) -> Floats:
             the full gradient vectors contribute (their norms and the distance of their means).
         passed: which rollouts passed, shape (n,).
 
+    The distance is estimated from products of different rollouts (a U-statistic), where the distance of sample means
+    would count their noise as distance; of a kind with a single rollout, its own square has to do, which is too large.
     With no rollout of one kind, its squared norm is taken from the other kind and the distance is 0.
     """
     gram, passed = as_gram(gram, passed)
@@ -101,8 +103,11 @@ def gradient_moments(gram: ArrayLike, passed: ArrayLike) -> Floats:
     norms = np.diag(gram)
     if passed.all() or not passed.any():
         return np.array([norms.mean(), norms.mean(), 0.0])
-    signs = np.where(passed, 1 / passed.sum(), -1 / (~passed).sum())
-    return np.array([norms[passed].mean(), norms[~passed].mean(), max(signs @ gram @ signs, 0.0)])
+    apart = -2 * gram[np.ix_(passed, ~passed)].mean()
+    for kind in (passed, ~passed):
+        num, products = int(kind.sum()), gram[np.ix_(kind, kind)]
+        apart += (products.sum() - np.trace(products)) / (num * (num - 1)) if num > 1 else products[0, 0]
+    return np.array([norms[passed].mean(), norms[~passed].mean(), apart])
 
 
 def as_gram(gram: ArrayLike, passed: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
