@@ -434,7 +434,7 @@ class Desk(RuleBasedStateMachine):
         )
         assert metrics["rollouts_missing"] <= metrics["rollouts_in_flight"]
         step = max(self.desk.curriculum.step, 0)
-        belief = BetaBelief(12, **self.memory)
+        belief = BetaBelief(12, **self.memory, prior=self.desk.curriculum.belief.prior)
         ids = self.desk.curriculum.pool.ids.tolist()
         for prompt, version, rewards in sorted(self.taken, key=lambda each: each[1]):  # as if none had been late
             belief.observe(

@@ -188,7 +188,16 @@ def test_truncated_rollouts_count_as_the_option_says() -> None:
 
 @pytest.mark.parametrize(
     "option",
-    [{"min_rollouts": 1}, {"min_rollouts": 9}, {"max_rollouts": 7}, {"confidence": 0.0}, {"confidence": 1.0}],
+    [
+        {"min_rollouts": 1},
+        {"min_rollouts": 9},
+        {"max_rollouts": 7},
+        {"confidence": 0.0},
+        {"confidence": 1.0},
+        {"recent": 0},
+        {"known_from": 17},
+        {"recent": 7},
+    ],
 )
 def test_bad_options(option: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(option))):

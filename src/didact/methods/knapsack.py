@@ -119,7 +119,9 @@ class Knapsack(Curriculum):
         if not 0 < confidence < 1:
             raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
         recent = whole("recent", recent, 1, 4096)
-        known_from = whole("known_from", known_from, 1, recent)
+        known_from = whole("known_from", known_from, 1, 4096)
+        if known_from > recent:
+            raise ValueError(f"known_from={known_from} is more than recent={recent}: no prompt would have a rate")
         options = {
             "min_rollouts": min_rollouts,
             "max_rollouts": max_rollouts,
