@@ -26,7 +26,7 @@ from didact.state import in_order, pieces
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
 
-_NOTHING = 1e-12  # pseudo-counts of each kind that stand for none: believed at 1/2, and no variance is 0 / 0
+_NOTHING = 1e-12  # evidence that is as good as none, and the pseudo-counts that stand for it: no variance is 0 / 0
 _COUNTS = ("passes", "evidence", "reward_sum", "reward_squares")
 _COLUMNS = dict.fromkeys(_COUNTS, np.float64) | {
     "num_rollouts": np.int32,
@@ -160,7 +160,7 @@ class BetaBelief:
         evidence, sums, squares = (
             self._columns[name][positions] * scale for name in ("evidence", "reward_sum", "reward_squares")
         )
-        unknown = (evidence == 0) * _NOTHING if sum(self.prior) == 0 else 0.0
+        unknown = (evidence < _NOTHING) * _NOTHING if sum(self.prior) == 0 else 0.0
         passes, total = self.prior[0] + unknown, evidence + sum(self.prior) + 2 * unknown
         mean = (sums + passes) / total
         return np.sqrt(np.maximum((squares + passes) / total - mean**2, 0.0))
@@ -252,7 +252,7 @@ class BetaBelief:
         self._forget(step)
         scale = self._scale(positions, step)
         passes, evidence = self._columns["passes"][positions], self._columns["evidence"][positions]
-        unknown = (evidence * scale == 0) * _NOTHING if sum(self.prior) == 0 else 0.0
+        unknown = (evidence * scale < _NOTHING) * _NOTHING if sum(self.prior) == 0 else 0.0
         return passes * scale + self.prior[0] + unknown, (evidence - passes) * scale + self.prior[1] + unknown
 
     def _scale(self, positions: Positions | slice, step: int) -> Floats | float:
