@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
+from didact.files import locked
 from didact.manifest import fault
 from tests.adapters import processes
 
@@ -45,7 +45,7 @@ def folder(model_path, tmp_path_factory) -> Path:
     root = tmp_path_factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root  # one start for all of pytest's workers
     folder = root / "processes"
-    with FileLock(root / "processes.lock"):
+    with locked(root / "processes.lock", seconds=None):
         if not (folder / "errors.json").exists():
             for method in ("cures", "speed"):
                 processes.run(method, model_path, folder / f"{method}-one", 1, **SAVING)
