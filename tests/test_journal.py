@@ -30,12 +30,6 @@ def run_steps(recorded: RecordedCurriculum, steps: range) -> None:
         recorded.admitted(step)
 
 
-def close(recorded: RecordedCurriculum) -> None:
-    recorded.journal.close()
-    if recorded._metrics is not None:
-        recorded._metrics.close()
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A journal of three steps: ten records."""
@@ -129,7 +123,7 @@ def test_a_resumed_journal_equals_an_uninterrupted_one(tmp_path):
     run_steps(cut, range(3))
     state = cut.state_dict()
     run_steps(cut, range(3, 5))  # lost in the crash: made again below
-    close(cut)
+    cut.close()
     resumed = recorded("cut")
     resumed.load_state_dict(state)
     run_steps(resumed, range(3, 6))
@@ -146,7 +140,7 @@ def test_states_that_do_not_belong_to_it_change_nothing(tmp_path):
     recorded = RecordedCurriculum(curriculum(), Journal(tmp_path / "a"))
     run_steps(recorded, range(3))
     state = recorded.state_dict()
-    close(recorded)
+    recorded.close()
     new = RecordedCurriculum(curriculum(), Journal(tmp_path / "b"))
     offsets = state["offsets"]
     for offset, message in [

@@ -93,7 +93,10 @@ def lock(handle: int, what: object, *, seconds: float | None = 0.0) -> None:
             return
         except BlockingIOError:
             if end is not None and time.monotonic() >= end:
-                raise ValueError(f"another process is working on {what}: one at a time writes there") from None
+                raise ValueError(
+                    f"another process is working on {what}: one at a time writes there (an earlier writer in this "
+                    "process counts too: close it)"
+                ) from None
             time.sleep(0.05)
 
 

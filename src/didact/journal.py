@@ -220,6 +220,12 @@ class RecordedCurriculum:
                 self._metrics.append({"step": int(step), **self.curriculum.metrics()})
         return groups
 
+    def close(self) -> None:
+        """Let go of the journals, so that another curriculum of this process can go on with them."""
+        self.journal.close()
+        if self._metrics is not None:
+            self._metrics.close()
+
     def pass_rates(self) -> PassRates:
         return self.curriculum.pass_rates()
 
