@@ -64,8 +64,7 @@ def tables(summary: dict[str, Any]) -> str:
             "### The same runs on other axes",
             "Ratio to uniform of what reaching the target cost: every rollout counted; only those that trained "
             "(probing left out); optimiser updates, as most papers plot it; response tokens; seconds (a shared "
-            "machine; the oracle's contain its look at the truth). Then the age in steps of the evidence behind a "
-            "plan, and the mean gap between predicted and realised pass rates.",
+            "machine; the oracle's contain its look at the truth). Then the age in steps of the evidence behind a plan.",
             counted(cell, summary["baseline"]),
         ]
     return "\n\n".join(parts) + "\n"
@@ -75,8 +74,8 @@ def counted(cell: dict[str, Any], baseline: str) -> str:
     axes = ("rollouts", "rollouts_trained", "updates", "tokens", "seconds")
     names = ("all rollouts", "rollouts that trained", "updates", "tokens", "seconds")
     lines = [
-        f"| variant | share that trained | {' | '.join(names)} | evidence age | calibration error |",
-        "|---" * (len(axes) + 4) + "|",
+        f"| variant | share that trained | {' | '.join(names)} | evidence age |",
+        "|---" * (len(axes) + 3) + "|",
     ]
     for name, row in cell["variants"].items():
         spent, ratio = row["spent"], row["ratio"]
@@ -84,8 +83,7 @@ def counted(cell: dict[str, Any], baseline: str) -> str:
             continue
         share = said_number(spent["rollouts_trained"] / spent["rollouts"], ".0%")
         ratios = " | ".join(said_ratio(ratio.get(axis)) for axis in axes)
-        belief = f"{said_number(row['evidence_age'], '.1f')} | {said_number(row['calibration_error'], '.2f')}"
-        lines.append(f"| {name} | {share} | {ratios} | {belief} |")
+        lines.append(f"| {name} | {share} | {ratios} | {said_number(row['evidence_age'], '.1f')} |")
     return "\n".join(lines)
 
 

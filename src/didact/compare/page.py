@@ -249,14 +249,13 @@ def _counted(cell: Section, order: Iterable[str]) -> str:
 
 
 def _belief(cell: Section, order: Iterable[str]) -> str:
-    headings = ("variant", "with signal", "evidence age", "calibration error", "of the oracle’s gain", "learning rate")
+    headings = ("variant", "with signal", "evidence age", "of the oracle’s gain", "learning rate")
     rows = []
     for name in order:
         row = cell["variants"][name]
         texts = [
             said_number(row["share_with_signal"], ".0%"),
             said_number(row["evidence_age"], ".1f"),
-            said_number(row["calibration_error"], ".3f"),
             said_share(row["toward_oracle"]),
             said_number(row["learning_rate"], ".3g"),
         ]
