@@ -64,7 +64,8 @@ def tables(summary: dict[str, Any]) -> str:
             "### The same runs on other axes",
             "Ratio to uniform of what reaching the target cost: every rollout counted; only those that trained "
             "(probing left out); optimiser updates, as most papers plot it; response tokens; seconds (a shared "
-            "machine; the oracle's contain its look at the truth). Then the age in steps of the evidence behind a plan.",
+            "machine; the oracle's contain its look at the truth). Then the age in steps of the evidence behind a "
+            "plan.",
             counted(cell, summary["baseline"]),
         ]
     return "\n\n".join(parts) + "\n"
