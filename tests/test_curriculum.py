@@ -387,6 +387,8 @@ def test_without_a_version_an_outcome_is_as_old_as_the_plan_that_asked_for_it() 
 class Patient(Uniform):
     """Trains every group one step late, on its first two rollouts, against the mean of all."""
 
+    own_baseline = True
+
     def _draft(self, step, round, rng):
         return super()._draft(step, round, rng) if round == 0 else None
 

@@ -76,6 +76,8 @@ class Curriculum(ABC):
     uneven = False
     #: Whether a step has one round and no more, whatever comes back.
     one_round = False
+    #: Whether it gives baselines of its own (`AdmittedGroup.baseline`).
+    own_baseline = False
     #: Whether all that grows with the pool is in the stores that the pool gives out (`belief`, `weight_tree`,
     #: `passes`), and no step passes over all of it: then the pool may be sharded.
     shardable = False
@@ -121,8 +123,7 @@ class Curriculum(ABC):
         self.seed = seed
         self.context = as_context(context)
         self.admission: Admission = AdmitAll() if admission is None else as_admission(admission)
-        self._belief_options = {"prior": prior, "discount": discount, "window": window, "pass_above": pass_above}
-        self.belief = pool.belief(**self._belief_options)
+        self.belief = pool.belief(prior=prior, discount=discount, window=window, pass_above=pass_above)
         self._truncated = truncated
         self.options: dict[str, Any] = {
             "prompts_per_step": self.prompts_per_step,
@@ -585,7 +586,8 @@ class Curriculum(ABC):
     def _fresh(self) -> Self:
         """A curriculum that shares what stays the same with this one, and nothing that a state is loaded into."""
         fresh = copy.copy(self)
-        fresh.belief, fresh._ledger = self.pool.belief(**self._belief_options), Ledger()
+        how = {name: self.options[name] for name in ("prior", "discount", "window", "pass_above")}
+        fresh.belief, fresh._ledger = self.pool.belief(**how), Ledger()
         for name, part in vars(self).items():
             if hasattr(part, "load_state_dict") and part not in (self, self.belief, self._ledger):
                 setattr(fresh, name, copy.deepcopy(part))

@@ -9,11 +9,11 @@ from what was written; it is no signature.
 import json
 import os
 from collections.abc import Mapping
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from didact.files import write_whole
+from didact.state import digest
 
 
 def write_sealed(path: str | os.PathLike[str], values: Mapping[str, Any]) -> None:
@@ -22,7 +22,7 @@ def write_sealed(path: str | os.PathLike[str], values: Mapping[str, Any]) -> Non
     Raises:
         ValueError, TypeError: the values are not what JSON can hold. OSError: the file cannot be written.
     """
-    text = json.dumps({**values, "digest": _digest(values)}, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps({**values, "digest": digest(values)}, indent=2, ensure_ascii=False, allow_nan=False)
     write_whole(path, text + "\n")
 
 
@@ -41,14 +41,9 @@ def read_sealed(path: str | os.PathLike[str], *, by_hand: bool = False) -> dict[
         raise ValueError(f"{path} is not JSON ({error}): it was cut off or is another file") from None
     if not isinstance(values, dict) or ("digest" not in values and not by_hand):
         raise ValueError(f"{path} carries no digest: it is another file, or was not written by didact")
-    if "digest" in values and values.pop("digest") != _digest(values):
+    if "digest" in values and values.pop("digest") != digest(values):
         instead = ', or, if you changed it on purpose, remove the line "digest"' if by_hand else ""
         raise ValueError(
             f"{path} was changed after it was written (its digest is another): put the original back{instead}"
         )
     return values
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return blake2b(text.encode(), digest_size=16).hexdigest()

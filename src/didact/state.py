@@ -23,7 +23,7 @@ _SEAL = "digest"
 
 
 def digest(state: Mapping[str, Any]) -> str:
-    """BLAKE2b of what a file of this state would hold, 32 hexadecimal digits; the order of keys does not count.
+    """BLAKE2b of the values of a state, or of a JSON object, 32 hexadecimal digits; the order of keys does not count.
 
     Raises:
         TypeError: a value that a state cannot hold.

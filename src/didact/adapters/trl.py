@@ -132,8 +132,7 @@ class CurriculumMixin(_Host):
                 f"method {curriculum.name!r} with gradient_norms=True needs gradients of single rollouts, and FSDP and "
                 "DeepSpeed hold the model in pieces: leave gradient_norms out, or train with plain data parallelism"
             )
-        method: Any = type(getattr(curriculum, "curriculum", curriculum))
-        if method._baseline is not Curriculum._baseline and self._verifier is not None:
+        if curriculum.own_baseline and self._verifier is not None:
             raise ValueError(
                 f"method {curriculum.name!r} has baselines of its own, in units of the evidence: leave verifier out, "
                 "so that the evidence is the reward that trains"

@@ -510,7 +510,7 @@ def _refuse(config: Any, curriculum: Curriculum, estimator: str, response_length
     longest = getattr(curriculum.context, "longest", None)
     limited = not (isinstance(curriculum.context, FixedContext) and longest is None)
     loop = of("actor_rollout_ref.rollout.agent.default_agent_loop")
-    own_baseline = type(curriculum)._baseline is not Curriculum._baseline
+    own_baseline = curriculum.own_baseline
     refusals = {
         "trainer.use_v1=false: the old trainer has no replay buffer": of("trainer.use_v1") is False,
         f"data.dataloader_num_workers={of('data.dataloader_num_workers')}: each worker would have a curriculum of its "

@@ -193,11 +193,6 @@ class CompareConfig:
         return {**resolved, "targets": targets}
 
 
-def variants_of(names: Sequence[str]) -> list[Variant]:
-    """Variants from method names, with uniform and the oracle always among them."""
-    return [Variant(name=name, method=name) for name in dict.fromkeys(["uniform", ORACLE, *names])]
-
-
 def compare_config(values: Mapping[str, Any]) -> CompareConfig:
     """A config from plain values, such as a TOML file's.
 

@@ -47,6 +47,7 @@ class ReinforceAda(Curriculum):
 
     name = "reinforce_ada"
     shardable = True
+    own_baseline = True
     advantage = "dr_grpo"
     loss_weighting = "token"
 

@@ -415,6 +415,7 @@ class CurriculumContract:
             while plan := curriculum.plan(step):
                 curriculum.observe(policy.roll_out(plan))
             groups = curriculum.admitted(step)
+            assert curriculum.own_baseline or all(group.baseline is None for group in groups), "declare own_baseline"
             trained.append(sum(group.prompt_id not in ("prompt-0", "prompt-1") for group in groups))
         assert sum(trained[-25:]) >= 15, f"groups that trained, step by step: {trained}"
 
