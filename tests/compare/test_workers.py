@@ -22,7 +22,8 @@ if __name__ == "__main__":
     print(len(ended), "ended", flush=True)
     sys.exit(7 if crew.asked_to_stop else 0)
 """
-BEGIN = "import ctypes, time\nprint('begun', flush=True)\n"
+#: One write, so that the lines of two workers do not mix.
+BEGIN = "import ctypes, os, time\nos.write(1, b'begun\\n')\n"
 #: In Python, in a library that lets go of the interpreter, and in one that does not.
 BUSY = {"python": "while True: pass", "library": "time.sleep(60)", "held": "ctypes.PyDLL(None).sleep(60)"}
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux which processes there are")
@@ -49,8 +50,7 @@ def _started(code: str, calls: int = 2, ignored: tuple[int, ...] = ()) -> Iterat
 def _await(process: subprocess.Popen[str], *lines: str) -> None:
     assert process.stdout is not None
     for line in lines:
-        said = process.stdout.readline().strip()
-        assert said == line, said + process.stdout.read()
+        assert process.stdout.readline().strip() == line
 
 
 def _left(group: int) -> bool:
