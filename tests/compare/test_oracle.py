@@ -38,15 +38,15 @@ def test_too_few_of_them_are_filled_up_with_others() -> None:
     assert {f"prompt-{index}" for index in range(5)} <= {group.prompt_id for group in plan}
 
 
-@pytest.mark.parametrize(("every", "looks"), [(1, 10), (10, 1), (4, 3)])
-def test_it_looks_at_the_truth_as_often_as_asked(every: int, looks: int) -> None:
+@pytest.mark.parametrize(("rollouts", "looks"), [(1, 10), (128, 10), (1280, 1), (512, 3), (500, 3)])
+def test_it_looks_at_the_truth_as_often_as_asked(rollouts: int, looks: int) -> None:
     asked = []
 
     def truth():
         asked.append(1)
         return TRUTH
 
-    curriculum = _oracle(truth, refresh_every=every)
+    curriculum = _oracle(truth, refresh_rollouts=rollouts)
     play(curriculum, SimulatedPolicy(dict.fromkeys(curriculum.pool.ids, 0.5)), range(10))
     assert len(asked) == looks
 
@@ -82,7 +82,7 @@ def test_allocation_by_variance_gives_rollouts_in_proportion_to_its_root() -> No
     assert max(by_rate[1]) <= 6 < 9 <= min(by_rate[0])
 
 
-@pytest.mark.parametrize("option", [{"power": -1}, {"allocation": "more"}, {"refresh_every": 0}])
+@pytest.mark.parametrize("option", [{"power": -1}, {"allocation": "more"}, {"refresh_rollouts": 0}])
 def test_options_out_of_range(option) -> None:
     with pytest.raises(ValueError, match=next(iter(option))):
         _oracle(lambda: TRUTH, **option)

@@ -158,12 +158,18 @@ def _shaped(cell: Cell, seed: int, model: str, split: Split, size: int) -> tuple
     wanted[2] = size - wanted[0] - wanted[1]
     examples: list[Example] = []
     rates: list[float] = []
+    found, exhausted = [0, 0, 0], ""
     for block in range(1, _MAX_BLOCKS + 1):
-        drawn = task(cell.task).examples(split, num=_BLOCKS[split] * block, seed=seed, **cell.task_options)
+        try:
+            drawn = task(cell.task).examples(split, num=_BLOCKS[split] * block, seed=seed, **cell.task_options)
+        except ValueError as error:  # a task may have only so many prompts of a level
+            exhausted = f" ({error})"
+            break
         rates += _measured(cell, seed, model, drawn[len(examples) :])
         examples = drawn
         kind = 1 + (np.array(rates) >= 1).astype(int) - (np.array(rates) <= 0)
         rows = [np.flatnonzero(kind == each) for each in range(3)]
+        found = [len(each) for each in rows]
         if shape is None and len(rates) >= size:
             chosen: Sequence[int] = range(size)
         elif shape is not None and all(len(each) >= num for each, num in zip(rows, wanted, strict=True)):
@@ -172,10 +178,9 @@ def _shaped(cell: Cell, seed: int, model: str, split: Split, size: int) -> tuple
             continue
         order = generator(seed, "bed", split).permutation(np.array(chosen)).tolist()
         return [examples[row] for row in order], [rates[row] for row in order]
-    found = [len(each) for each in rows]
     raise ValueError(
         f"{cell.name}: of {len(examples):,} {split} prompts of {cell.task}, {found} never, sometimes and always pass; "
-        f"the {cell.pool!r} pool needs {wanted}: make pool_size or held_out smaller"
+        f"the {cell.pool!r} pool needs {wanted}: make pool_size or held_out smaller{exhausted}"
     )
 
 

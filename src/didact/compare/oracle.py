@@ -1,7 +1,7 @@
 """The oracle: told the true pass rates p, it draws prompts in proportion to a power of v = p(1-p).
 
 It bounds what knowing the pass rates is worth to a selector of this kind; no method can be given it in practice. The
-pass rates come from outside the budget (`Learner.pass_rates`) and are refreshed every `refresh_every` steps.
+pass rates come from outside the budget (`Learner.pass_rates`) and are refreshed every `refresh_rollouts` rollouts.
 
 Drawing by v in equal groups is one rule of many, and not the best: with 128 rollouts an update, fewer or more prompts,
 a sharper draw, or rollouts in proportion to sqrt(v) may be. `benchmarks/oracle.toml` compares them; the share of the
@@ -26,7 +26,7 @@ class Oracle(Curriculum):
 
     Args:
         truth: gives the pass rate of every prompt, in the order of the pool.
-        refresh_every: steps between two looks at the truth.
+        refresh_rollouts: rollouts between two looks at the truth.
         power: prompts are drawn in proportion to v ** power: 0 is uniform among those that can have signal.
         allocation: "equal" groups, or rollouts in proportion to sqrt(v), which makes the variance of a prompt-mean
             gradient least (Neyman; CurES eq. 18 with gradients of one length), at least 2 each.
@@ -42,28 +42,30 @@ class Oracle(Curriculum):
         pool: PromptPool,
         *,
         truth: Callable[[], NDArray[np.float64]],
-        refresh_every: int = 10,
+        refresh_rollouts: int = 1920,
         power: float = 1.0,
         allocation: Literal["equal", "variance"] = "equal",
         **common: Any,
     ) -> None:
         options = {
-            "refresh_every": whole("refresh_every", refresh_every, 1),
+            "refresh_rollouts": whole("refresh_rollouts", refresh_rollouts, 1),
             "power": real("power", power, 0, 100),
             "allocation": one_of("allocation", allocation, ("equal", "variance")),
         }
         super().__init__(pool, options=options, **common)
         self.uneven = allocation == "variance" or self._divides_unevenly()
-        self._truth, self._told_at = truth, -1
+        self._truth, self._told_at = truth, 0
         self._variance = np.zeros(0)
         self._passes = ShuffledPasses(self.seed)
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
         if round > 0:
             return None
-        if self._told_at < 0 or step - self._told_at >= self.options["refresh_every"]:
+        planned = int(self._totals["rollouts_planned"])
+        grown = len(self._variance) < len(self.pool)
+        if grown or planned - self._told_at >= self.options["refresh_rollouts"]:
             pass_rates = np.clip(self._truth(), 0.0, 1.0)
-            self._variance, self._told_at = pass_rates * (1 - pass_rates), step
+            self._variance, self._told_at = pass_rates * (1 - pass_rates), planned
         num = self._batch_size()
         weights = np.where(self._variance > 0, self._variance ** self.options["power"], 0.0)
         positions = draw(weights, num, rng) if weights.any() else np.zeros(0, dtype=np.int64)
