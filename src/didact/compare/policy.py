@@ -154,7 +154,8 @@ class Policy:
         advantages = group_advantages(
             rewards, ids, advantage, lengths, singleton="zero", baselines=np.array(baselines, dtype=np.float64)
         )
-        weights = advantages * loss_weights(ids, lengths, weighting)
+        shares = [group.weight for group in groups for _ in group.rollouts]
+        weights = advantages * loss_weights(ids, lengths, weighting, weights=shares)
         taught = [
             (*rows[row], float(weights[row]))
             for row in np.argsort(

@@ -153,7 +153,8 @@ class SimulatedLearner(ABC):
         ids = np.repeat([group.group_id for group in groups], sizes)
         baselines = [group.baseline for group in groups for _ in group.rollouts]
         advantages = group_advantages(rewards, ids, advantage, tokens, singleton="zero", baselines=baselines)
-        weights = advantages * loss_weights(ids, tokens, weighting)
+        shares = [group.weight for group in groups for _ in group.rollouts]
+        weights = advantages * loss_weights(ids, tokens, weighting, weights=shares)
         # A prompt can come in two groups, a late one and a fresh one: gradients are summed by prompt.
         positions, which = np.unique(np.repeat([book.position for book in books], sizes), return_inverse=True)
         pull, squares = (
