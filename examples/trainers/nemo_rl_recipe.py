@@ -137,6 +137,8 @@ def with_curriculum(
     pool = PromptPool([str(row) for row in range(len(dataset))])
     rollouts, seed = config.grpo.num_prompts_per_step, config.grpo.seed
     curriculum = make(method, pool, prompts_per_step=prompts, rollouts_per_step=rollouts, seed=seed, **options)
+    if curriculum.weighs_groups:
+        raise ValueError(f"{method} weighs its groups in the loss, and the plan that a batch is made of has no weights")
     remote = ray.remote(num_cpus=0)(TappedEnvironment)
     once = {id(environment): remote.remote(environment) for environment in task_to_env.values()}
     loader = CurriculumLoader(dataset, curriculum, list(once.values()))

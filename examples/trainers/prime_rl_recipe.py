@@ -59,7 +59,10 @@ class CurriculumSource:
             f"{name}/{task.key}": (name, task) for name, each in self.curricula.items() for task in each.sampler.tasks
         }
         pool = PromptPool(list(self.tasks), source=[name for name, _ in self.tasks.values()])
-        self.desk = Dispatcher(build(pool, self.group_size), lease_seconds=lease_seconds)
+        curriculum = build(pool, self.group_size)
+        if curriculum.weighs_groups:
+            raise ValueError(f"{curriculum.name!r} weighs its groups in the loss, and prime-rl weighs them alike")
+        self.desk = Dispatcher(curriculum, lease_seconds=lease_seconds)
         self.leases: dict[str, list[int]] = {}
 
     def next_task(self, *, step: int) -> Any:
