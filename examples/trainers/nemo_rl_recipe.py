@@ -10,9 +10,10 @@ and in the configuration: `grpo.num_generations_per_prompt: 1`, `grpo.num_prompt
 `loss_fn.token_level_loss: false`. NeMo-RL groups rollouts by the tokens of their prompt, so groups may differ in size;
 `loss_multiplier` lets each prompt count once. Written against NeMo-RL of 2026-08-22 (7ea279a).
 
-Cannot be expressed: several rounds (left are uniform, bots, mopps, adarft, knapsack and vip), admission, a context
-length, truncation and response lengths (environments do not see them), two prompts with the same tokens in one step,
-asynchronous GRPO. Verdicts reach the curriculum when the next batch is asked for, or a checkpoint is written.
+Cannot be expressed: several rounds (left are uniform, bots, mopps, adarft, knapsack and vip), admission, weights of
+groups, a context length, truncation and response lengths (environments do not see them), two prompts with the same
+tokens in one step, asynchronous GRPO. Verdicts reach the curriculum when the next batch is asked for, or a checkpoint
+is written.
 """
 
 import os

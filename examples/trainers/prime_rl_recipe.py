@@ -9,8 +9,8 @@ state in the orchestrator's checkpoints. Written against prime-rl of 2026-08-21 
 
 Cannot be expressed: uneven groups (an episode is counted against its source's `group_size`, so plans must give every
 prompt that many rollouts), methods that decide later whether a group trains (prime-rl asks as it comes back: SPEED,
-DAPO; its own refilling with `AdmitWithSignal` does what DAPO does), single rollouts of a group, endless tasksets. A
-context length holds for a whole source from the moment it is planned.
+DAPO; its own refilling with `AdmitWithSignal` does what DAPO does), single rollouts of a group, groups that weigh
+differently, endless tasksets. A context length holds for a whole source from the moment it is planned.
 """
 
 import asyncio
