@@ -21,8 +21,7 @@ from didact.prompts import PromptPool
 from didact.state import pieces
 
 _COLUMNS = {"group_id": int, "position": int, "step": int, "predicted": float, "planned": int}
-_COLUMNS |= {"completed": int, "settled": bool, "asked": int, "again": int, "lost": int}
-_COLUMNS |= {"weight": float}
+_COLUMNS |= {"completed": int, "settled": bool, "asked": int, "again": int, "lost": int, "weight": float}
 #: Steps since a group was last asked for after which what is missing of it is written off.
 LOST_STEPS = 50
 #: Steps after which rollouts that were written off are no longer waited for: when they come now, they are a repetition.

@@ -369,7 +369,7 @@ class CurriculumMixin(_Host):
         if self.curriculum.loss_weighting == "prompt":
             # TRL's losses sum over rows or tokens; mean(n) / n_i makes that a mean over prompts. Equal groups: 1.
             advantages = advantages * loss_weights(ids, weights=weights) * len(ids)
-        else:
+        else:  # as large on average as without weights
             advantages = advantages * (weights / weights.mean())
         return advantages
 
