@@ -68,7 +68,8 @@ def run(curriculum: Curriculum, pupil: Pupil, num_steps: int) -> None:
             continue
         ids, baselines = [group.group_id for group, _ in kept], [group.baseline for group, _ in kept]
         advantages = group_advantages([reward for _, reward in kept], ids, "rloo", baselines=baselines)
-        weights = loss_weights(ids, mode="prompt")  # every prompt counts once, however many rollouts it got
+        # Every prompt counts once, however many rollouts it got, or as often as the method says that it was drawn.
+        weights = loss_weights(ids, mode="prompt", weights=[group.weight for group, _ in kept])
         for (group, _), advantage in zip(kept, advantages * weights, strict=True):
             pupil.train_on(group.prompt_id, advantage)
 

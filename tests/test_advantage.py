@@ -137,6 +137,39 @@ def test_loss_weights_add_up_to_one(batch: list[tuple[int, float, int]], mode: s
         assert shares == pytest.approx([1 / len(shares)] * len(shares))
 
 
+def test_a_prompt_drawn_twice_weighs_as_two_that_were_drawn_once() -> None:
+    """CurES, eq. 16, sums over draws: here four draws of three prompts, the first of them drawn twice."""
+    ids, draws = [5, 5, 5, 5, 6, 6, 7, 7, 7], [2, 2, 2, 2, 1, 1, 1, 1, 1]
+    by_hand = [2 / 4 / 4] * 4 + [1 / 4 / 2] * 2 + [1 / 4 / 3] * 3
+    assert loss_weights(ids, weights=draws) == pytest.approx(by_hand)
+    assert loss_weights([5, 5, 8, 8, 6, 6, 7, 7, 7]) == pytest.approx(by_hand)  # each draw a group of its own
+
+
+def test_a_weight_multiplies_what_its_rollouts_contribute_in_every_mode() -> None:
+    ids, lengths, weights = [0, 0, 1], [10, 30, 40], [3, 3, 1]
+    assert loss_weights(ids, lengths, "token", weights=weights) == pytest.approx([3 / 16, 9 / 16, 4 / 16])
+    assert loss_weights(ids, lengths, "sequence", weights=weights) == pytest.approx([3 / 7, 3 / 7, 1 / 7])
+    assert loss_weights(ids, lengths, "prompt", weights=weights) == pytest.approx([3 / 8, 3 / 8, 2 / 8])
+
+
+@given(batches, st.sampled_from(["token", "sequence", "prompt"]))
+def test_weights_of_one_change_not_a_bit_and_their_scale_does_not_matter(batch: list, mode: str) -> None:
+    groups, _, lengths = map(np.array, zip(*batch, strict=True))
+    plain = loss_weights(groups, lengths, mode)  # type: ignore[arg-type]
+    assert (loss_weights(groups, lengths, mode, weights=np.ones(len(groups))) == plain).all()  # type: ignore[arg-type]
+    draws = groups - groups.min() + 1.0
+    once, more = (loss_weights(groups, lengths, mode, weights=each) for each in (draws, 7 * draws))  # type: ignore[arg-type]
+    assert once.sum() == pytest.approx(1)
+    assert once == pytest.approx(more)
+    assert once / plain == pytest.approx(draws * (once / plain / draws)[0])  # in proportion
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, -2.0], [1.0, np.nan], [1.0, np.inf], [[1.0, 1.0]], 1.0])
+def test_weights_that_are_none_are_refused(weights: object) -> None:
+    with pytest.raises(ValueError, match="weights must be 2 positive numbers"):
+        loss_weights([0, 1], weights=weights)  # type: ignore[arg-type]
+
+
 def test_rollouts_without_a_reward_are_ignored() -> None:
     whole = group_advantages([1, 0, 1, 0], [0, 0, 1, 1], "rloo")
     holed = group_advantages([1, np.nan, 0, 1, 0, np.nan], [0, 0, 0, 1, 1, 1], "rloo")

@@ -140,12 +140,14 @@ def forged(state: dict[str, Any], *path: str, **changes: Any) -> dict[str, Any]:
         ((), {"pool": {"size": "8"}}, "what options and what pool"),
         ((), {"own": {}}, "could have saved: .*passes"),
         ((), {"own": None}, "could have saved"),
-        ((), {"admitted": [[0, "prompt-0", [1, 0], None]]}, "no group can be admitted like this"),
-        ((), {"admitted": [[0, "prompt-0", [0.0, 1.0], None]]}, "no group can be admitted like this"),
-        ((), {"admitted": [[0, "prompt-0", [0], math.nan]]}, "no group can be admitted like this"),
-        ((), {"admitted": [[0, "nobody", [0], None]]}, "unknown prompt id 'nobody'"),
-        ((), {"admitted": [[0, "prompt-0", [0], None]] * 2}, "planned, each once"),
-        ((), {"admitted": [[99, "prompt-0", [0], None]]}, "planned, each once"),
+        ((), {"admitted": [[0, "prompt-0", [1, 0], None, 1.0]]}, "no group can be admitted like this"),
+        ((), {"admitted": [[0, "prompt-0", [0.0, 1.0], None, 1.0]]}, "no group can be admitted like this"),
+        ((), {"admitted": [[0, "prompt-0", [0], math.nan, 1.0]]}, "no group can be admitted like this"),
+        ((), {"admitted": [[0, "prompt-0", [0], None, 0.0]]}, "no group can weigh like this"),
+        ((), {"admitted": [[0, "prompt-0", [0], None, 1]]}, "no group can weigh like this"),
+        ((), {"admitted": [[0, "nobody", [0], None, 1.0]]}, "unknown prompt id 'nobody'"),
+        ((), {"admitted": [[0, "prompt-0", [0], None, 1.0]] * 2}, "planned, each once"),
+        ((), {"admitted": [[99, "prompt-0", [0], None, 1.0]]}, "planned, each once"),
         (("totals",), {"rollouts": 17.0}, "came"),
         (("totals",), {"rollouts_planned": 33.0}, "33 rollouts were planned, 32 came, are out or lost"),
         (("totals",), {"rollouts_lost": 1.0}, "32 rollouts were planned, 33 came, are out or lost"),
@@ -424,6 +426,45 @@ def test_groups_that_wait_are_held_counted_and_trained_later():
     assert curriculum.held() == []
 
 
+class Weighty(Uniform):
+    """Two rollouts of each prompt, then two more; what a group counts is what the latest draft says."""
+
+    weighs_groups = True
+
+    def _draft(self, step, round, rng):
+        positions, sizes = np.array([1, 3]), np.array([2, 2])
+        if round == 0:
+            return Draft(positions, sizes, weights=np.array([5, 0.5]))
+        ids = [group.group_id for group in self._ledger if group.step == step]
+        return Draft(positions, sizes, "continue", ids, weights=np.array([3, 0.5])) if round == 1 else None
+
+
+def test_what_a_group_counts_in_the_loss_comes_with_it_and_is_saved():
+    def build():
+        return Weighty(pool_of(4), prompts_per_step=2, rollouts_per_step=8)
+
+    curriculum = build()
+    first = curriculum.plan(0)
+    held = build()
+    held.load_state_dict(curriculum.state_dict())
+    for each in (curriculum, held):
+        each.observe(outcomes_of(first, lambda num: [1.0, 0.0]))
+    assert [group.weight for group in held.admitted(0)] == [5.0, 0.5]
+    curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0, 0.0]))
+    groups = curriculum.admitted(0)
+    assert [(group.prompt_id, group.weight) for group in groups] == [("prompt-1", 3.0), ("prompt-3", 0.5)]
+    again = build()
+    again.load_state_dict(curriculum.state_dict())
+    assert again.admitted(0) == groups
+
+
+def test_a_state_from_before_groups_had_weights_is_refused_by_its_schema():
+    curriculum = uniform()
+    state = {name: value for name, value in curriculum.state_dict().items() if name != "digest"}
+    with pytest.raises(ValueError, match="state of schema 1, this version of didact reads schema 2"):
+        curriculum.load_state_dict(seal({**state, "schema": 1}))
+
+
 def test_no_two_plans_have_the_same_part():
     curriculum = Uniform(pool_of(8), prompts_per_step=2, rollouts_per_step=8)
     parts = [curriculum.plan(step).part for step in range(3)]
@@ -463,10 +504,18 @@ def test_one_bad_outcome_among_good_ones_takes_none_in() -> None:
         (([[0], [1]], [4, 4]), "no lists of whole numbers"),
         (([0, 1], [4, 4], "train", [None, 7]), "unknown group id 7"),
         (([1, 2], [4, 4], "train", [0, None]), "continues group 0"),
+        (([0, 1], [4, 4], "train", None, [1.0]), "different lengths"),
+        (([0, 1], [4, 4], "train", None, [1.0, 0.0]), "no list of numbers above 0"),
+        (([0, 1], [4, 4], "train", None, [1.0, np.nan]), "no list of numbers above 0"),
+        (([0, 1], [4, 4], "train", None, [1.0, 2.0**21]), "no list of numbers above 0"),
+        (([0, 1], [4, 4], "train", None, ["1", "2"]), "no list of numbers above 0"),
+        (([0, 1], [4, 4], "train", None, 2.0), "no list of numbers above 0"),
     ],
 )
 def test_a_draft_that_no_plan_can_hold_opens_no_group(draft: tuple, words: str) -> None:
     class Drafts(Uniform):
+        weighs_groups = True
+
         def _draft(self, step, round, rng):
             return (
                 Draft(np.array(draft[0]), np.array(draft[1]), *draft[2:]) if step else super()._draft(step, round, rng)
@@ -478,6 +527,14 @@ def test_a_draft_that_no_plan_can_hold_opens_no_group(draft: tuple, words: str) 
     with pytest.raises(ValueError, match=words):
         curriculum.plan(1)
     assert same_state(before, curriculum.state_dict())
+
+
+def test_weights_must_be_declared() -> None:
+    class Silent(Weighty):
+        weighs_groups = False
+
+    with pytest.raises(ValueError, match="declare weighs_groups"):
+        Silent(pool_of(4), prompts_per_step=2, rollouts_per_step=8).plan(0)
 
 
 @pytest.mark.parametrize("length", [0, -5, "512", 1.5, True, 2**31])

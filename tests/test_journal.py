@@ -12,7 +12,9 @@ import pytest
 
 from didact import Curriculum, GroupOutcome, PromptPool, make
 from didact.journal import Journal, RecordedCurriculum, outcomes_of, read_journal
+from didact.report.records import read_run
 from didact.state import seal
+from didact.testing import outcomes_of as answers
 from didact.testing.contract import same_state
 
 
@@ -55,8 +57,22 @@ def test_it_holds_what_happened(path):
     assert first.truncated == (False, True)
     assert first.num_tokens == (3, 4)
     assert admitted["rollouts"] == [[0], [0]]
+    assert "weights" not in admitted
     for line in path.read_text().splitlines():
         json.loads(line)
+
+
+def test_it_holds_what_groups_weigh_where_a_method_weighs_them(tmp_path):
+    pool = PromptPool([f"p{index}" for index in range(6)])
+    made = make("cures", pool, prompts_per_step=4, rollouts_per_step=16, with_replacement=True, seed=1)
+    journal = Journal(tmp_path / "journal.jsonl")
+    recorded = RecordedCurriculum(made, journal)
+    while plan := recorded.plan(0):
+        recorded.observe(answers(plan, lambda num: [1.0, 0.0] * (num // 2)))
+    weights = [group.weight for group in recorded.admitted(0)]
+    journal.close()
+    assert max(weights) > 1
+    assert read_run(tmp_path / "journal.jsonl")[-1]["weights"] == weights
 
 
 def test_cut_off_at_every_byte(path):

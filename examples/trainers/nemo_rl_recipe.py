@@ -10,9 +10,10 @@ and in the configuration: `grpo.num_generations_per_prompt: 1`, `grpo.num_prompt
 `loss_fn.token_level_loss: false`. NeMo-RL groups rollouts by the tokens of their prompt, so groups may differ in size;
 `loss_multiplier` lets each prompt count once. Written against NeMo-RL of 2026-08-22 (7ea279a).
 
-Cannot be expressed: several rounds (left are uniform, bots, mopps, adarft, knapsack and vip), admission, a context
-length, truncation and response lengths (environments do not see them), two prompts with the same tokens in one step,
-asynchronous GRPO. Verdicts reach the curriculum when the next batch is asked for, or a checkpoint is written.
+Cannot be expressed: several rounds (left are uniform, bots, mopps, adarft, knapsack and vip), admission, weights of
+groups, a context length, truncation and response lengths (environments do not see them), two prompts with the same
+tokens in one step, asynchronous GRPO. Verdicts reach the curriculum when the next batch is asked for, or a checkpoint
+is written.
 """
 
 import os
@@ -137,6 +138,8 @@ def with_curriculum(
     pool = PromptPool([str(row) for row in range(len(dataset))])
     rollouts, seed = config.grpo.num_prompts_per_step, config.grpo.seed
     curriculum = make(method, pool, prompts_per_step=prompts, rollouts_per_step=rollouts, seed=seed, **options)
+    if curriculum.weighs_groups:
+        raise ValueError(f"{method} weighs its groups in the loss, and the plan that a batch is made of has no weights")
     remote = ray.remote(num_cpus=0)(TappedEnvironment)
     once = {id(environment): remote.remote(environment) for environment in task_to_env.values()}
     loader = CurriculumLoader(dataset, curriculum, list(once.values()))

@@ -18,13 +18,14 @@ In the logs `reward` and `return` are advantages, `raw_reward` and `score` what 
 import copy
 from typing import Any
 
+import numpy as np
 import ray
 import torch
 from openrlhf.trainer import ppo_trainer
 from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
 from openrlhf.trainer.ray.vllm_engine import batch_vllm_engine_call
 
-from didact import GroupOutcome, Plan, PromptPool, make
+from didact import AdmittedGroup, GroupOutcome, Plan, PromptPool, make
 from didact.advantage import group_advantages, loss_weights
 
 METHOD, OPTIONS = "cures", dict[str, Any]()
@@ -72,7 +73,7 @@ class CurriculumSamples(SamplesGenerator):
         if any(group.baseline is not None for group in admitted):
             raise ValueError(f"{METHOD} trains some rollouts of a group against all of them, which cannot be expressed")
         batch = [self.rolled[group.group_id][row] for group in admitted for row in group.rollouts]
-        self._set_advantages(batch, [group.group_id for group in admitted for _ in group.rollouts])
+        self._set_advantages(batch, [group for group in admitted for _ in group.rollouts])
         self.rolled = {group_id: self.rolled[group_id] for group_id in self.curriculum.held()}
         while batch and len(batch) < self.curriculum.rollouts_per_step:
             filler = copy.deepcopy(batch[0])
@@ -104,14 +105,17 @@ class CurriculumSamples(SamplesGenerator):
             )
             self.curriculum.observe([outcome])
 
-    def _set_advantages(self, batch: list[Any], group_ids: list[int]) -> None:
+    def _set_advantages(self, batch: list[Any], groups: list[AdmittedGroup]) -> None:
         """Advantages for rewards; each prompt counts once, whatever its size, where the loss is a mean of sequences."""
         if not batch:
             return
+        group_ids, weights = [group.group_id for group in groups], np.array([group.weight for group in groups])
         rewards = [sample.rewards.item() for sample in batch]
         advantages = group_advantages(rewards, group_ids, self.curriculum.advantage, singleton="zero")
         if self.curriculum.loss_weighting == "prompt":
-            advantages *= len(batch) * loss_weights(group_ids, mode="prompt")
+            advantages *= len(batch) * loss_weights(group_ids, mode="prompt", weights=weights)
+        else:
+            advantages *= weights / weights.mean()
         for sample, advantage in zip(batch, advantages.tolist(), strict=True):
             sample.info["raw_reward"], sample.rewards = sample.rewards, torch.tensor([advantage])
 

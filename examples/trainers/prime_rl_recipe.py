@@ -9,8 +9,8 @@ state in the orchestrator's checkpoints. Written against prime-rl of 2026-08-21 
 
 Cannot be expressed: uneven groups (an episode is counted against its source's `group_size`, so plans must give every
 prompt that many rollouts), methods that decide later whether a group trains (prime-rl asks as it comes back: SPEED,
-DAPO; its own refilling with `AdmitWithSignal` does what DAPO does), single rollouts of a group, endless tasksets. A
-context length holds for a whole source from the moment it is planned.
+DAPO; its own refilling with `AdmitWithSignal` does what DAPO does), single rollouts of a group, groups that weigh
+differently, endless tasksets. A context length holds for a whole source from the moment it is planned.
 """
 
 import asyncio
@@ -59,7 +59,10 @@ class CurriculumSource:
             f"{name}/{task.key}": (name, task) for name, each in self.curricula.items() for task in each.sampler.tasks
         }
         pool = PromptPool(list(self.tasks), source=[name for name, _ in self.tasks.values()])
-        self.desk = Dispatcher(build(pool, self.group_size), lease_seconds=lease_seconds)
+        curriculum = build(pool, self.group_size)
+        if curriculum.weighs_groups:
+            raise ValueError(f"{curriculum.name!r} weighs its groups in the loss, and prime-rl weighs them alike")
+        self.desk = Dispatcher(curriculum, lease_seconds=lease_seconds)
         self.leases: dict[str, list[int]] = {}
 
     def next_task(self, *, step: int) -> Any:

@@ -16,6 +16,7 @@ import os
 import sys
 from typing import Any
 
+import numpy as np
 import ray
 import torch
 from skyrl.train.config import SkyRLTrainConfig
@@ -64,11 +65,13 @@ class CurriculumTrainer(RayPPOTrainer):
         rows = [self.rolled[group.group_id][row] for group in admitted for row in group.rollouts]
         self._uids = [str(group.group_id) for group in admitted for _ in group.rollouts]
         self._baselines = [group.baseline for group in admitted for _ in group.rollouts]
+        mean = np.mean([group.weight for group in admitted]) if admitted else 1.0  # prompt_mean counts groups alike
+        self._weights = [group.weight / mean for group in admitted for _ in group.rollouts]
         prompts = [group.prompt_id for group in admitted for _ in group.rollouts]
         if not rows:  # nothing had signal: a step needs a row
             rows = [row for group in self.rolled.values() for row in group][:1]
             rows = [{**row, "loss_masks": [0] * len(row["loss_masks"])} for row in rows]
-            self._uids, self._baselines, prompts = ["none"], [None], ["0"]
+            self._uids, self._baselines, self._weights, prompts = ["none"], [None], [1.0], ["0"]
         self.rolled = {group_id: self.rolled[group_id] for group_id in self.curriculum.held()}
         input_batch["prompts"] = [self.train_dataset[int(prompt_id)][0] for prompt_id in prompts]
         self.all_metrics.update({f"curriculum/{name}": value for name, value in self.curriculum.metrics().items()})
@@ -121,9 +124,10 @@ class CurriculumTrainer(RayPPOTrainer):
 
     def compute_advantages_and_returns(self, data: Any) -> Any:
         uids, rewards = data.metadata["uids"], data["rewards"].sum(dim=-1)
-        baselines = self._baselines + [None] * (len(uids) - len(self._baselines))  # SkyRL pads the batch
+        padding = len(uids) - len(self._baselines)  # SkyRL pads the batch
+        baselines, weights = self._baselines + [None] * padding, np.array(self._weights + [1.0] * padding)
         data = super().compute_advantages_and_returns(data)
-        values = group_advantages(rewards, uids, self.curriculum.advantage, baselines=baselines)
+        values = group_advantages(rewards, uids, self.curriculum.advantage, baselines=baselines) * weights
         data["advantages"] = torch.tensor(values, dtype=torch.float32)[:, None] * data["response_mask"]
         return data
 

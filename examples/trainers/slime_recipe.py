@@ -116,11 +116,12 @@ async def roll_out_step(source: CurriculumSource, generate: Generate) -> list[li
             )
             rolled.setdefault(planned.group_id, []).extend(group)
             spare = next((sample for sample in group if not bad(sample)), spare)
-    batch = []
-    for admitted in curriculum.admitted(step):
+    batch, groups = [], curriculum.admitted(step)
+    for admitted in groups:
         batch.append([rolled[admitted.group_id][row] for row in admitted.rollouts])
+        weight = admitted.weight * len(groups) / sum(group.weight for group in groups)  # slime counts groups alike
         for sample in batch[-1]:
-            sample.metadata["baseline"] = admitted.baseline
+            sample.metadata["baseline"], sample.metadata["weight"] = admitted.baseline, weight
     source.held = {group_id: rolled[group_id] for group_id in curriculum.held()}
     while len(batch) < args.rollout_batch_size:
         if spare is None:
@@ -144,4 +145,5 @@ def advantages(args: Any, samples: list[Any]) -> tuple[list[float], list[float]]
     rewards = [sample.get_reward_value(args) for sample in samples]
     baselines = [sample.metadata.get("baseline") for sample in samples]
     groups = [sample.group_index for sample in samples]
-    return rewards, group_advantages(rewards, groups, "rloo", baselines=baselines).tolist()
+    weights = [sample.metadata.get("weight", 1.0) for sample in samples]
+    return rewards, (group_advantages(rewards, groups, "rloo", baselines=baselines) * weights).tolist()

@@ -132,9 +132,10 @@ class PlannedGroupBuilder(EnvGroupBuilder):
     def _advantages(self, rewards: np.ndarray) -> np.ndarray:
         """The curriculum's advantage and weight; nothing for a group that is not admitted."""
         curriculum, size = self.curriculum, len(rewards)
-        if self.group.group_id not in {group.group_id for group in curriculum.admitted(curriculum.step)}:
+        weights = {group.group_id: group.weight for group in curriculum.admitted(curriculum.step)}
+        if self.group.group_id not in weights:
             return np.zeros(size)
-        weight = 1.0
+        weight = weights[self.group.group_id]
         if curriculum.loss_weighting == "prompt":  # the trainer adds up tokens: a prompt would weigh its rollouts
-            weight = curriculum.rollouts_per_step / curriculum.prompts_per_step / size
+            weight *= curriculum.rollouts_per_step / curriculum.prompts_per_step / size
         return weight * group_advantages(rewards, [0] * size, curriculum.advantage, singleton="zero")

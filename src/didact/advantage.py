@@ -79,26 +79,39 @@ def group_advantages(
 
 
 def loss_weights(
-    group_ids: Sequence[object] | NDArray[Any], lengths: ArrayLike | None = None, mode: WeightMode = "prompt"
+    group_ids: Sequence[object] | NDArray[Any],
+    lengths: ArrayLike | None = None,
+    mode: WeightMode = "prompt",
+    *,
+    weights: ArrayLike | None = None,
 ) -> Floats:
     """The weight of every rollout's mean token loss, shape (n,), adding up to 1.
 
     `token`: in proportion to its tokens (a prompt weighs n_i times its mean length). `sequence`: every rollout alike
     (a prompt weighs n_i). `prompt`: 1 / n_i within a prompt and every prompt alike, whatever the allocation.
 
+    Args:
+        weights: shape (n,), what each rollout's group counts (`AdmittedGroup.weight`): the shares above are multiplied
+            by it in every mode, so with `prompt` a prompt drawn k times weighs k times (arXiv:2510.01037, eq. 16).
+            None: all 1.
+
     Raises:
-        ValueError: shapes that do not match, an unknown mode, or `token` without lengths.
+        ValueError: shapes that do not match, an unknown mode, `token` without lengths, or a weight that is not
+            positive and finite.
     """
     if mode == "token" and lengths is None:
         raise ValueError("mode 'token' weighs rollouts by their tokens: give lengths")
     _, group, lengths = _columns(np.zeros(len(group_ids)), group_ids, lengths)
+    weight = np.ones(len(group)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if weight.shape != group.shape or not ((weight > 0) & (weight < np.inf)).all():
+        raise ValueError(f"weights must be {len(group)} positive numbers, got {weight}")
     if mode == "token":
-        return np.asarray(lengths / max(lengths.sum(), 1.0))
+        return np.asarray(lengths * weight / ((lengths * weight).sum() or 1.0))
     if mode == "sequence":
-        return np.full(len(group), 1.0 / max(len(group), 1))
+        return np.asarray(weight / weight.sum())
     if mode == "prompt":
         size = np.bincount(group)
-        return 1.0 / (np.count_nonzero(size) * size[group])
+        return np.asarray(weight / ((np.bincount(group, weights=weight) / size).sum() * size[group]))
     raise ValueError(f"unknown mode {mode!r}; expected one of {', '.join(get_args(WeightMode))}")
 
 

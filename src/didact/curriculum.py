@@ -32,7 +32,7 @@ from didact.prompts import PromptPool
 from didact.seeding import generator
 from didact.state import check_seal, digest, in_order, seal
 
-SCHEMA = 1
+SCHEMA = 2
 _BINS = 10
 #: Reasons of rollouts that are made to learn about a prompt before the rest of its group, if any.
 PROBES = ("pilot", "screen")
@@ -42,13 +42,16 @@ PROBES = ("pilot", "screen")
 class Draft:
     """One round as a method sees it: distinct positions, rollouts for each, and why (one word, or one for each).
 
-    `group_ids` names open groups to continue instead of starting new ones; None among them starts a new one.
+    `group_ids` names open groups to continue instead of starting new ones; None among them starts a new one. `weights`,
+    shape (n,), is what each group counts in the loss (`AdmittedGroup.weight`), from above 0 to 2**20; None: all 1. A
+    method that gives them declares `weighs_groups`.
     """
 
     positions: NDArray[np.int64]
     num_rollouts: NDArray[np.int64]
     reason: str | Sequence[str] = "train"
     group_ids: Sequence[int | None] | None = None
+    weights: NDArray[Any] | None = None
 
 
 class Curriculum(ABC):
@@ -78,6 +81,8 @@ class Curriculum(ABC):
     one_round = False
     #: Whether it gives baselines of its own (`AdmittedGroup.baseline`).
     own_baseline = False
+    #: Whether its groups may count differently in the loss (`AdmittedGroup.weight`).
+    weighs_groups = False
     #: Whether all that grows with the pool is in the stores that the pool gives out (`belief`, `weight_tree`,
     #: `passes`), and no step passes over all of it: then the pool may be sharded.
     shardable = False
@@ -289,7 +294,11 @@ class Curriculum(ABC):
         fresh = [group for group in self._ledger.waiting() if group.completed >= 0 or not complete]
         chosen = {
             group.group_id: AdmittedGroup(
-                group.group_id, self.pool.ids[group.position], tuple(self._kept(group)), self._baseline(group)
+                group.group_id,
+                self.pool.ids[group.position],
+                tuple(self._kept(group)),
+                self._baseline(group),
+                group.weight,
             )
             for group in self._admit(fresh)
         }
@@ -427,7 +436,7 @@ class Curriculum(ABC):
         self.belief.grow(len(self.pool))
 
     def _open_groups(self, draft: Draft) -> list[PlannedGroup]:
-        positions, counts, known = self._checked_draft(draft)
+        positions, counts, known, weights = self._checked_draft(draft)
         context = as_length(self.context.context_length(self._step, self._now))
         self._now["context_length"] = float(context or 0)
         last_seen = self.belief.last_seen(positions)
@@ -437,25 +446,33 @@ class Curriculum(ABC):
         ids = self.pool.ids[positions]
         reasons = [draft.reason] * len(positions) if isinstance(draft.reason, str) else draft.reason
         planned = []
-        for position, prompt_id, count, group_id, reason, mean in zip(
-            positions.tolist(), ids, counts.tolist(), known, reasons, predicted, strict=True
+        for position, prompt_id, count, group_id, reason, mean, weight in zip(
+            positions.tolist(), ids, counts.tolist(), known, reasons, predicted, weights.tolist(), strict=True
         ):
             if group_id is None:
-                group = self._ledger.open(position, self._step, reason, mean, count)
+                group = self._ledger.open(position, self._step, reason, mean, count, weight)
             else:
-                group = self._ledger.extend(group_id, count, self._step, reason)
+                group = self._ledger.extend(group_id, count, self._step, reason, weight)
             planned.append(PlannedGroup(group.group_id, prompt_id, count, context, reason, mean))
         self._totals["rollouts_planned"] += float(counts.sum())
         return planned
 
-    def _checked_draft(self, draft: Draft) -> tuple[NDArray[np.int64], NDArray[np.int64], Sequence[int | None]]:
-        """Positions, rollouts and group ids of a draft; what a plan cannot hold is refused before a group is opened."""
+    def _checked_draft(
+        self, draft: Draft
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Sequence[int | None], NDArray[np.float64]]:
+        """The columns of a draft, all but the reasons; what cannot be planned is refused before a group is opened."""
         given = np.asarray(draft.positions), np.asarray(draft.num_rollouts)
         known = [None] * len(given[0]) if draft.group_ids is None else draft.group_ids
         if any(each.ndim != 1 or each.dtype.kind not in "iu" for each in given):
             raise ValueError(f"method {self.name!r} drafted positions or rollouts that are no lists of whole numbers")
         positions, counts = (each.astype(np.int64) for each in given)
-        lengths = [len(positions), len(counts), len(known)]
+        weights = np.ones(len(positions)) if draft.weights is None else np.asarray(draft.weights)
+        numbers = weights.ndim == 1 and weights.dtype.kind in "iuf"
+        if not numbers or not ((weights > 0) & (weights <= MAX_PER_STEP)).all():
+            raise ValueError(f"method {self.name!r} drafted weights that are no list of numbers above 0 up to 2**20")
+        if draft.weights is not None and not self.weighs_groups:
+            raise ValueError(f"method {self.name!r} drafted weights: it must declare weighs_groups = True")
+        lengths = [len(positions), len(counts), len(known), len(weights)]
         if not isinstance(draft.reason, str):
             lengths.append(len(draft.reason))
         if len(set(lengths)) > 1:
@@ -472,7 +489,7 @@ class Curriculum(ABC):
                 raise ValueError(
                     f"method {self.name!r} continues group {group_id}, which is not an open one of its prompt"
                 )
-        return positions, counts, known
+        return positions, counts, known, weights.astype(np.float64)
 
     def _write_off(self, group: OpenGroup, num_rollouts: int) -> None:
         group.lost += num_rollouts
@@ -555,7 +572,8 @@ class Curriculum(ABC):
             "round": self._round,
             "ledger": self._ledger.state_dict(),
             "admitted": [
-                [group.group_id, group.prompt_id, list(group.rollouts), group.baseline] for group in self._admitted
+                [group.group_id, group.prompt_id, list(group.rollouts), group.baseline, group.weight]
+                for group in self._admitted
             ],
             "totals": dict(self._totals),
             "now": dict(self._now),
@@ -597,7 +615,8 @@ class Curriculum(ABC):
         self._step, self._round = state["step"], state["round"]
         self._ledger.load_state_dict(state["ledger"])
         self._admitted = [
-            AdmittedGroup(group, prompt, tuple(rows), baseline) for group, prompt, rows, baseline in state["admitted"]
+            AdmittedGroup(group, prompt, tuple(rows), baseline, weight)
+            for group, prompt, rows, baseline, weight in state["admitted"]
         ]
         self._totals, self._now = dict(state["totals"]), dict(state["now"])
         self._calibration = np.array(state["calibration"], dtype=np.float64)
@@ -640,6 +659,8 @@ class Curriculum(ABC):
             rows, baseline = np.array(group.rollouts), group.baseline
             if rows.dtype.kind != "i" or not in_order(rows, 1 << 31) or not math.isfinite(baseline or 0.0):
                 raise ValueError(f"no group can be admitted like this: {group}")
+            if type(group.weight) is not float or not 0 < group.weight <= MAX_PER_STEP:
+                raise ValueError(f"no group can weigh like this: {group}")
 
 
 _STATE: tuple[str, ...] = ("schema", "method", "options", "pool", "step", "round", "ledger", "admitted")

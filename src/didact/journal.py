@@ -214,8 +214,12 @@ class RecordedCurriculum:
         if new or (self._metrics is not None and before == 0):
             rollouts = [list(group.rollouts) for group in new]
             ids = [group.group_id for group in new]
-            rule = {"complete": True} if complete else {}
-            self.journal.append({"kind": "admitted", "step": int(step), "groups": ids, "rollouts": rollouts, **rule})
+            record = {"kind": "admitted", "step": int(step), "groups": ids, "rollouts": rollouts}
+            if complete:
+                record["complete"] = True
+            if self.curriculum.weighs_groups:
+                record["weights"] = [group.weight for group in new]
+            self.journal.append(record)
             if self._metrics is not None:
                 self._metrics.append({"step": int(step), **self.curriculum.metrics()})
         return groups

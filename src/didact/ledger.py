@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from didact.bounds import plain, shortened
+from didact.bounds import MAX_PER_STEP, plain, shortened
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
 from didact.state import pieces
 
 _COLUMNS = {"group_id": int, "position": int, "step": int, "predicted": float, "planned": int}
-_COLUMNS |= {"completed": int, "settled": bool, "asked": int, "again": int, "lost": int}
+_COLUMNS |= {"completed": int, "settled": bool, "asked": int, "again": int, "lost": int, "weight": float}
 #: Steps since a group was last asked for after which what is missing of it is written off.
 LOST_STEPS = 50
 #: Steps after which rollouts that were written off are no longer waited for: when they come now, they are a repetition.
@@ -45,6 +45,7 @@ class OpenGroup:
     asked: int = -1  # the step of the latest plan that named it
     again: int = 0  # rollouts asked for in place of lost ones, beyond those planned
     lost: int = 0  # rollouts written off that have not come after all
+    weight: float = 1.0  # what it counts in the loss
 
     @property
     def outstanding(self) -> int:
@@ -74,6 +75,7 @@ class OpenGroup:
             and min(self.planned, self.asked - self.step + 1) >= 1
             and self.completed >= -1
             and 0 <= self.predicted <= 1
+            and 0 < self.weight <= MAX_PER_STEP
             and self.lost <= self.outstanding
             and len(set(self.parts)) == len(self.parts)
             and not any(map(math.isinf, self.rewards))
@@ -103,9 +105,11 @@ class Ledger:
         """Whether a group was ever opened under this id."""
         return type(group_id) is int and 0 <= group_id < self._next_id
 
-    def open(self, position: int, step: int, reason: str, predicted: float, planned: int) -> OpenGroup:
+    def open(
+        self, position: int, step: int, reason: str, predicted: float, planned: int, weight: float = 1.0
+    ) -> OpenGroup:
         """A new group under a new id."""
-        group = OpenGroup(self._next_id, position, step, reason, predicted, planned, asked=step)
+        group = OpenGroup(self._next_id, position, step, reason, predicted, planned, asked=step, weight=weight)
         self._groups[self._next_id] = group
         self._next_id += 1
         return group
@@ -122,10 +126,10 @@ class Ledger:
             raise ValueError(f"unknown group id {shortened(group_id)}: {known}")
         return self._groups.get(int(number))
 
-    def extend(self, group_id: int, num_rollouts: int, step: int, reason: str) -> OpenGroup:
+    def extend(self, group_id: int, num_rollouts: int, step: int, reason: str, weight: float = 1.0) -> OpenGroup:
         """Plan further rollouts of an open group."""
         group = self._groups[group_id]
-        group.reason, group.asked = reason, step
+        group.reason, group.asked, group.weight = reason, step, weight
         group.planned += num_rollouts
         group.completed = -1
         return group

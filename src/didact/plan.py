@@ -54,10 +54,12 @@ class AdmittedGroup:
     """A group that trains this step; `rollouts` are positions within the group, in the order they were observed.
 
     `baseline` is the reward to subtract for the advantage where it is not the mean of these rollouts, because others of
-    the group do not train (Reinforce-Ada); None everywhere else.
+    the group do not train (Reinforce-Ada); None everywhere else. `weight` is what the group counts in the loss: k for a
+    prompt that was drawn k times (CurES with replacement), 1 everywhere else; `loss_weights` takes it.
     """
 
     group_id: int
     prompt_id: str
     rollouts: tuple[int, ...]
     baseline: float | None = None
+    weight: float = 1.0

@@ -10,7 +10,7 @@ from trl import GRPOTrainer
 from didact import PromptPool, make
 from didact.adapters import trl as adapter
 from didact.adapters.trl import CurriculumGRPOTrainer
-from didact.advantage import group_advantages, loss_weights
+from didact.advantage import group_advantages
 from didact.context import StagedContext
 from didact.manifest import fault
 from tests.adapters.conftest import build, digits, length, weights
@@ -56,15 +56,21 @@ def test_equal_groups_train_as_stock_trl(model_path, rows, tmp_path, settings):
     assert (weights(ours) - weights(stock)).abs().max() < 1e-4
 
 
-def test_uneven_groups_get_rloo_advantages_and_the_prompt_mean_loss(model_path, rows, tmp_path):
-    """The gradient of TRL's loss equals that of the prompt-mean loss of the CurES paper, eq. 16, computed by hand."""
+@pytest.mark.parametrize("with_replacement", [False, True])
+def test_uneven_groups_get_rloo_advantages_and_the_prompt_mean_loss(model_path, rows, tmp_path, with_replacement):
+    """The gradient of TRL's loss equals that of the CurES paper, eq. 16, a mean over draws, computed by hand."""
     trainer = build(
         CurriculumGRPOTrainer,
         model_path,
         rows,
         tmp_path,
         curriculum="cures",
-        curriculum_options={"prompts_per_step": 5, "temperature": 0.05},
+        curriculum_options={
+            "prompts_per_step": 5,
+            "temperature": 0.05,
+            "subset_size": 10,
+            "with_replacement": with_replacement,
+        },
         loss_type="grpo",
         per_device_train_batch_size=32,
         gradient_accumulation_steps=1,
@@ -75,6 +81,7 @@ def test_uneven_groups_get_rloo_advantages_and_the_prompt_mean_loss(model_path, 
 
     def keep_batch(step, batch):
         seen["output"] = training_batch(step, batch)
+        seen["draws"] = {group.group_id: group.weight for group in trainer.curriculum.admitted(step)}
         return seen["output"]
 
     def keep_rows(rewards, ids, *others):
@@ -87,7 +94,9 @@ def test_uneven_groups_get_rloo_advantages_and_the_prompt_mean_loss(model_path, 
     sizes = np.unique(ids, return_counts=True)[1]
     assert sizes.sum() == 32
     assert len(set(sizes)) > 1
-    weight = loss_weights(ids, mode="prompt")
+    draws = seen["draws"]
+    assert (max(draws.values()) > 1) == with_replacement
+    weight = np.array([draws[group] / sum(draws.values()) / (ids == group).sum() for group in ids])
     expected = group_advantages(rewards, ids, "rloo", singleton="zero")
     assert output["advantages"].numpy() == pytest.approx(expected * weight * len(ids), rel=1e-5)
 

@@ -14,7 +14,7 @@ from didact.testing.mutations import mutated
 BATCH, ROLLOUTS = 4, 32
 
 
-def curriculum_of(method):
+def curriculum_of(method, **options):
     column = np.arange(24)
     pool = PromptPool(
         [f"p{index}" for index in column],
@@ -23,7 +23,7 @@ def curriculum_of(method):
         prompt_tokens=column + 1,
         features=np.stack([column % 7, column % 5], axis=1).astype(np.float64),
     )
-    return make(method, pool, prompts_per_step=BATCH, rollouts_per_step=ROLLOUTS, seed=3)
+    return make(method, pool, prompts_per_step=BATCH, rollouts_per_step=ROLLOUTS, seed=3, **options)
 
 
 class Trainer:
@@ -169,6 +169,20 @@ def test_saved_at_any_step_it_goes_on_alike(method, asynchronous):
     assert again.keys() == whole.session.keys()
     with pytest.raises(ValueError, match="checkpoint is of a run that is"):
         Session(curriculum_of(method), asynchronous=not asynchronous).load_state_dict(part.session.state_dict())
+
+
+def test_what_a_group_counts_in_the_loss_arrives_and_is_saved_while_it_waits():
+    session = Session(curriculum_of("cures", with_replacement=True))
+    trainer, weights = Trainer(session), set()
+    for step in range(6):
+        groups = trainer.step()
+        assert [group.weight for group in groups] == [group.weight for group in session.curriculum.admitted(step)]
+        weights |= {group.weight for group in groups}
+    assert weights >= {1.0, 2.0}
+    session.ready = groups
+    again = Session(curriculum_of("cures", with_replacement=True))
+    again.load_state_dict(session.state_dict())
+    assert again.ready == groups
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

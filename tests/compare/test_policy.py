@@ -57,7 +57,12 @@ def _policy(folder: Path, pool: PromptPool, examples: list[Any], verifier: Verif
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "options", "loss"),
-    [("uniform", {}, "grpo"), ("cures", {"steps_per_iteration": 2}, "grpo"), ("reinforce_ada", {}, "dapo")],
+    [
+        ("uniform", {}, "grpo"),
+        ("cures", {"steps_per_iteration": 2}, "grpo"),
+        ("cures", {"steps_per_iteration": 2, "with_replacement": True}, "grpo"),
+        ("reinforce_ada", {}, "dapo"),
+    ],
 )
 def test_step_for_step_as_trl(
     tiny_model: Path, tmp_path: Path, method: str, options: dict[str, Any], loss: str
@@ -90,6 +95,8 @@ def test_step_for_step_as_trl(
     if method == "uniform":  # stock TRL divides by the group's deviation there
         trainer.args.scale_rewards = trainer.scale_rewards = "none"
     trainer.train()
+    heaviest = max(group.weight for groups in trainer.trained for group, *_ in groups)
+    assert (heaviest > 1) == options.get("with_replacement", False)
     with Verifier("arithmetic") as verifier:
         policy = _policy(tiny_model, pool, examples, verifier)
         for groups in trainer.trained:

@@ -90,6 +90,20 @@ def test_without_lag_the_desk_is_the_synchronous_loop(method: str) -> None:
     assert (metrics["lag_max"], metrics["rollouts_in_flight"], metrics["leases_out"]) == (0, 0, 0)
 
 
+def test_what_a_group_counts_in_the_loss_is_handed_over_and_saved_with_the_answer() -> None:
+    def new() -> Dispatcher:
+        sizes = {"prompts_per_step": 4, "rollouts_per_step": 32, "seed": 1}
+        return Dispatcher(make("cures", pool_of(6), with_replacement=True, **sizes))
+
+    desk, again = new(), new()
+    while work := desk.ask():
+        desk.report(work.lease, [1.0, 0.0] * (work.group.num_rollouts // 2) + [1.0] * (work.group.num_rollouts % 2))
+    groups = desk.admitted(request="once")
+    assert max(group.weight for group in groups) > 1
+    again.load_state_dict(desk.state_dict())
+    assert again.admitted(request="once") == groups
+
+
 def test_plans_run_ahead_of_the_policy_by_max_lag_and_no_further() -> None:
     desk = Dispatcher(uniform(), max_lag=2)
     steps = [work.step for work in work_off(desk)]

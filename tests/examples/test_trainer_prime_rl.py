@@ -133,6 +133,8 @@ def test_what_prime_rl_cannot_do_is_refused():
     uneven = plain_source(more=1)
     with pytest.raises(ValueError, match="5 rollouts of a prompt planned, prime-rl makes 4"):
         [uneven.next_task(step=1) for _ in range(6)]
+    with pytest.raises(ValueError, match="'cures' weighs its groups in the loss"):
+        plain_source(method="cures", with_replacement=True)
     dapo = plain_source(method="dapo", admission=None)
     with pytest.raises(ValueError, match="'dapo' decides later than prime-rl asks"):
         dapo.next_task(step=1)

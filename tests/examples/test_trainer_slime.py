@@ -106,6 +106,7 @@ def test_every_batch_is_full_and_holds_the_admitted_rollouts(method):
             assert {sample.rollout_id for sample in group} == {told.group_id}  # slime averages the loss over these
             assert len(group) == len(told.rollouts)
             assert [sample.metadata["baseline"] for sample in group] == [told.baseline] * len(group)
+            assert [sample.metadata["weight"] for sample in group] == [1.0] * len(group)
         assert len({sample.rollout_id for group in batch for sample in group}) == args.rollout_batch_size
     indices = [sample.index for sample, _ in generate.seen]
     assert sorted(indices) == list(range(len(indices)))  # unique over rounds and steps
@@ -151,6 +152,21 @@ def test_advantages_are_those_of_each_group_and_use_a_given_baseline():
     raw, found = recipe.advantages(settings(), samples)
     assert raw == rewards
     assert found == pytest.approx([1.0, -0.5, -0.5, 1.0, -1.0, 0.75])
+    for sample, weight in zip(samples, [1.5] * 3 + [0.75] * 3, strict=True):
+        sample.metadata["weight"] = weight
+    assert recipe.advantages(settings(), samples)[1] == pytest.approx([1.5, -0.75, -0.75, 0.75, -0.75, 0.5625])
+
+
+def test_a_prompt_drawn_twice_weighs_twice_where_slime_counts_groups_alike():
+    source = source_of(settings(curriculum="cures", curriculum_options={"with_replacement": True}), num_prompts=6)
+    seen = set()
+    for step in range(6):
+        batch = asyncio.run(recipe.roll_out_step(source, verdicts(step)))
+        weights = [group[0].metadata["weight"] for group in batch if not group[0].remove_sample]
+        told = np.array([group.weight for group in source.curriculum.admitted(step)])
+        assert weights == pytest.approx(told / told.mean())
+        seen.update(told)
+    assert seen >= {1.0, 2.0}
 
 
 # With slime itself ------------------------------------------------------------------------------------------------

@@ -104,21 +104,26 @@ def test_the_hooks_are_still_there():
     assert inspect.getsource(compute_advantages).count("rewards_G - rewards_G.mean()") == 1
 
 
-@pytest.mark.parametrize("method", ["cures", "uniform", "mopps", "knapsack"])
-def test_uneven_groups_reach_the_trainer_with_the_curriculums_advantages(tmp_path, method):
-    data, policy = dataset(tmp_path, method), Policy()
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("cures", {}), ("cures", {"with_replacement": True}), ("uniform", {}), ("mopps", {}), ("knapsack", {})],
+)
+def test_uneven_groups_reach_the_trainer_with_the_curriculums_advantages(tmp_path, method, options):
+    data, policy, weighs = dataset(tmp_path, method, **options), Policy(), set()
     sizes, told = set(), 0
     for step in range(12):
         builders = data.get_batch(step)
         groups = roll_out(builders, policy)
         told += sum(len(group.trajectories_G) for group in groups)
+        weights = {group.group_id: group.weight for group in data.curriculum.admitted(step)}
+        weighs.update(weights.values())
         for builder, group, found in zip(builders, groups, compute_advantages(groups), strict=True):
             planned = builder.group
             assert len(group.trajectories_G) == planned.num_rollouts
             raw = [trajectory.transitions[0].reward for trajectory in group.trajectories_G]
             wanted = group_advantages(raw, [0] * len(raw), data.curriculum.advantage, singleton="zero")
             if data.curriculum.loss_weighting == "prompt":
-                wanted *= 48 / 6 / len(raw)
+                wanted *= weights[planned.group_id] * 48 / 6 / len(raw)
             np.testing.assert_allclose(found.numpy(), wanted, atol=1e-5)
             assert np.mean(group.get_total_rewards()) == pytest.approx(np.mean(raw))  # what is logged stays true
             sizes.add(planned.num_rollouts)
@@ -128,6 +133,7 @@ def test_uneven_groups_reach_the_trainer_with_the_curriculums_advantages(tmp_pat
     assert metrics["rollouts"] == metrics["rollouts_planned"] == told == 12 * 48
     assert metrics["outcomes_duplicate"] == metrics["rollouts_missing"] == 0
     assert (len(sizes) > 1) == data.curriculum.uneven
+    assert (max(weighs) > 1) == data.curriculum.weighs_groups
     seen = data.curriculum.pass_rates()
     believed = dict(zip(seen.ids, seen.mean, strict=True))
     assert np.corrcoef([believed[name] for name in RATES], list(RATES.values()))[0, 1] > 0.6

@@ -477,6 +477,33 @@ def test_drawing_with_replacement_adds_shares_up() -> None:
         plan = curriculum.plan(0)
     assert [group.prompt_id for group in plan] == ["prompt-2"]
     assert plan.num_rollouts == 32
+    curriculum.observe(outcomes_of(plan, lambda num: [1.0, 0.0] * 16))
+    assert [group.weight for group in curriculum.admitted(0)] == [4.0]  # all four draws of the batch were of it
+
+
+def test_a_prompt_drawn_k_times_has_k_shares_and_weighs_k_times() -> None:
+    """Eq. 16 sums over draws; all pilots are half right, so a draw's share is 32 / 4 rollouts."""
+    curriculum = CurES(pool_of(5), with_replacement=True, seed=1, **SIZES)
+    seen = set()
+    for step in range(20):
+        plan = curriculum.plan(step)
+        while plan and plan.groups[0].reason == "pilot":
+            curriculum.observe(outcomes_of(plan, lambda num: [1.0, 0.0] * (num // 2)))
+            plan = curriculum.plan(step)
+        curriculum.observe(outcomes_of(plan, lambda num: [1.0, 0.0] * (num // 2)))
+        weights = {group.group_id: group.weight for group in curriculum.admitted(step)}
+        assert weights == {group.group_id: group.num_rollouts / 8 for group in plan}
+        assert sum(weights.values()) == 4
+        seen.update(weights.values())
+    assert seen >= {1.0, 2.0}
+
+
+def test_without_replacement_and_as_released_groups_weigh_alike() -> None:
+    for options in ({}, {"with_replacement": True, "as_released": True}):
+        curriculum = CurES(pool_of(20), **options, **SIZES)
+        assert not curriculum.weighs_groups
+        trace = play(curriculum, SimulatedPolicy(), range(4))[1]
+        assert {row[4] for entry in trace if entry[0] == "admitted" for row in entry[2:]} == {1.0}
 
 
 def test_bounds_hold() -> None:

@@ -118,6 +118,20 @@ def test_a_forged_value_is_refused(run: Path, kind: str, name: str, values: list
             RunHistory.load(run)
 
 
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, -1.0], [1.0, "1"], [1.0, True], 2.0])
+def test_weights_are_positive_numbers_one_a_group(run: Path, weights: Any) -> None:
+    records = read_journal(run / "journal.jsonl")
+    where = next(number for number, record in enumerate(records) if record["kind"] == "admitted")
+    for value, good in (([2.0, 1.0], True), (weights, False)):
+        records[where]["weights"] = value
+        forge(run, records)
+        if good:
+            assert read_run(run / "journal.jsonl")[where]["weights"] == value
+        else:
+            with pytest.raises(ValueError, match="weights of admitted"):
+                read_run(run / "journal.jsonl")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,5 +1,7 @@
 """The simulated learners: rollouts at the true rates, the exact gradient, and the same luck in every run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -158,6 +160,17 @@ def test_a_baseline_takes_the_place_of_the_groups_mean() -> None:
     passed = learner._groups[0].rewards.index(1.0)
     learner.update([AdmittedGroup(0, group.prompt_id, (passed,), baseline=0.25)], "rloo", "prompt")
     assert learner._theta[0] == pytest.approx(0.75 * 0.5)
+
+
+def test_a_group_of_twice_the_weight_pulls_twice() -> None:
+    learner = IndependentPrompts(given_rates([0.5, 0.5]), learning_rate=1.0, score_noise=0.0)
+    groups = rolled(learner, [0, 1], 16)
+    learner.update(groups, "rloo", "prompt")
+    alike = learner._theta.copy()
+    learner._theta[:] = 0.0
+    learner.update([replace(groups[0], weight=2.0), groups[1]], "rloo", "prompt")
+    assert (alike > 0).all()
+    assert learner._theta == pytest.approx(alike * [2 / 3 * 2, 1 / 3 * 2])
 
 
 def test_a_mini_batch_that_gained_enough_already_is_clipped() -> None:

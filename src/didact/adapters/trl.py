@@ -345,11 +345,14 @@ class CurriculumMixin(_Host):
         baselines = np.array([group.baseline for group in admitted for _ in group.rollouts], dtype=np.float64)
         advantages = np.zeros(batch.size)
         if rows:
-            advantages[rows] = self._advantages(batch.rewards[rows], ids, np.array(batch.lengths)[rows], baselines)
+            weights = np.array([group.weight for group in admitted for _ in group.rollouts])
+            advantages[rows] = self._advantages(
+                batch.rewards[rows], ids, np.array(batch.lengths)[rows], baselines, weights
+            )
         return rows, advantages, self.curriculum.metrics()
 
     def _advantages(
-        self, rewards: np.ndarray, ids: np.ndarray, lengths: np.ndarray, baselines: np.ndarray
+        self, rewards: np.ndarray, ids: np.ndarray, lengths: np.ndarray, baselines: np.ndarray, weights: np.ndarray
     ) -> np.ndarray:
         """By the curriculum's own estimator where it makes uneven groups, else by TRL's configuration."""
         total, kind = self._weighted_sum(rewards), self.curriculum.advantage
@@ -365,7 +368,9 @@ class CurriculumMixin(_Host):
             advantages /= _std(total) + 1e-4 if self.scale_rewards == "batch" else 1.0
         if self.curriculum.loss_weighting == "prompt":
             # TRL's losses sum over rows or tokens; mean(n) / n_i makes that a mean over prompts. Equal groups: 1.
-            advantages = advantages * loss_weights(ids) * len(ids)
+            advantages = advantages * loss_weights(ids, weights=weights) * len(ids)
+        else:  # as large on average as without weights
+            advantages = advantages * (weights / weights.mean())
         return advantages
 
     def _weighted_sum(self, rewards: np.ndarray) -> np.ndarray:

@@ -304,13 +304,16 @@ def curriculum_advantages(
     lengths = response_mask.sum(-1).cpu().numpy()[real]
     advantages = np.zeros(len(uids))
     if run.trains:
-        baselines = [run.training[uid] for uid in uids[real]]
+        groups = [run.training[uid] for uid in uids[real]]
+        baselines, weights = [group.baseline for group in groups], np.array([group.weight for group in groups])
         each = group_advantages(
             rewards, uids[real], curriculum.advantage, lengths, singleton="zero", baselines=_floats(baselines)
         )
         if curriculum.loss_weighting == "prompt":
             # verl's losses sum over rows or tokens; mean(n) / n_i makes that a mean over prompts. Equal groups: 1.
-            each = each * loss_weights(uids[real]) * len(each)
+            each = each * loss_weights(uids[real], weights=weights) * len(each)
+        else:
+            each = each * (weights / weights.mean())
         advantages[real] = each * (len(uids) / len(each) if run.loss_agg_mode.startswith("seq-mean") else 1.0)
     spread = torch.tensor(advantages, dtype=torch.float32, device=response_mask.device)[:, None] * response_mask
     return spread, spread
@@ -340,7 +343,7 @@ class _Run:
         _warn(curriculum, self.estimator)
         self.gen_batch_size = 1 if asynchronous else int(config.get("gen_batch_size") or size)
         self.own_request = False  # whether the rows that verl draws now are for the replay buffer
-        self.training: dict[str, float | None] = {}  # uid and baseline of each group in the trainer's batch
+        self.training: dict[str, TrainingGroup] = {}  # the groups in the trainer's batch, by uid
         self.trains = True  # False where nothing was admitted, and the batch only keeps verl going
         self._journal: Path | None = None
         recording: Any = curriculum
@@ -432,7 +435,7 @@ class _Run:
     ) -> list[TrainingGroup]:
         """The batch of a step. Where nothing was admitted it is a group whose rewards are made equal: verl cannot go
         through a step without rows, and equal rewards have no advantage."""
-        self.training, self.trains = {group.uid: group.baseline for group in groups}, trains
+        self.training, self.trains = {group.uid: group for group in groups}, trains
         kept = {key for group in groups for key in group.keys}
         self.forget([group for group in dropped if not kept.intersection(group.keys)])
         if not trains:
@@ -541,6 +544,9 @@ def _refuse(config: Any, curriculum: Curriculum, estimator: str, response_length
         ),
         f"method {curriculum.name!r} has baselines of its own: set algorithm.adv_estimator=didact": own_baseline
         and estimator != "didact",
+        f"method {curriculum.name!r} weighs its groups in the loss: set algorithm.adv_estimator=didact": (
+            curriculum.weighs_groups and estimator != "didact"
+        ),
         f"method {curriculum.name!r} has baselines of its own, in units of its evidence: leave out "
         "data.curriculum.verifier": own_baseline and (config.get("curriculum") or {}).get("verifier") is not None,
     }  # fmt: skip

@@ -228,6 +228,8 @@ class CurriculumSampler(AbstractCurriculumSampler):
             reasons.append("gradients of single rollouts")
         if curriculum.uneven:
             reasons.append("groups of unequal sizes")
+        if curriculum.weighs_groups:
+            reasons.append("weights in the loss")
         context = curriculum.context
         if not isinstance(context, FixedContext) or context.length not in (None, max_response_length):
             reasons.append(f"a context length other than data.max_response_length={max_response_length}")

@@ -16,7 +16,7 @@ from didact.outcomes import GroupOutcome
 from didact.plan import PlannedGroup
 from didact.state import check_seal, seal
 
-SCHEMA = 1
+SCHEMA = 2
 _STATE = ("schema", "curriculum", "queue", "sent", "ready", "groups", "asynchronous", "flags", "asked")
 #: Steps in a row that may plan nothing, or admit nothing in an asynchronous run, before that is said.
 PATIENCE = 10
@@ -49,11 +49,13 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class TrainingGroup:
-    """The rollouts of a group that train, and what to subtract from their rewards if not their mean."""
+    """The rollouts of a group that train, what to subtract from their rewards if not their mean, and what it counts in
+    the loss."""
 
     uid: str
     keys: Sequence[str]
     baseline: float | None = None
+    weight: float = 1.0
 
 
 class Session:
@@ -174,7 +176,7 @@ class Session:
         for group in admitted:
             keys, uid = self._keys.pop(group.group_id), self._uids.pop(group.group_id)
             chosen = [keys[rollout] for rollout in group.rollouts]
-            self.ready.append(TrainingGroup(uid, [key for key in chosen if key], group.baseline))
+            self.ready.append(TrainingGroup(uid, [key for key in chosen if key], group.baseline, group.weight))
             dropped.append(TrainingGroup(uid, [key for key in keys if key and key not in chosen]))
         waiting = {*curriculum.held(), *(group_id for group_id, _ in self.sent)}
         waiting |= {each.group.group_id for each in self.queue}
@@ -209,7 +211,7 @@ class Session:
             "curriculum": self.curriculum.state_dict(),
             "queue": [[list(astuple(each.group)), each.part] for each in self.queue],
             "sent": [[list(astuple(each.group)), each.part] for each in self.sent.values()],
-            "ready": [[group.uid, list(group.keys), group.baseline] for group in self.ready],
+            "ready": [[group.uid, list(group.keys), group.baseline, group.weight] for group in self.ready],
             "groups": [[group_id, self._uids.get(group_id), list(keys)] for group_id, keys in self._keys.items()],
             "asynchronous": self.asynchronous,
             "flags": [self._open, self._may_begin, self._news, self.rolled_out],
@@ -234,7 +236,7 @@ class Session:
         try:
             queue = deque(Sent(PlannedGroup(*group), part) for group, part in state["queue"])
             sent = {each.mark: each for each in (Sent(PlannedGroup(*group), part) for group, part in state["sent"])}
-            ready = [TrainingGroup(uid, [*keys], baseline) for uid, keys, baseline in state["ready"]]
+            ready = [TrainingGroup(uid, [*keys], *rest) for uid, keys, *rest in state["ready"]]
             groups = [(group_id, uid, [*keys]) for group_id, uid, keys in state["groups"]]
             opened, may_begin, news, rolled_out = state["flags"]
         except (TypeError, ValueError) as error:

@@ -166,7 +166,8 @@ class Policy:
         advantages = group_advantages(
             rewards, ids, advantage, lengths, singleton="zero", baselines=np.array(baselines, dtype=np.float64)
         )
-        weights = advantages * loss_weights(ids, lengths, weighting)
+        shares = [group.weight for group in groups for _ in group.rollouts]
+        weights = advantages * loss_weights(ids, lengths, weighting, weights=shares)
         self._measured = None
         batches = mini_batches(len(rows), num_updates, generator(self.seed, "mini-batches", self._schedule.last_epoch))
         parts = [self._parts([(*rows[row], float(weights[row]) * len(batches)) for row in batch]) for batch in batches]

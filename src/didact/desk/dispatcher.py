@@ -47,7 +47,7 @@ from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan, PlannedGroup
 from didact.state import check_seal, seal
 
-SCHEMA = 1
+SCHEMA = 2
 #: Closed leases whose receipts are kept, for reports that are repeated because their answer got lost.
 RECEIPTS = 4096
 _MAX_PARTS = 1 << 16
@@ -774,5 +774,5 @@ def _unpacked(row: Mapping[str, Any]) -> _Lease:
 
 
 def _admitted_of(row: Sequence[Any]) -> AdmittedGroup:
-    group_id, prompt_id, rollouts, baseline = row
-    return AdmittedGroup(group_id, prompt_id, tuple(rollouts), baseline)
+    group_id, prompt_id, rollouts, baseline, weight = row
+    return AdmittedGroup(group_id, prompt_id, tuple(rollouts), baseline, weight)

@@ -17,9 +17,9 @@ pass. Where all drawn prompts have sigma 0, for which the paper gives 0 / 0, the
 rollouts can be unanimous by chance, and a step that trains on nothing must not be the last word on them.
 
 Where this departs from the paper: batches are drawn without replacement (as in the released code; `with_replacement`
-gives the paper's draw, a prompt drawn k times having k shares of the allocation); integers come from largest
-remainders, where the paper says nothing. The paper prints no temperature. For rewards other than 0 and 1 the standard
-deviation of the reward stands in for sqrt(p(1-p)), which it equals for those.
+gives the paper's draw, a prompt drawn k times having k shares of the allocation and k times the weight in the loss, eq.
+16); integers come from largest remainders, where the paper says nothing. The paper prints no temperature. For rewards
+other than 0 and 1 the standard deviation of the reward stands in for sqrt(p(1-p)), which it equals for those.
 
 `as_released=True` does what the published repository (ZexuSun/CurES) does instead, which differs much: see `_Released`.
 """
@@ -138,7 +138,7 @@ class CurES(Curriculum):
         min_rollouts, max_rollouts: bounds on the rollouts of a drawn prompt; the paper has none. One that is drawn and
             gets no rollout is no group.
         prior: pseudo-counts in rho and sigma; none, as in the paper.
-        with_replacement: draw batches with replacement.
+        with_replacement: draw batches with replacement; a prompt drawn k times weighs k times (`AdmittedGroup.weight`).
         gradient_norms: weight the allocation by gradients; the trainer must then report them for pilot groups, see
             `observe_gradients`.
         advantage: "rloo" (default), "grpo" or "reinforce_pp", the estimator the trainer should use, with prompt-mean
@@ -209,6 +209,7 @@ class CurES(Curriculum):
         if max_rollouts is not None and max_rollouts < min_rollouts:
             raise ValueError(f"max_rollouts={max_rollouts} is less than min_rollouts={min_rollouts}")
         self.advantage = advantage  # type: ignore[assignment]
+        self.weighs_groups = self.options["with_replacement"] and not as_released
         self._subset_size = subset_size or steps_per_iteration * self.prompts_per_step
         self._passes = pool.passes(self.seed)
         self._tree = pool.weight_tree()
@@ -295,7 +296,8 @@ class CurES(Curriculum):
         spread = self.belief.spread(positions, step=step)
         sigma = allocation_scale(self.belief.mean(positions, step=step), moments, spread=spread)
         sizes = _split(times * sigma, self.rollouts_per_step, low, high)
-        return Draft(positions[sizes > 0], sizes[sizes > 0])
+        kept = sizes > 0
+        return Draft(positions[kept], sizes[kept], weights=times[kept] if self.weighs_groups else None)
 
     @property
     def _forgetful(self) -> bool:

@@ -78,6 +78,10 @@ def _whole(most: int = _MAX_WHOLE, least: int = 0) -> Check:
     return lambda value: type(value) is int and least <= value <= most
 
 
+def _positive(value: Any) -> bool:
+    return is_number(value) and value > 0
+
+
 def _share(value: Any) -> bool:
     return is_number(value) and 0 <= value <= 1
 
@@ -135,6 +139,7 @@ _KINDS: dict[str, dict[str, Check]] = {
         "groups": _list(_whole()),
         "rollouts": _list(_list(_whole(_MAX_STEP))),
         "complete": _maybe(_flag),
+        "weights": _maybe(_list(_positive)),
     },
     "lost": {"group": _whole(), "rollouts": _whole(_MAX_STEP, 1), "again": _flag},
     "found": {"group": _whole(), "rollouts": _whole(_MAX_STEP, 1)},

@@ -159,7 +159,8 @@ class SimulatedLearner(ABC):
         ids = np.repeat([group.group_id for group in groups], sizes)
         baselines = [group.baseline for group in groups for _ in group.rollouts]
         advantages = group_advantages(rewards, ids, advantage, tokens, singleton="zero", baselines=baselines)
-        weights = advantages * loss_weights(ids, tokens, weighting)
+        shares = [group.weight for group in groups for _ in group.rollouts]
+        weights = advantages * loss_weights(ids, tokens, weighting, weights=shares)
         # A prompt can come in two groups, a late one and a fresh one: gradients are summed by prompt.
         places = np.repeat([book.position for book in books], sizes)
         batches = mini_batches(len(rows), num_updates, generator(self.seed, "mini-batches", self._updates))

@@ -307,7 +307,7 @@ class CurriculumContract:
         always = SimulatedPolicy(default=1.0)
         curriculum, trace = play(self.new(), always, range(_STEPS), deliver=deliver)
         assert (curriculum.pass_rates().mean >= self.new().pass_rates().mean).all()
-        assert not any(0 in rollouts for entry in trace if entry[0] == "admitted" for _, _, rollouts, _ in entry[2:])
+        assert not any(0 in rollouts for entry in trace if entry[0] == "admitted" for _, _, rollouts, *_ in entry[2:])
         metrics = curriculum.metrics()
         assert metrics["rollouts_errored"] > 0
         assert metrics["rollouts_truncated"] > 0
@@ -753,7 +753,7 @@ def _check_books(curriculum: Curriculum, trace: Trace) -> None:
     assert np.isfinite(pass_rates.std).all()
     metrics = curriculum.metrics()
     _check_flight(curriculum)
-    trained = sum(len(rollouts) for entry in trace if entry[0] == "admitted" for _, _, rollouts, _ in entry[2:])
+    trained = sum(len(rollouts) for entry in trace if entry[0] == "admitted" for _, _, rollouts, *_ in entry[2:])
     assert metrics["rollouts_trained"] == trained
     assert pass_rates.num_rollouts.sum() == metrics["rollouts"] <= metrics["rollouts_planned"]
     # Groups whose rollouts all failed to be scored can wait for more; two steps later they are written off.

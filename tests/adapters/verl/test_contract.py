@@ -139,6 +139,8 @@ def test_the_state_travels_in_the_dataloader(folder):
         ([UNIFORM, "+data.curriculum.context=4", f"{LOOP}=mine"], "'mine' knows no"),
         (["+data.curriculum.method=cures", "+data.curriculum.gradient_norms=true"], "gradients of single rollouts"),
         (["+data.curriculum.method=reinforce_ada", "algorithm.adv_estimator=grpo"], "adv_estimator=didact"),
+        (["+data.curriculum.method=cures", "+data.curriculum.with_replacement=true", "algorithm.adv_estimator=rloo"],
+         "weighs its groups in the loss: set algorithm.adv_estimator=didact"),
         (["+data.curriculum.method=reinforce_ada", "+data.curriculum.verifier=acc"], "in units of its evidence"),
     ],
 )  # fmt: skip
@@ -177,7 +179,7 @@ def test_without_its_data_set_the_buffer_says_so(monkeypatch):
 # The estimator -------------------------------------------------------------------------------------------------------
 
 
-def advantages(data, rewards, uids, lengths, baselines=None, padding=0):
+def advantages(data, rewards, uids, lengths, baselines=None, padding=0, weights=None):
     """One number per row, of rows with these rewards, uids and lengths, and of padding rows after them."""
     width = max(lengths)
     mask = torch.tensor(
@@ -186,7 +188,7 @@ def advantages(data, rewards, uids, lengths, baselines=None, padding=0):
     scores = torch.zeros_like(mask)
     for row, (reward, length) in enumerate(zip(rewards, lengths, strict=True)):
         scores[row, length - 1] = reward
-    groups = {uid: (baselines or {}).get(uid) for uid in uids}
+    groups = {uid: TrainingGroup(uid, [], (baselines or {}).get(uid), (weights or {}).get(uid, 1.0)) for uid in uids}
     data.run.training, data.run.trains = groups, True
     index = np.array([*uids] + padding * ["pad0"], dtype=object)
     result, returns = curriculum_advantages(token_level_rewards=scores, response_mask=mask, index=index, config=None)
@@ -218,6 +220,19 @@ def test_unequal_groups_weigh_alike_and_padding_weighs_nothing(folder):
     data.run.loss_agg_mode = "token-mean"  # counts no padding
     ours, *_ = advantages(data, rewards, uids, [2] * 8, padding=8)
     assert ours[:2] == pytest.approx([2.0, -2.0])
+
+
+def test_a_prompt_drawn_twice_weighs_twice(folder):
+    """CurES, eq. 16: three draws, two of them of a. Token sums over 8 rows: a counts 2/3 over 2 rows, b 1/3 over 6."""
+    data = dataset(folder, "+data.curriculum.method=cures", "+data.curriculum.with_replacement=true")
+    data.run.loss_agg_mode = "token-mean"
+    rewards, uids = [1, 0, 1, 0, 0, 0, 0, 0], list("aabbbbbb")
+    ours, *_ = advantages(data, rewards, uids, [2] * 8, weights={"a": 2.0})
+    assert ours[:2] == pytest.approx([8 * 2 / 3 / 2, -8 * 2 / 3 / 2])
+    assert ours[2:] == pytest.approx([8 / 3 / 6] + [-8 / 3 / 6 / 5] * 5)
+    data.run.session.curriculum.loss_weighting = "token"
+    ours, *_ = advantages(data, rewards, uids, [2] * 8, weights={"a": 2.0})
+    assert ours[:2] == pytest.approx([2 / (10 / 8), -2 / (10 / 8)])
 
 
 def test_a_groups_own_baseline_takes_the_place_of_its_mean(folder):

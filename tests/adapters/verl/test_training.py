@@ -89,6 +89,22 @@ def test_cures_has_pilots_and_uneven_groups_and_a_run_folder(fit, tmp_path):
     assert [step["reasons"][0] for step in records(run, "plan")].count("pilot") == 2
 
 
+def test_a_prompt_drawn_twice_weighs_twice(fit, tmp_path):
+    """CurES, eq. 16: a mean over draws; verl adds up tokens and divides by the number of its rows."""
+    run = tmp_path / "run"
+    options = {"steps_per_iteration": 3, "with_replacement": "true"}
+    trainer, _ = fit("cures", "data.gen_batch_size=1", steps=3, run=run, **options)
+    seen = set()
+    for batch, record in zip(trainer.actor_rollout_wg.batches, records(run, "admitted"), strict=True):
+        draws = dict(zip(record["groups"], record["weights"], strict=True))
+        ids, rewards = np.array(batch["group"]), np.array(batch["reward"])
+        share = np.array([draws[group] / sum(draws.values()) / (ids == group).sum() for group in ids])
+        expected = group_advantages(rewards, ids, "rloo", singleton="zero") * share * len(ids)
+        assert batch["advantage"] == pytest.approx(expected, abs=1e-5)
+        seen.update(draws.values())
+    assert seen >= {1.0, 2.0}
+
+
 def test_speed_screens_and_continues_in_one_group(fit, tmp_path):
     run = tmp_path / "run"
     trainer, log = fit("speed", steps=4, on=GRPO, run=run)
