@@ -51,7 +51,7 @@ def test_page_stands_alone(tmp_path: Path) -> None:
     page = path.read_text(encoding="utf-8")
     check(page)
     assert not re.findall(r'<script|@import|<link|(?:src|href)="(?!#)[^"]*"|url\((?!#)', page)
-    assert page.count("<svg") == page.count("</svg>") == 5 + 2 + 1  # axes, forests, one variant by itself
+    assert page.count("<svg") == page.count("</svg>") == 6 + 2 + 1  # axes, forests, one variant by itself
     assert "#fe01" not in page
     assert "#000000" not in page
     ids = re.findall(r' id="([^"]+)"', page)
