@@ -20,13 +20,13 @@ from didact.compare.summary import summarise
 from didact.compare.tables import (
     AXES_NOTE,
     RULE,
-    TRAINING_NOTE,
     markdown_axes,
     markdown_overview,
     markdown_table,
     markdown_training,
     said_overview,
     said_signed,
+    training_note,
 )
 
 HERE = Path(__file__).parent
@@ -75,7 +75,7 @@ def tables(summary: dict[str, Any]) -> str:
             markdown_table(summary, name),
             f"![Paired differences in mean accuracy](results/{summary['name']}/differences-{number}.png)",
             "### What was trained on",
-            TRAINING_NOTE,
+            training_note(summary),
             markdown_training(summary, name),
             "### The same runs on other axes",
             f"What reaching the target cost, over what it cost {baseline}. {AXES_NOTE}",

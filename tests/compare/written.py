@@ -61,7 +61,7 @@ def write(
     records: list[dict[str, Any]],
     *,
     variants: Sequence[str | dict[str, Any]] = ("uniform", "oracle", "cures"),
-    cells: tuple[str, ...] = (CELL,),
+    cells: Sequence[str | dict[str, Any]] = (CELL,),
     seeds: int = 8,
     **settings: Any,
 ) -> Path:

@@ -25,13 +25,13 @@ from didact.compare.tables import (
     MAIN,
     RULE,
     TRAINING,
-    TRAINING_NOTE,
     axes_headings,
     axes_row,
     main_row,
     ranked,
     said_overview,
     said_verdict,
+    training_note,
     training_row,
 )
 from didact.files import locked, write_whole
@@ -159,11 +159,10 @@ def _overview(summary: Section) -> str:
 
 def _cell(number: int, name: str, cell: Section, summary: Section) -> str:
     rows = cell["variants"]
-    order = ranked(cell, summary)
     if not any(row["runs"] for row in rows.values()):
         return f'<section><h2>{escape(name)}</h2><p class="lead">No finished run.</p></section>'
     table = []
-    for variant in order:
+    for variant in ranked(cell, summary):
         texts = _escaped(main_row(variant, rows[variant]))
         texts[MAIN.index("verdict")] = _coloured(said_verdict(rows[variant]), rows[variant])
         table.append(texts)
@@ -174,7 +173,7 @@ def _cell(number: int, name: str, cell: Section, summary: Section) -> str:
     return (
         f'<section><h2>{escape(name)}</h2><p class="lead">{lead}</p>{_table(MAIN, table)}'
         f'<div class="figures">{_curves(number, cell, summary)}{_forests(number, cell, summary)}</div>'
-        f"{_training(cell, order)}{_panels(number, cell, summary)}{_axes(cell, order)}</section>"
+        f"{_training(cell, summary)}{_panels(number, cell, summary)}{_axes(cell, summary)}</section>"
     )
 
 
@@ -196,7 +195,7 @@ def _curves(number: int, cell: Section, summary: Section) -> str:
 def _legend(cell: Section, summary: Section) -> str:
     text = f"Median over seeds, at equal rollouts. Full line in ink: {escape(summary['baseline'])}"
     oracles = summary["oracles"]
-    text += f"; broken: {escape(', '.join(oracles))}, told the true pass rates" if oracles else ""
+    text += f"; broken: {escape(' and '.join(oracles))}, told the true pass rates" if oracles else ""
     many = len(cell["variants"]) - 1 - len(oracles) > len(HUES)
     return text + (f"; in colour the {len(HUES)} highest, chosen after the fact; the rest grey." if many else ".")
 
@@ -243,16 +242,19 @@ def _panels(number: int, cell: Section, summary: Section) -> str:
     )
 
 
-def _training(cell: Section, order: Iterable[str]) -> str:
-    rows = [_escaped(training_row(name, cell["variants"][name])) for name in order if cell["variants"][name]["runs"]]
+def _training(cell: Section, summary: Section) -> str:
+    found = cell["variants"]
+    rows = [_escaped(training_row(name, found[name])) for name in ranked(cell, summary) if found[name]["runs"]]
     return (
-        f"<details open><summary>What was trained on</summary><p>{TRAINING_NOTE}</p>{_table(TRAINING, rows)}</details>"
+        "<details open><summary>What was trained on</summary>"
+        f"<p>{escape(training_note(summary))}</p>{_table(TRAINING, rows)}</details>"
     )
 
 
-def _axes(cell: Section, order: Iterable[str]) -> str:
+def _axes(cell: Section, summary: Section) -> str:
     """What the ratio becomes when something else is counted."""
-    rows = [_escaped(axes_row(name, cell["variants"][name], cell)) for name in order if cell["variants"][name]["ratio"]]
+    found = cell["variants"]
+    rows = [_escaped(axes_row(name, found[name], cell)) for name in ranked(cell, summary) if found[name]["ratio"]]
     return (
         "<details><summary>The same runs on other axes</summary><p>Expense to the target over the baseline’s. "
         f"{AXES_NOTE}</p>{_table(axes_headings(cell), rows)}</details>"

@@ -51,11 +51,6 @@ TRAINING = (
     "of the oracle’s gain",
     "learning rate",
 )
-TRAINING_NOTE = (
-    "Medians over seeds, of whole runs: optimiser steps, share of groups with signal, distinct prompts, the largest "
-    "share that one prompt had of the rollouts trained on, and the age in steps of the evidence behind a plan. The "
-    "share of the oracle’s gain over the baseline is given only where the oracle’s own verdict is “better”."
-)
 AXES_NOTE = (
     "Every rollout counted; response tokens; prompt tokens, a prompt’s once for each of its rollouts; only the "
     "rollouts that trained: what leaving probing off the count would claim; optimiser steps, as most papers plot it; "
@@ -120,6 +115,18 @@ def axes_row(name: str, row: Section, cell: Section) -> Row:
     share = trained / spent if spent and trained is not None else None
     ratios = [said_ratio((row["ratio"] or {}).get(axis)) for axis in cell["axes"]]
     return [name, said_number(share, ".0%"), *ratios]
+
+
+def training_note(summary: Section) -> str:
+    """What the columns of `TRAINING` are."""
+    note = (
+        "Medians over seeds, of whole runs: optimiser steps, share of groups with signal, distinct prompts, the "
+        "largest share that one prompt had of the rollouts trained on, and the age in steps of the evidence behind a "
+        "plan."
+    )
+    if summary["oracle"]:
+        note += f" The oracle is {summary['oracle']}; its gain is shared out only where its own verdict is “better”."
+    return note
 
 
 def markdown_table(summary: Section, cell: str) -> str:
