@@ -220,7 +220,7 @@ class _Terminal:
             if news:
                 with suppress(OSError):
                     self._progress.update(self._task, completed=done, total=total)
-        elif now - self._told > (10 if news else 30) or (news and done == total):
+        elif fresh or now - self._told > (10 if news else 30) or (news and done == total):
             self._told, took = now, now - self._began
             self.note(f"{name}: {done}/{total} after {_said_time(took)}{self._left(done, total, took)}")
 
