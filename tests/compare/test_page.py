@@ -78,6 +78,12 @@ def test_colours_of_both_forest_plots_are_those_of_the_verdicts(tmp_path: Path) 
     forests = re.findall(r"<figure><h3>(?:Difference|Rollouts to target).*?</figure>", page, re.S)
     assert ["var(--accent)" in figure for figure in forests] == [True, True]
     assert "var(--warm)" not in "".join(forests)
+    records = [
+        record(name, seed, straight(gain)) for seed in range(6) for name, gain in (("uniform", 0.01), ("cures", 0.05))
+    ]
+    never = render_page(summarise(write(tmp_path / "never", records, variants=("uniform", "cures"), seeds=6)))
+    forests = re.findall(r"<figure><h3>(?:Difference|Rollouts to target).*?</figure>", never, re.S)
+    assert ["var(--accent)" in figure for figure in forests] == [True, False]  # nobody arrived: no ratio is known
 
 
 def test_several_oracles_are_no_candidates(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@
     differences  mean accuracy minus the baseline's: each pair, the median, its 95% interval
     ratios       expense to the target over the baseline's, all rollouts counted and only trained ones counted
 
-A row of a forest plot has the colour of its verdict, or none. Oracles are drawn in broken ink.
+A row of a forest plot has the colour of its verdict, or none, and a ratio only if its interval leaves out 1. Oracles
+are drawn in broken ink.
 
 The same drawing serves both: for the page its colours are placeholders that become CSS variables, as in
 `didact.report.figures`. Matplotlib's object interface only: no pyplot, no display, no state left behind.
@@ -177,7 +178,7 @@ def differences(cell: Section, summary: Section, palette: Palette) -> Figure:
 def ratios(cell: Section, summary: Section, palette: Palette) -> Figure:
     """Forest plot of rollouts to the target over the baseline's: all counted, and only trained ones counted.
 
-    Colours are those of the verdict on mean accuracy: a ratio is not tested by itself.
+    Colours are those of the verdict on mean accuracy, for a ratio is not tested by itself.
     """
     from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
@@ -196,7 +197,10 @@ def ratios(cell: Section, summary: Section, palette: Palette) -> Figure:
     axes.set_xlim(left, right)
     axes.axvline(1, color=palette.muted, linewidth=0.9, dashes=(2, 3))
     for place, (name, ratio) in enumerate(rows.items()):
-        _ratio_row(axes, place, ratio, (left, right), _colour(cell["variants"][name], palette), palette)
+        low, high = ratio["rollouts"]["interval"] or (None, None)
+        sided = (low or 0.0) > 1 or (high is not None and high < 1)
+        colour = _colour(cell["variants"][name], palette) if sided else palette.muted
+        _ratio_row(axes, place, ratio, (left, right), colour, palette)
     ticks = [tick for tick in (0.1, 0.2, 0.33, 0.5, 0.67, 1, 1.5, 2, 3, 5, 10) if left <= tick <= right]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())

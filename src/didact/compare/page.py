@@ -212,7 +212,7 @@ def _forests(number: int, cell: Section, summary: Section) -> str:
         f"<figure><h3>Rollouts to target, against {baseline}</h3>{second}<figcaption>Dot and line: median ratio and "
         "its 95% interval, all rollouts counted; pale where there are too few pairs for one. Arrow: it goes on. "
         "Circle: the median if only rollouts that trained were counted, as many papers do. Colour: the verdict on mean "
-        "accuracy.</figcaption></figure>"
+        "accuracy, where this interval leaves out 1.</figcaption></figure>"
     )
 
 

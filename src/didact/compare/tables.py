@@ -125,7 +125,7 @@ def training_note(summary: Section) -> str:
         "plan."
     )
     if summary["oracle"]:
-        note += f" The oracle is {summary['oracle']}; its gain is shared out only where its own verdict is “better”."
+        note += f" The oracle is {summary['oracle']}; shares of its gain are given only where its verdict is “better”."
     return note
 
 
