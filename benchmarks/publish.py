@@ -17,7 +17,17 @@ import numpy as np
 from didact.compare.figures import figure
 from didact.compare.records import read_settings
 from didact.compare.summary import summarise
-from didact.compare.tables import markdown_overview, markdown_table, said_number, said_ratio
+from didact.compare.tables import (
+    AXES_NOTE,
+    RULE,
+    markdown_axes,
+    markdown_overview,
+    markdown_table,
+    markdown_training,
+    said_overview,
+    said_signed,
+    training_note,
+)
 
 HERE = Path(__file__).parent
 KEPT = ("config.json", "runs.jsonl", "tuning.json", "tuning.jsonl")
@@ -44,48 +54,39 @@ def main() -> None:
 
 def tables(summary: dict[str, Any]) -> str:
     """Every table of a comparison, as markdown."""
+    baseline = summary["baseline"]
     parts = [
         f"# Tables of `{summary['name']}`",
         f"Written by `python benchmarks/publish.py` from [the raw runs](results/{summary['name']}/runs.jsonl): "
-        f"{summary['finished']} of {summary['planned']} runs finished, seeds {summary['seeds'][0]} to "
-        f"{summary['seeds'][-1]}. Difference: mean held-out accuracy over the budget, less uniform's of the same seed, "
-        "median over seeds with a 95% bootstrap interval. Ratio: rollouts to the target over uniform's, below 1 is "
-        "cheaper. Accuracy is a share, so +0.01 is one point in a hundred.",
-        "## Difference from uniform, all cells",
+        f"{summary['finished']} of {summary['planned']} runs finished, {len(summary['seeds'])} seeds "
+        f"({summary['seeds'][0]} to {summary['seeds'][-1]}).",
+        f"Difference: mean held-out accuracy over the budget, less that of {baseline} with the same seed, median over "
+        "seeds with a 95% bootstrap interval. Ratio: rollouts or response tokens to the target over those of "
+        f"{baseline}, below 1 is cheaper. Accuracy is a share, so +0.01 is one point in a hundred.",
+        RULE,
+        f"## Difference from {baseline}, all cells",
         markdown_overview(summary),
     ]
     for number, (name, cell) in enumerate(summary["cells"].items()):
-        silent = 1 - (cell["variants"][summary["baseline"]]["share_with_signal"] or 0)
         parts += [
             f"## {name}",
-            f"{silent:.0%} of uniform's groups were silent. Target: accuracy at the start + {summary['gain']}.",
+            f"{silent(summary, cell):.0%} of the groups of {baseline} were silent. Target: accuracy at the start + "
+            f"{summary['gain']}.",
             markdown_table(summary, name),
             f"![Paired differences in mean accuracy](results/{summary['name']}/differences-{number}.png)",
+            "### What was trained on",
+            training_note(summary),
+            markdown_training(summary, name),
             "### The same runs on other axes",
-            "Ratio to uniform of what reaching the target cost: every rollout counted; only those that trained "
-            "(probing left out); optimiser updates, as most papers plot it; response tokens; seconds (a shared "
-            "machine; the oracle's contain its look at the truth). Then the age in steps of the evidence behind a "
-            "plan.",
-            counted(cell, summary["baseline"]),
+            f"What reaching the target cost, over what it cost {baseline}. {AXES_NOTE}",
+            markdown_axes(summary, name),
         ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
-def counted(cell: dict[str, Any], baseline: str) -> str:
-    axes = ("rollouts", "rollouts_trained", "updates", "tokens", "seconds")
-    names = ("all rollouts", "rollouts that trained", "updates", "tokens", "seconds")
-    lines = [
-        f"| variant | share that trained | {' | '.join(names)} | evidence age |",
-        "|---" * (len(axes) + 3) + "|",
-    ]
-    for name, row in cell["variants"].items():
-        spent, ratio = row["spent"], row["ratio"]
-        if name == baseline or not row["runs"] or not ratio:
-            continue
-        share = said_number(spent["rollouts_trained"] / spent["rollouts"], ".0%")
-        ratios = " | ".join(said_ratio(ratio.get(axis)) for axis in axes)
-        lines.append(f"| {name} | {share} | {ratios} | {said_number(row['evidence_age'], '.1f')} |")
-    return "\n".join(lines)
+def silent(summary: dict[str, Any], cell: dict[str, Any]) -> float:
+    """Share of the baseline's groups without signal."""
+    return 1 - float(cell["variants"][summary["baseline"]]["share_with_signal"] or 0)
 
 
 def points(published: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -99,32 +100,27 @@ def points(published: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
             variants = found["variants"]
             if not variants[summary["baseline"]]["runs"]:
                 continue
-            gains = {
+            methods = {
                 name: row["difference"]["median"]
                 for name, row in variants.items()
-                if row["difference"] and row["method"] != "uniform"
+                if row["difference"] and row["method"] != "uniform" and name not in summary["oracles"]
             }
-            methods = {name: gain for name, gain in gains.items() if name != summary["oracle"]}
+            if not methods:
+                continue
             best = max(methods, key=lambda name: methods[name])
-            better, worse = (
-                [
-                    name
-                    for name in methods
-                    if variants[name]["verdict"] == verdict and variants[name]["difference"]["p_holm"] < 0.05
-                ]
-                for verdict in ("better", "worse")
-            )
+            oracle = variants.get(summary["oracle"], {"difference": None})
             rows.append(
                 {
                     "trained": learners[cell] == "policy",
                     "cell": cell,
-                    "silent": 1 - variants[summary["baseline"]]["share_with_signal"],
-                    "oracle": gains.get(summary["oracle"]),
+                    "silent": silent(summary, found),
+                    "oracle": oracle["difference"] and oracle["difference"]["median"],
+                    "oracle_said": said_overview(oracle),
                     "best": methods[best],
-                    "best_name": best,
+                    "best_said": f"{said_overview(variants[best])} ({best})",
                     "median": float(np.median(list(methods.values()))),
-                    "better": better,
-                    "worse": worse,
+                    "better": sum(variants[name]["verdict"] == "better" for name in methods),
+                    "worse": sum(variants[name]["verdict"] == "worse" for name in methods),
                     "num": len(methods),
                 }
             )
@@ -137,14 +133,14 @@ def headroom(published: dict[str, dict[str, Any]]) -> str:
         "# Where curricula stop helping",
         "Written by `python benchmarks/publish.py`. Every cell of the comparisons, by the share of groups that were "
         "silent under uniform sampling. Gains are differences from uniform in mean held-out accuracy over the budget, "
-        "medians over ten paired seeds. The best of a dozen methods is picked after the fact and is flattered by that. "
-        "Better and worse count verdicts that survive Holm's correction within the cell.",
+        "medians over paired seeds. The best of the methods is picked after the fact and is flattered by that.",
+        RULE,
         "![Gain over uniform against the share of silent groups](results/headroom.png)",
         "| cell | silent under uniform | oracle | best method | median of methods | better than uniform | worse |\n"
         "|---|---|---|---|---|---|---|\n"
         + "\n".join(
-            f"| {row['cell']} | {row['silent']:.0%} | {row['oracle']:+.3f} | {row['best']:+.3f} ({row['best_name']}) | "
-            f"{row['median']:+.3f} | {len(row['better'])} of {row['num']} | {len(row['worse'])} of {row['num']} |"
+            f"| {row['cell']} | {row['silent']:.0%} | {row['oracle_said']} | {row['best_said']} | "
+            f"{said_signed(row['median'])} | {row['better']} of {row['num']} | {row['worse']} of {row['num']} |"
             for row in rows
         ),
     ]

@@ -111,7 +111,7 @@ def test_a_comparison_that_lacks_runs_does_not_look_complete(didact, tmp_path):
     ended = didact("compare", "--report-only", folder)
     assert ended.code == 1
     assert "| uniform |" in ended.out
-    assert ended.err.splitlines() == [
+    assert ended.err.splitlines()[-1:] == [
         "didact: 2 of 6 runs failed; 3 of 6 runs are missing; most often: RuntimeError: out of <memory> (2 times); "
         f"the records are in {folder / 'runs.jsonl'}"
     ]
@@ -177,11 +177,39 @@ def test_where_there_is_no_terminal_a_line_comes_at_least_every_half_minute(caps
         terminal.stage("comparing", 5, 5)
         terminal.stage("comparing", 5, 5)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "preparing test beds: 0/10 after 0 s"
+    assert lines[0] == "preparing test beds: 0/10 after 0 s, no estimate before the next has ended"
     assert 10 <= len(lines) <= 13
-    assert lines[1] == "preparing test beds: 0/10 after 30 s"
-    assert lines[-1] == "comparing: 5/5 after 0 s"
+    assert lines[1] == "preparing test beds: 0/10 after 30 s, no estimate before the next has ended"
+    assert lines[-2:] == [
+        "comparing: 0/5 after 0 s, no estimate before the next has ended",
+        "comparing: 5/5 after 0 s",
+    ]
     assert lines.count(lines[-1]) == 1
+
+
+def test_what_is_left_is_estimated_from_what_ended_since_the_stage_began(capsys, monkeypatch):
+    clock = _Clock()
+    monkeypatch.setattr(command, "time", clock)
+    with command._Terminal(Console(file=io.StringIO())) as terminal:
+        terminal.stage("comparing", 100, 130)  # a hundred were there already
+        clock.now += 90
+        terminal.stage("comparing", 103, 130)
+        clock.now += 810
+        terminal.stage("comparing", 129, 130)
+        clock.now += 9000
+        terminal.stage("comparing", 129, 130)
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "comparing: 103/130 after 90 s, about 14 min left",
+        "comparing: 129/130 after 15 min, about 31 s left",
+        "comparing: 129/130 after 2.8 h, about 5.7 min left",
+    ]
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines_too(capsys):
+    dumb = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})
+    with command._Terminal(dumb) as terminal:
+        terminal.stage("preparing test beds", 0, 10)
+    assert "preparing test beds: 0/10" in capsys.readouterr().err
 
 
 class _Closed(io.StringIO):

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import integrate, stats
+from statsmodels.stats.multitest import multipletests
 
 from didact.compare.measures import (
+    PairedDifference,
     area_under,
     cut_at,
     final_accuracy,
@@ -17,6 +20,7 @@ from didact.compare.measures import (
     share_of_way,
     sign_flip_p,
     to_target,
+    verdict,
 )
 
 NAN, INF = math.nan, math.inf
@@ -94,17 +98,39 @@ def test_one_pair_has_a_median_and_no_interval() -> None:
     assert paired_ratio([50], [100]).low == 0.5
     assert paired_ratio([50], [100]).interval is None
     difference = paired_difference([0.4], [0.3])
-    assert difference.median == pytest.approx(0.1)
+    assert difference.median == difference.mean == pytest.approx(0.1)
     assert difference.interval is None
-    assert difference.verdict == "cannot tell"
     assert difference.p == 1.0
+    assert verdict(difference, 0.001) == "cannot tell"
 
 
-def test_verdicts() -> None:
-    base = np.linspace(0.2, 0.3, 8)
-    assert paired_difference(base + 0.01, base).verdict == "better"
-    assert paired_difference(base - 0.01, base).verdict == "worse"
-    assert paired_difference(base + 0.01 * np.array([1, -1] * 4), base).verdict == "cannot tell"
+@pytest.mark.parametrize(
+    ("interval", "mean", "p", "word"),
+    [
+        ((0.01, 0.03), 0.02, 0.049, "better"),
+        ((-0.03, -0.01), -0.02, 0.049, "worse"),
+        ((0.01, 0.03), 0.02, 0.05, "cannot tell"),  # the corrected test does not bear it
+        ((0.0, 0.03), 0.02, 0.001, "cannot tell"),
+        ((-0.01, 0.03), 0.02, 0.001, "cannot tell"),
+        (None, 0.02, 0.001, "cannot tell"),
+        ((0.01, 0.03), -0.02, 0.001, "cannot tell"),  # the test is of the mean, which says the opposite
+        ((-0.03, -0.01), 0.02, 0.001, "cannot tell"),
+        ((0.01, 0.03), -0.00001, 0.001, "cannot tell"),
+    ],
+)
+def test_a_word_needs_the_test_the_interval_and_one_sign(
+    interval: tuple[float, float] | None, mean: float, p: float, word: str
+) -> None:
+    median = sum(interval) / 2 if interval else 0.02
+    assert verdict(PairedDifference(median, mean, interval, num_pairs=8, wins=6, p=p / 10), p) == word
+
+
+def test_mean_and_median_that_differ_in_sign() -> None:
+    base = np.zeros(7)
+    assert paired_difference([0.01] * 6 + [-0.2], base).signs_differ
+    assert not paired_difference([0.01] * 6 + [-0.05], base).signs_differ
+    assert not paired_difference([0.01] * 6 + [-0.0601], base).signs_differ  # a mean of -0.00001 is none
+    assert not paired_difference([0.0] * 6 + [-0.2], base).signs_differ
 
 
 def test_pairs_must_match() -> None:
@@ -142,10 +168,100 @@ def test_identical_runs_have_ratio_one_and_no_verdict(costs: list[float]) -> Non
     assert ratio.low == ratio.high == 1.0
     assert ratio.interval in ((1.0, 1.0), None)
     difference = paired_difference(costs, costs)
-    assert (difference.median, difference.verdict, difference.p) == (0.0, "cannot tell", 1.0)
+    assert (difference.median, difference.mean, difference.p) == (0.0, 0.0, 1.0)
+    assert verdict(difference, 0.0) == "cannot tell"
 
 
 def test_intervals_cover_what_they_promise() -> None:
     rng = np.random.default_rng(0)
     found = [paired_difference(rng.normal(size=10), np.zeros(10)).interval for _ in range(600)]
     assert np.mean([interval is not None and interval[0] <= 0 <= interval[1] for interval in found]) > 0.90  # is 0.94
+
+
+# The same figures by scipy and statsmodels.
+
+_SAMPLES = {
+    "normal": lambda rng, num: rng.normal(0.01, 0.02, num),
+    "heavy": lambda rng, num: 0.01 * rng.standard_t(2, num),
+    "skewed": lambda rng, num: rng.exponential(0.02, num) - 0.01,
+    "tied": lambda rng, num: rng.integers(-3, 5, num) / 256,
+}
+
+
+@pytest.mark.parametrize("kind", _SAMPLES)
+@pytest.mark.parametrize("num", [6, 7, 10, 13, 20])
+def test_intervals_are_those_of_scipys_bootstrap(kind: str, num: int) -> None:
+    """Both draw resamples at random, so an end of ours is to lie between those that cut off 2 and 3% of theirs."""
+    change = _SAMPLES[kind](np.random.default_rng(num), num)
+    ours = paired_difference(change, np.zeros(num)).interval
+    theirs = stats.bootstrap(
+        (change,),
+        np.median,
+        confidence_level=0.96,
+        method="percentile",
+        n_resamples=20_000,
+        rng=np.random.default_rng(1),
+    )
+    narrower = stats.bootstrap(
+        (change,), np.median, confidence_level=0.94, method="percentile", n_resamples=0, bootstrap_result=theirs
+    )
+    wide, narrow = theirs.confidence_interval, narrower.confidence_interval
+    assert ours is not None
+    assert wide.low - 1e-12 <= ours[0] <= narrow.low + 1e-12
+    assert narrow.high - 1e-12 <= ours[1] <= wide.high + 1e-12
+
+
+@pytest.mark.parametrize("num", [7, 9, 11, 13, 15, 17, 19, 21])
+def test_intervals_are_those_of_all_resamples(num: int) -> None:
+    """The median of an odd resample is at most the k-th observation where more than half of its draws are."""
+    ours = paired_difference(np.arange(1.0, num + 1), np.zeros(num)).interval
+    at_most = stats.binom.sf(num // 2, num, np.arange(num + 1) / num)
+    assert ours is not None
+    low, high = (int(end) for end in ours)
+    assert at_most[low - 1] <= 0.025 + 0.005  # 10,000 resamples know a tail of 0.025 to 0.0016
+    assert at_most[low] >= 0.025 - 0.005
+    assert at_most[high - 1] <= 0.975 + 0.005
+    assert at_most[high] >= 0.975 - 0.005
+
+
+@pytest.mark.parametrize("num", range(6, 31))
+def test_intervals_lie_within_the_exact_ones(num: int) -> None:
+    """The exact interval between two observations covers at least 95%, ours a little less; inside it, never beyond."""
+    change = np.arange(1.0, num + 1)
+    ours, exact = (
+        paired_difference(change, np.zeros(num)).interval,
+        stats.quantile_test(change, p=0.5).confidence_interval(0.95),
+    )
+    assert ours is not None
+    assert exact.low <= ours[0] <= exact.low + 2
+    assert exact.high - 2 <= ours[1] <= exact.high
+
+
+@pytest.mark.parametrize("kind", _SAMPLES)
+@pytest.mark.parametrize("num", [2, 5, 6, 10, 13])
+def test_the_sign_flip_p_is_that_of_scipys_permutation_test(kind: str, num: int) -> None:
+    change = _SAMPLES[kind](np.random.default_rng(num), num)
+    theirs = stats.permutation_test((change,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    assert sign_flip_p(change) == pytest.approx(theirs.pvalue, abs=1e-12)
+
+
+def test_the_sign_flip_p_of_many_pairs_is_near_scipys() -> None:
+    change = np.random.default_rng(0).normal(0.4, 1, 24)
+    theirs = stats.permutation_test(
+        (change,), np.mean, permutation_type="samples", n_resamples=100_000, rng=np.random.default_rng(1)
+    )
+    assert 0.01 < theirs.pvalue < 0.2
+    assert sign_flip_p(change) == pytest.approx(theirs.pvalue, rel=0.1)
+
+
+@pytest.mark.parametrize("num", [1, 2, 6, 15])
+def test_holm_is_that_of_statsmodels(num: int) -> None:
+    rng = np.random.default_rng(num)
+    for p_values in (rng.random(num) ** 4, rng.integers(1, 8, num) / 1024, np.ones(num)):
+        assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
+
+
+def test_the_area_is_scipys_trapezoids() -> None:
+    rng = np.random.default_rng(0)
+    x, y = np.cumsum(rng.integers(1, 500, 12)), rng.random(12)
+    assert area_under(x, y, x[-1]) == pytest.approx(integrate.trapezoid(y, x) / (x[-1] - x[0]))

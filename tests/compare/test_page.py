@@ -51,12 +51,60 @@ def test_page_stands_alone(tmp_path: Path) -> None:
     page = path.read_text(encoding="utf-8")
     check(page)
     assert not re.findall(r'<script|@import|<link|(?:src|href)="(?!#)[^"]*"|url\((?!#)', page)
-    assert page.count("<svg") == page.count("</svg>") == 5 + 2 + 1  # axes, forests, one variant by itself
+    assert page.count("<svg") == page.count("</svg>") == 6 + 2 + 1  # axes, forests, one variant by itself
     assert "#fe01" not in page
     assert "#000000" not in page
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert "Better than uniform in 1 of 1 comparisons" in page
+
+
+def test_what_does_not_stand_is_no_word_and_no_colour_anywhere(tmp_path: Path) -> None:
+    """Eight variants, each better in all of six pairs: the interval says so, the corrected test cannot."""
+    names = ("uniform", *(f"v{number}" for number in range(8)))
+    records = [record("uniform", seed, straight(0.2)) for seed in range(6)]
+    records += [record(name, seed, straight(0.3)) for name in names[1:] for seed in range(6)]
+    page = render_page(summarise(write(tmp_path, records, variants=names, seeds=6)))
+    assert "<h1>Better than uniform in 0 of 8 comparisons, worse in 0</h1>" in page
+    assert "In 8 it cannot be told" in page
+    assert 'class="better"' not in page
+    forests = re.findall(r"<figure><h3>(?:Difference|Rollouts to target).*?</figure>", page, re.S)
+    assert len(forests) == 2
+    assert not [figure for figure in forests if "var(--accent)" in figure or "var(--warm)" in figure]
+
+
+def test_colours_of_both_forest_plots_are_those_of_the_verdicts(tmp_path: Path) -> None:
+    page = write_page(three_methods(tmp_path)).read_text(encoding="utf-8")
+    forests = re.findall(r"<figure><h3>(?:Difference|Rollouts to target).*?</figure>", page, re.S)
+    assert ["var(--accent)" in figure for figure in forests] == [True, True]
+    assert "var(--warm)" not in "".join(forests)
+    records = [
+        record(name, seed, straight(gain)) for seed in range(6) for name, gain in (("uniform", 0.01), ("cures", 0.05))
+    ]
+    never = render_page(summarise(write(tmp_path / "never", records, variants=("uniform", "cures"), seeds=6)))
+    forests = re.findall(r"<figure><h3>(?:Difference|Rollouts to target).*?</figure>", never, re.S)
+    assert ["var(--accent)" in figure for figure in forests] == [True, False]  # nobody arrived: no ratio is known
+
+
+def test_several_oracles_are_no_candidates(tmp_path: Path) -> None:
+    variants = [
+        {"name": name, "method": name.split(",")[0]} for name in ("uniform", "oracle", "oracle, sharp", "cures")
+    ]
+    slopes = {"uniform": 0.2, "oracle": 0.4, "oracle, sharp": 0.5, "cures": 0.3}
+    records = [record(name, seed, straight(slope)) for seed in range(6) for name, slope in slopes.items()]
+    page = render_page(summarise(write(tmp_path, records, variants=variants, seeds=6, oracle="oracle, sharp")))
+    check(page)
+    assert "<h1>Better than uniform in 1 of 1 comparisons, worse in 0</h1>" in page
+    assert "broken: oracle and oracle, sharp, told the true pass rates" in page
+    assert page.count("<svg") == 6 + 2 + 1  # one variant by itself
+    assert "The oracle is oracle, sharp;" in page
+
+
+def test_drawing_says_how_far_it_is(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    summary = summarise(write(tmp_path, [record("uniform", 0, straight(0.2))], cells=("hard/arithmetic/G8", "easy")))
+    render_page(summary, lambda done, total: told.append((done, total)))
+    assert told == [(0, 2), (1, 2), (2, 2)]
 
 
 def test_page_is_the_same_every_time(tmp_path: Path) -> None:

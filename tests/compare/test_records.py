@@ -12,6 +12,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     folder = three_methods(tmp_path, seeds=2)
     settings, runs = read_settings(folder), read_runs(folder)
     assert (settings.baseline, settings.oracle, settings.gain) == ("uniform", "oracle", 0.1)
+    assert settings.oracles == ("oracle",)
     assert [(run.variant, run.seed) for run in runs[:3]] == [("uniform", 0), ("oracle", 0), ("cures", 0)]
     assert runs[0].budget == 1000
     assert len(runs[0].curve["accuracy"]) == 12
@@ -39,6 +40,7 @@ def test_a_folder_without_a_comparison(tmp_path: Path) -> None:
     [
         ({"baseline": "unifrom"}, "did you mean 'uniform'"),
         ({"baseline": None}, "is not among the variants"),
+        ({"oracle": "orcale"}, "did you mean 'oracle'"),
         ({"targets": {}}, "lacks 'gain'"),
         ({"targets": {"gain": 0}}, "must be above 0"),
         ({"targets": 0.1}, "cannot be read"),

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - dashes and minus signs as readers expect them
 from __future__ import annotations
 
 import json
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from didact.compare.summary import summarise, write_summary
-from didact.compare.tables import markdown_overview, markdown_table
+from didact.compare.tables import markdown_axes, markdown_overview, markdown_table, markdown_training
 from tests.compare.written import CELL, record, straight, three_methods, write
 
 
@@ -24,8 +25,13 @@ def test_straight_lines_give_the_figures_of_the_back_of_an_envelope(tmp_path: Pa
     assert uniform["area"] == pytest.approx(0.2 + 0.235 / 2)
     assert cures["difference"]["median"] == pytest.approx(0.5 * 0.235 / 2)
     assert (cures["verdict"], cures["difference"]["wins"], cures["difference"]["p"]) == ("better", 8, 2 / 256)
+    assert cures["difference"]["mean"] == pytest.approx(0.5 * 0.235 / 2)
     assert uniform["cost"]["rollouts"] == pytest.approx((100 / 0.24 + 100 / 0.23) / 2)
     assert cures["ratio"]["rollouts"]["low"] == pytest.approx(1 / 1.5)
+    assert uniform["cost"]["tokens"] == pytest.approx(10 * uniform["cost"]["rollouts"])
+    assert cures["ratio"]["tokens"]["low"] == pytest.approx(2 / 1.5)
+    assert cures["ratio"]["tokens"]["interval"] == [pytest.approx(2 / 1.5), pytest.approx(2 / 1.5)]
+    assert cures["spent"]["prompt_tokens"] == pytest.approx(7000)
     # Half of its rollouts trained: left off the count, it would look twice as cheap.
     assert cures["ratio"]["rollouts_trained"]["low"] == pytest.approx(0.5 / 1.5)
     assert cures["spent"]["rollouts_trained"] == pytest.approx(500)
@@ -33,6 +39,7 @@ def test_straight_lines_give_the_figures_of_the_back_of_an_envelope(tmp_path: Pa
     assert oracle["toward_oracle"] is None
     assert (uniform["ratio"], uniform["difference"], uniform["verdict"]) == (None, None, None)
     assert (cures["share_with_signal"], cures["evidence_age"], cures["calibration_error"]) == (0.25, 4.0, 0.1)
+    assert (cures["prompts_trained"], cures["largest_share"]) == (pytest.approx(100), pytest.approx(0.1))
 
 
 def test_the_last_three_evaluations_within_the_budget_are_final(tmp_path: Path) -> None:
@@ -58,7 +65,8 @@ def test_runs_that_never_arrive_become_bounds(tmp_path: Path) -> None:
     assert (row["reached"], row["cost"]["rollouts"]) == (0, None)
     assert row["ratio"]["rollouts"]["low"] == pytest.approx(2.0)  # 1000 spent and not there, against 500
     assert row["ratio"]["rollouts"]["high"] is None
-    assert "| above 1,000 | above 2.00 [2.00, ∞] |" in markdown_table(summary, CELL)
+    table = markdown_table(summary, CELL)
+    assert "| above 1,000 | above 2.00 [2.00, ∞] | above 10,000 | above 2.00 [2.00, ∞] |" in table
 
 
 def test_failed_and_missing_runs_are_counted_and_lose_their_pair(tmp_path: Path) -> None:
@@ -116,14 +124,70 @@ def test_too_many_variants_for_so_few_seeds_are_noted(tmp_path: Path) -> None:
     assert any("no adjusted p can fall below 0.05" in text for text in summary["warnings"])
 
 
-def test_verdicts_that_do_not_survive_holm_carry_their_p(tmp_path: Path) -> None:
+def test_there_is_no_word_where_the_corrected_test_does_not_bear_it(tmp_path: Path) -> None:
     names = ("uniform", *(f"v{number}" for number in range(8)))
     records = [record("uniform", seed, straight(0.2)) for seed in range(6)]
     records += [record(name, seed, straight(0.3)) for name in names[1:] for seed in range(6)]
     summary = summarise(write(tmp_path, records, variants=names, seeds=6))
     row = summary["cells"][CELL]["variants"]["v0"]
-    assert (row["verdict"], row["difference"]["p"], row["difference"]["p_holm"]) == ("better", 2 / 64, 8 * 2 / 64)
-    assert "| better (p = 0.25) |" in markdown_table(summary, CELL)
+    assert (row["difference"]["p"], row["difference"]["p_holm"]) == (2 / 64, 8 * 2 / 64)
+    assert row["difference"]["interval"][0] > 0
+    assert row["verdict"] == "cannot tell"
+    assert "| 0.25 | cannot tell |" in markdown_table(summary, CELL)
+    assert "better" not in markdown_overview(summary)
+
+
+def test_a_single_variant_is_corrected_for_itself_alone(tmp_path: Path) -> None:
+    records = [record("uniform", seed, straight(0.2)) for seed in range(6)]
+    records += [record("cures", seed, straight(0.3)) for seed in range(6)]
+    row = rows_of(write(tmp_path, records, variants=("uniform", "cures"), seeds=6))["cures"]
+    assert (row["difference"]["p_holm"], row["verdict"]) == (2 / 64, "better")
+
+
+def _two_oracles(folder: Path, **settings: Any) -> dict[str, Any]:
+    """Six pairs, on which the smallest p is 2/64: a correction for more than one candidate takes every word back."""
+    slopes = {"uniform": 0.2, "told by p(1-p)": 0.6, "told by DAPO": 0.4, "cures": 0.3}
+    variants = [{"name": name, "method": "oracle" if "told" in name else name} for name in slopes]
+    records = [record(name, seed, straight(slope)) for seed in range(6) for name, slope in slopes.items()]
+    return summarise(write(folder, records, variants=variants, seeds=6, **settings))
+
+
+def test_oracles_stay_out_of_the_correction_and_their_p_is_raw(tmp_path: Path) -> None:
+    summary = _two_oracles(tmp_path)
+    rows = summary["cells"][CELL]["variants"]
+    assert summary["oracles"] == ["told by p(1-p)", "told by DAPO"]
+    for name in summary["oracles"]:
+        assert (rows[name]["difference"]["p_holm"], rows[name]["verdict"]) == (None, "better")
+    assert (rows["cures"]["difference"]["p_holm"], rows["cures"]["verdict"]) == (2 / 64, "better")
+    lines = markdown_table(summary, CELL).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == [
+        "| uniform",
+        "| told by p(1-p)",
+        "| told by DAPO",
+        "| cures",
+    ]
+    assert ["(raw)" in line for line in lines[2:]] == [False, True, True, False]
+
+
+def test_shares_are_of_the_gain_of_the_oracle_that_was_named(tmp_path: Path) -> None:
+    first, named = _two_oracles(tmp_path / "1"), _two_oracles(tmp_path / "2", oracle="told by DAPO")
+    assert (first["oracle"], named["oracle"]) == ("told by p(1-p)", "told by DAPO")
+    assert first["cells"][CELL]["variants"]["cures"]["toward_oracle"]["share"] == pytest.approx(0.25)
+    assert named["cells"][CELL]["variants"]["cures"]["toward_oracle"]["share"] == pytest.approx(0.5)
+    assert named["cells"][CELL]["variants"]["told by p(1-p)"]["toward_oracle"]["share"] == pytest.approx(2)
+
+
+def test_a_mean_and_a_median_of_different_sign_give_no_word_and_are_labelled(tmp_path: Path) -> None:
+    """Seven pairs a little better and one much worse."""
+    records = [record("uniform", seed, straight(0.2)) for seed in range(8)]
+    records += [record("cures", seed, straight(0.22 if seed else -0.2)) for seed in range(8)]
+    summary = summarise(write(tmp_path, records))
+    row = summary["cells"][CELL]["variants"]["cures"]
+    assert (row["difference"]["median"], row["difference"]["mean"]) == (pytest.approx(0.01), pytest.approx(-0.01625))
+    assert row["difference"]["interval"][0] > 0
+    assert (row["difference"]["signs_differ"], row["verdict"]) == (True, "cannot tell")
+    assert "| cannot tell: mean −0.016 |" in markdown_table(summary, CELL)
+    assert "| cures | +0.010 (mean −0.016) |" in markdown_overview(summary)
 
 
 def test_runs_outside_the_settings_are_left_out(tmp_path: Path) -> None:
@@ -134,7 +198,18 @@ def test_runs_outside_the_settings_are_left_out(tmp_path: Path) -> None:
 def test_axes_nobody_measured_are_left_out(tmp_path: Path) -> None:
     curves = [{**straight(0.2, tokens=0.0), "seconds": [None] * 12} for _ in range(2)]
     summary = summarise(write(tmp_path, [record(name, 0, curves[0]) for name in ("uniform", "cures")]))
-    assert summary["cells"][CELL]["axes"] == ["rollouts", "rollouts_trained", "updates"]
+    assert summary["cells"][CELL]["axes"] == ["rollouts", "prompt_tokens", "rollouts_trained", "updates"]
+    heading, _, row = markdown_axes(summary, CELL).splitlines()
+    assert heading == "| variant | share that trained | rollouts | prompt tokens | rollouts trained | updates |"
+    assert row == "| cures | 100% | 1.00 | 1.00 | 1.00 | 1.00 |"
+
+
+def test_records_of_before_lack_columns_and_say_so(tmp_path: Path) -> None:
+    new = ("prompt_tokens", "prompts_trained", "largest_share")
+    curve = {name: values for name, values in straight(0.2).items() if name not in new}
+    summary = summarise(write(tmp_path, [record(name, 0, curve) for name in ("uniform", "cures")]))
+    assert summary["cells"][CELL]["axes"] == ["rollouts", "tokens", "rollouts_trained", "updates", "seconds"]
+    assert "| cures | 100 | 25% | – | – | 4.0 | – | 0.001 |" in markdown_training(summary, CELL)
 
 
 def test_the_summary_is_strict_json(tmp_path: Path) -> None:
@@ -150,5 +225,7 @@ def test_tables(tmp_path: Path) -> None:
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| uniform", "| oracle", "| cures"]
     assert len({line.count("|") for line in lines}) == 1
     assert "| cures | +0.059 better |" in markdown_overview(summary)
+    lines = markdown_training(summary, CELL).splitlines()
+    assert lines[-1] == "| cures | 100 | 25% | 100 | 10.00% | 4.0 | 50% [50% to 50%] | 0.001 |"
     with pytest.raises(ValueError, match=f"there are {CELL}"):
         markdown_table(summary, "easy")

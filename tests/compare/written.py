@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from didact.journal import Journal
 from didact.sealed import write_sealed
 
+Curve = dict[str, Any]
+
 CELL = "hard/arithmetic/G8"
 BUDGET = 1000
 
 
-def straight(slope: float, *, start: float = 0.2, trained: float = 1.0, tokens: float = 10.0) -> dict[str, list[float]]:
-    """Accuracy rises by `slope` over the budget; each evaluation after 100 rollouts, the last beyond the budget."""
+def straight(slope: float, *, start: float = 0.2, trained: float = 1.0, tokens: float = 10.0) -> Curve:
+    """Accuracy rises by `slope` over the budget; each evaluation after 100 rollouts, the last beyond the budget.
+
+    Each 100 rollouts train ten prompts that were not trained before, the first of them ten times as much.
+    """
     rollouts = [100.0 * place for place in range(12)]
     return {
         "step": [place * 10 for place in range(12)],
@@ -21,6 +27,9 @@ def straight(slope: float, *, start: float = 0.2, trained: float = 1.0, tokens: 
         "rollouts": rollouts,
         "rollouts_trained": [x * trained for x in rollouts],
         "tokens": [x * tokens for x in rollouts],
+        "prompt_tokens": [x * 7 for x in rollouts],
+        "prompts_trained": [x / 10 for x in rollouts],
+        "largest_share": [None] + [0.1] * 11,
         "seconds": [x / 50 for x in rollouts],
         "accuracy": [start + slope * x / BUDGET for x in rollouts],
         "share_with_signal": [0.0] + [0.5] * 11,
@@ -30,7 +39,7 @@ def straight(slope: float, *, start: float = 0.2, trained: float = 1.0, tokens: 
     }
 
 
-def record(variant: str, seed: int, curve: dict[str, list[float]] | None, *, cell: str = CELL) -> dict[str, Any]:
+def record(variant: str, seed: int, curve: Curve | None, *, cell: str = CELL) -> dict[str, Any]:
     return {
         "schema": 1,
         "cell": cell,
@@ -51,18 +60,18 @@ def write(
     folder: Path,
     records: list[dict[str, Any]],
     *,
-    variants: tuple[str, ...] = ("uniform", "oracle", "cures"),
-    cells: tuple[str, ...] = (CELL,),
+    variants: Sequence[str | dict[str, Any]] = ("uniform", "oracle", "cures"),
+    cells: Sequence[str | dict[str, Any]] = (CELL,),
     seeds: int = 8,
     **settings: Any,
 ) -> Path:
-    """FOLDER as the runner leaves it."""
+    """FOLDER as the runner leaves it; a variant given by its name is the method of that name."""
     config = {
         "name": "by hand",
         "baseline": "uniform",
         "targets": {"gain": 0.1},
         "cells": list(cells),
-        "variants": [{"name": name, "method": name, "options": {}} for name in variants],
+        "variants": [{"name": row, "method": row, "options": {}} if isinstance(row, str) else row for row in variants],
         "seeds": list(range(seeds)),
         **settings,
     }
@@ -76,12 +85,16 @@ def write(
 
 
 def three_methods(folder: Path, *, seeds: int = 8) -> Path:
-    """Over 8 seeds: uniform gains 0.2 + 0.01 a seed, the oracle twice, cures one and a half times as much."""
+    """Over 8 seeds: uniform gains 0.2 + 0.01 a seed, the oracle twice, cures one and a half times as much.
+
+    Half of the rollouts of cures train, and its responses are twice as long.
+    """
     times = {"uniform": 1.0, "oracle": 2.0, "cures": 1.5}
+    odd = {"trained": 0.5, "tokens": 20.0}
     return write(
         folder,
         [
-            record(name, seed, straight((0.2 + 0.01 * seed) * factor, trained=0.5 if name == "cures" else 1.0))
+            record(name, seed, straight((0.2 + 0.01 * seed) * factor, **(odd if name == "cures" else {})))
             for seed in range(seeds)
             for name, factor in times.items()
         ],

@@ -144,10 +144,11 @@ def _report(folder: Path, as_json: bool) -> int:
     """Write and print what there is; 0 if that is everything that was to be run."""
     from didact.compare.page import write_page
     from didact.compare.summary import summarise
-    from didact.compare.tables import markdown_table
+    from didact.compare.tables import RULE, markdown_table, markdown_training
 
     summary = summarise(folder)
-    page = write_page(folder, summary)
+    with _Terminal(Console(stderr=True)) as terminal:
+        page = write_page(folder, summary, lambda done, total: terminal.stage("drawing the page", done, total))
     lacking = _lacking(summary, folder)
     if as_json:
         click.echo(json.dumps({**summary, "page": str(page)}))
@@ -155,6 +156,8 @@ def _report(folder: Path, as_json: bool) -> int:
         for cell in summary["cells"]:
             click.echo(f"\n{cell}\n")
             click.echo(markdown_table(summary, cell))
+            click.echo(markdown_training(summary, cell))
+        click.echo(RULE)
         click.echo(f"\npage     {page}\nsummary  {folder / 'summary.json'}")
     if lacking:
         click.echo(lacking, err=True)
@@ -177,11 +180,13 @@ def _lacking(summary: dict[str, Any], folder: Path) -> str:
 class _Terminal:
     """One live line on a terminal; elsewhere a plain line now and then, at least every half minute.
 
-    A display that cannot be written to, because its terminal was closed, is no reason to stop.
+    A terminal that cannot move its cursor (TERM=dumb) counts as none: it would show nothing until the end. A display
+    that cannot be written to, because its terminal was closed, is no reason to stop.
     """
 
     def __init__(self, console: Console) -> None:
         self._console, self._stage, self._began, self._told = console, "", 0.0, 0.0
+        self._live = console.is_interactive
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=max(10, min(30, shutil.get_terminal_size().columns - 60))),
@@ -191,10 +196,10 @@ class _Terminal:
             TextColumn("left"),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not self._live,
         )
         self._task = self._progress.add_task("", total=None)
-        self._done = 0
+        self._done = self._done_before = 0
 
     def __enter__(self) -> "_Terminal":
         self._progress.start()
@@ -207,21 +212,36 @@ class _Terminal:
     def stage(self, name: str, done: int, total: int) -> None:
         now = time.monotonic()
         if fresh := name != self._stage:
-            self._stage, self._began = name, now
+            self._stage, self._began, self._done_before = name, now, done
             self._progress.reset(self._task, description=name, total=total)
         news = fresh or done != self._done
         self._done = done
-        if self._console.is_terminal:
+        if self._live:
             if news:
                 with suppress(OSError):
                     self._progress.update(self._task, completed=done, total=total)
-        elif now - self._told > (10 if news else 30) or (news and done == total):
-            self._told = now
-            self.note(f"{name}: {done}/{total} after {now - self._began:.0f} s")
+        elif fresh or now - self._told > (10 if news else 30) or (news and done == total):
+            self._told, took = now, now - self._began
+            self.note(f"{name}: {done}/{total} after {_said_time(took)}{self._left(done, total, took)}")
+
+    def _left(self, done: int, total: int, took: float) -> str:
+        """At the pace of this stage. What was done before it began says nothing about that."""
+        if done == total:
+            return ""
+        if done == self._done_before:
+            return ", no estimate before the next has ended"
+        return f", about {_said_time(took / (done - self._done_before) * (total - done))} left"
 
     def note(self, text: str) -> None:
         with suppress(OSError):
-            if self._console.is_terminal:
+            if self._live:
                 self._console.print(text, highlight=False, markup=False, soft_wrap=True)
             else:
                 click.echo(text, err=True)
+
+
+def _said_time(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}" if seconds >= 10 * size else f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

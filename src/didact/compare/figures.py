@@ -5,6 +5,9 @@
     differences  mean accuracy minus the baseline's: each pair, the median, its 95% interval
     ratios       expense to the target over the baseline's, all rollouts counted and only trained ones counted
 
+A row of a forest plot has the colour of its verdict, or none, and a ratio only if its interval leaves out 1. Oracles
+are drawn in broken ink.
+
 The same drawing serves both: for the page its colours are placeholders that become CSS variables, as in
 `didact.report.figures`. Matplotlib's object interface only: no pyplot, no display, no state left behind.
 """
@@ -12,6 +15,7 @@ The same drawing serves both: for the page its colours are placeholders that bec
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +35,15 @@ Kind = Literal["curves", "differences", "ratios"]
 
 AXIS_LABEL = {
     "rollouts": "rollouts, all counted",
-    "rollouts_trained": "rollouts that trained",
     "tokens": "response tokens, all counted",
+    "prompt_tokens": "prompt tokens, read once a rollout",
+    "rollouts_trained": "rollouts that trained",
     "updates": "optimiser updates",
     "seconds": "seconds",
 }
 #: Lines told apart by colour; mid-tones that hold on white and on black. More variants than these are drawn in grey.
 HUES = ("#2a86c8", "#d9822b", "#379a6b", "#c2548c", "#8a6fc9", "#a08a2c")
+_BROKEN = ((3, 2), (1, 1.5), (6, 2))  # oracles, the one that others are measured by first
 _ROW = 25.0  # height of a line of a forest plot
 _DPI = 200
 
@@ -106,10 +112,11 @@ def inline(draw: Draw, cell: Section, summary: Section, *, name: str, descriptio
 
 
 def curves(cell: Section, summary: Section, palette: Palette, *, against: str = "rollouts") -> Figure:
-    """Median accuracy of every variant; baseline and oracle in ink, the six with the largest area in colour."""
+    """Median accuracy of every variant; baseline and oracles in ink, the six with the largest area in colour."""
     chart, axes = _chart(palette, 300, left=42, right=110, bottom=44, top=10)
     drawn = [name for name in ranked(cell, summary) if cell["variants"][name]["curve"]]
-    others = [name for name in drawn if name not in (summary["baseline"], summary["oracle"])]
+    others = [name for name in drawn if name not in (summary["baseline"], *summary["oracles"])]
+    broken = dict(zip(summary["oracles"], itertools.cycle(_BROKEN), strict=False))
     hue = dict(zip(others, HUES, strict=False))
     ends = []
     for name in reversed(drawn):
@@ -118,7 +125,7 @@ def curves(cell: Section, summary: Section, palette: Palette, *, against: str = 
         if name not in others:
             colour, width = palette.ink, 1.9
         (line,) = axes.plot(curve[against], curve["accuracy"], color=colour, linewidth=width)
-        line.set_dashes((3, 2) if name == summary["oracle"] else ())
+        line.set_dashes(broken.get(name, ()))
         if name in hue or name not in others:
             ends.append((curve["accuracy"][-1], name, colour))
     _accuracy_axis(axes, [cell["variants"][name]["curve"] for name in drawn], palette)
@@ -155,7 +162,7 @@ def differences(cell: Section, summary: Section, palette: Palette) -> Figure:
     base = {run["seed"]: run["area"] for run in cell["variants"][summary["baseline"]]["seeds"]}
     for place, name in enumerate(names):
         row = cell["variants"][name]
-        colour = {"better": palette.accent, "worse": palette.warm}.get(row["verdict"], palette.muted)
+        colour = _colour(row, palette)
         pairs = [run["area"] - base[run["seed"]] for run in row["seeds"] if run["seed"] in base]
         axes.plot(pairs, [place] * len(pairs), "o", color=palette.soft, markersize=3.5)
         if row["difference"]["interval"]:
@@ -169,7 +176,10 @@ def differences(cell: Section, summary: Section, palette: Palette) -> Figure:
 
 
 def ratios(cell: Section, summary: Section, palette: Palette) -> Figure:
-    """Forest plot of rollouts to the target over the baseline's: all counted, and only trained ones counted."""
+    """Forest plot of rollouts to the target over the baseline's: all counted, and only trained ones counted.
+
+    Colours are those of the verdict on mean accuracy, for a ratio is not tested by itself.
+    """
     from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
     rows = {name: cell["variants"][name]["ratio"] for name in ranked(cell, summary) if cell["variants"][name]["ratio"]}
@@ -186,8 +196,11 @@ def ratios(cell: Section, summary: Section, palette: Palette) -> Figure:
     left = max(left, 0.05)
     axes.set_xlim(left, right)
     axes.axvline(1, color=palette.muted, linewidth=0.9, dashes=(2, 3))
-    for place, ratio in enumerate(rows.values()):
-        _ratio_row(axes, place, ratio, (left, right), palette)
+    for place, (name, ratio) in enumerate(rows.items()):
+        low, high = ratio["rollouts"]["interval"] or (None, None)
+        sided = (low or 0.0) > 1 or (high is not None and high < 1)
+        colour = _colour(cell["variants"][name], palette) if sided else palette.muted
+        _ratio_row(axes, place, ratio, (left, right), colour, palette)
     ticks = [tick for tick in (0.1, 0.2, 0.33, 0.5, 0.67, 1, 1.5, 2, 3, 5, 10) if left <= tick <= right]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -197,15 +210,20 @@ def ratios(cell: Section, summary: Section, palette: Palette) -> Figure:
     return chart
 
 
-def _ratio_row(axes: Axes, place: int, ratio: Section, limits: tuple[float, float], palette: Palette) -> None:
+def _colour(row: Section, palette: Palette) -> str:
+    return {"better": palette.accent, "worse": palette.warm}.get(row["verdict"], palette.muted)
+
+
+def _ratio_row(
+    axes: Axes, place: int, ratio: Section, limits: tuple[float, float], colour: str, palette: Palette
+) -> None:
     """The interval, the median where it is known or an arrow from its bound, and hollow what left-out probing shows."""
     found, (left, right) = ratio["rollouts"], limits
     low, high = found["low"], np.inf if found["high"] is None else found["high"]
     interval = found["interval"] or (low, found["high"])
     ends = [interval[0], np.inf if interval[1] is None else interval[1]]
-    sure = found["interval"] is not None
-    colour = palette.accent if sure and ends[1] < 1 else palette.warm if sure and ends[0] > 1 else palette.muted
-    axes.plot(np.clip(ends, left, right), [place, place], color=colour, linewidth=2.2, alpha=1.0 if sure else 0.4)
+    alpha = 0.4 if found["interval"] is None else 1.0
+    axes.plot(np.clip(ends, left, right), [place, place], color=colour, linewidth=2.2, alpha=alpha)
     for marker, end in (("<", ends[0] < left), (">", ends[1] > right)):
         if end:
             axes.plot([left if marker == "<" else right], [place], marker, color=colour, markersize=6, clip_on=False)

@@ -6,7 +6,8 @@ A curve is held-out accuracy against something spent: rollouts, tokens, updates 
     area_under         mean accuracy from the start to `upto`: every evaluation counts, and no target is needed
     final_accuracy     mean of the last three evaluations
     paired_ratio       median over pairs of (variant to target) / (baseline to target); below 1 is cheaper
-    paired_difference  median over pairs of variant minus baseline; the verdict is read off its 95% interval
+    paired_difference  median over pairs of variant minus baseline
+    verdict            "better", "worse" or "cannot tell": the only place where one of these words is chosen
 
 Curves are taken raw. A noisy curve crosses a target a little early, the earlier the more often it is evaluated, so
 compare runs that were evaluated equally often; the area hardly minds, and the verdict rests on it.
@@ -15,7 +16,8 @@ compare runs that were evaluated equally often; the area hardly minds, and the v
 widest there could be, least to largest, covers the median with probability 1 - 2^(1-n), less than 95%. Measured
 coverage with 6 to 20 pairs is 0.93 to 0.94 for normal, heavy-tailed and skewed differences alike; that of the
 bootstrap of the *mean* is 0.74 to 0.93. **p-values** are of the sign-flip permutation test of the mean difference,
-two-sided; `holm` corrects several of them (Holm 1979).
+two-sided; `holm` corrects several of them (Holm 1979). The test is of the mean and the interval of the median, which on
+few pairs can point to opposite sides; then there is no verdict.
 
 **A run that never reaches the target** is not dropped, which would flatter whoever fails most. Its cost is known to
 exceed what it spent, so its pair has a ratio between two bounds; see `paired_ratio`.
@@ -33,8 +35,10 @@ from didact.compare.records import Curve
 Interval = tuple[float, float]
 Verdict = Literal["better", "worse", "cannot tell"]
 
+LEVEL = 0.05
 MIN_PAIRS = 6
 RESAMPLES = 10_000
+_AS_GOOD_AS_ZERO = 0.0005  # of an accuracy: half a held-out prompt in a thousand
 _EXACT = 16  # pairs up to which all sign flips are tried: 2^16
 
 
@@ -132,20 +136,33 @@ def paired_ratio(
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Variant minus baseline: the median, its interval, pairs in which the variant was higher, and the sign-flip p."""
+    """Variant minus baseline: median and mean, the median's interval, pairs in which the variant was higher, and the
+    sign-flip p of the mean, not corrected."""
 
     median: float
+    mean: float
     interval: Interval | None
     num_pairs: int
     wins: int
     p: float
 
     @property
-    def verdict(self) -> Verdict:
-        """Read off the interval: "cannot tell" where it holds zero or there is none."""
-        if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
-            return "cannot tell"
-        return "better" if self.interval[0] > 0 else "worse"
+    def signs_differ(self) -> bool:
+        """Median and mean lie on different sides of zero, neither so near that it is as good as zero."""
+        return self.median * self.mean < 0 and min(abs(self.median), abs(self.mean)) >= _AS_GOOD_AS_ZERO
+
+
+def verdict(difference: PairedDifference, p: float) -> Verdict:
+    """A word only where test and interval both bear it; "cannot tell" everywhere else.
+
+    Args:
+        p: of the mean difference, corrected for whatever else was tried; it must be below 0.05. The interval of the
+            median must leave zero out, on the side on which the mean lies.
+    """
+    low, high = difference.interval or (0.0, 0.0)
+    if p >= LEVEL or low <= 0 <= high or difference.median * difference.mean <= 0:
+        return "cannot tell"
+    return "better" if low > 0 else "worse"
 
 
 def paired_difference(variant: ArrayLike, baseline: ArrayLike) -> PairedDifference:
@@ -157,7 +174,12 @@ def paired_difference(variant: ArrayLike, baseline: ArrayLike) -> PairedDifferen
     first, second = _pairs(variant, baseline)
     change = first - second
     return PairedDifference(
-        float(np.median(change)), _bootstrap(change), len(change), int((change > 0).sum()), sign_flip_p(change)
+        median=float(np.median(change)),
+        mean=float(change.mean()),
+        interval=_bootstrap(change),
+        num_pairs=len(change),
+        wins=int((change > 0).sum()),
+        p=sign_flip_p(change),
     )
 
 

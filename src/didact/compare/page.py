@@ -9,7 +9,7 @@ buttons and a style sheet. Every text from outside (names, options, errors) pass
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from html import escape
 from importlib.resources import files
@@ -21,41 +21,57 @@ from didact.compare.figures import AXIS_LABEL, HUES, curves, differences, inline
 from didact.compare.measures import MIN_PAIRS
 from didact.compare.summary import summarise, write_summary
 from didact.compare.tables import (
-    HEADINGS,
+    AXES_NOTE,
+    MAIN,
+    RULE,
+    TRAINING,
+    axes_headings,
+    axes_row,
+    main_row,
     ranked,
-    said_number,
     said_overview,
-    said_ratio,
-    said_share,
     said_verdict,
-    table_row,
+    training_note,
+    training_row,
 )
 from didact.files import locked, write_whole
 
 Section = dict[str, Any]
 
+Tell = Callable[[int, int], None]
+
 PAGE_NAME = "comparison.html"
 
 
-def write_page(folder: str | Path, summary: Section | None = None) -> Path:
+def _silent(done: int, total: int) -> None:
+    pass
+
+
+def write_page(folder: str | Path, summary: Section | None = None, tell: Tell = _silent) -> Path:
     """Write `comparison.html` and `summary.json` into the folder of a comparison, and say where the page is.
+
+    Args:
+        tell: is told how many cells of how many have been drawn; each takes a second or two.
 
     Raises:
         FileNotFoundError: no comparison there. ValueError: damaged settings or runs.
     """
     summary = summarise(folder) if summary is None else summary
-    page, path = render_page(summary), Path(folder) / PAGE_NAME
+    page, path = render_page(summary, tell), Path(folder) / PAGE_NAME
     with locked(Path(folder) / ".page.lock", seconds=None):  # two reports of one comparison take turns
         write_summary(folder, summary)
         write_whole(path, page)
     return path
 
 
-def render_page(summary: Section) -> str:
+def render_page(summary: Section, tell: Tell = _silent) -> str:
     """The page as text."""
     headline, evidence = _headline(summary)
     sections = [_overview(summary)] if len(summary["cells"]) > 1 else []
-    sections += [_cell(number, name, cell, summary) for number, (name, cell) in enumerate(summary["cells"].items())]
+    for number, (name, cell) in enumerate(summary["cells"].items()):
+        tell(number, len(summary["cells"]))
+        sections.append(_cell(number, name, cell, summary))
+    tell(len(summary["cells"]), len(summary["cells"]))
     sections += [_failures(summary), _settings(summary)]
     template = Template(files("didact.compare").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
@@ -83,29 +99,24 @@ def _eyebrow(summary: Section) -> str:
 
 
 def _headline(summary: Section) -> tuple[str, str]:
-    """How often something beat the baseline, the oracle left out; how sure that is."""
-    rows = [
-        row
+    """How often something beat the baseline, oracles left out; how sure that is."""
+    verdicts = [
+        row["verdict"]
         for cell in summary["cells"].values()
         for name, row in cell["variants"].items()
-        if row["verdict"] and name != summary["oracle"]
+        if row["verdict"] and name not in summary["oracles"]
     ]
     baseline = escape(summary["baseline"])
-    if not rows:
+    if not verdicts:
         return (
             f"Nothing to compare with {baseline} yet",
             "A comparison needs finished runs of the same seed on both sides.",
         )
-    said = {verdict: [row for row in rows if row["verdict"] == verdict] for verdict in ("better", "worse")}
-    held = {verdict: sum(row["difference"]["p_holm"] < 0.05 for row in found) for verdict, found in said.items()}
-    headline = (
-        f"Better than {baseline} in {len(said['better'])} of {len(rows)} comparisons, worse in {len(said['worse'])}"
-    )
-    unsure = len(rows) - len(said["better"]) - len(said["worse"])
-    return headline, (
-        f"In {unsure} the 95% interval of the paired difference holds zero, or there are fewer than {MIN_PAIRS} pairs. "
-        f"Corrected for the number of variants tried, {held['better']} of the better ones and {held['worse']} of the "
-        "worse ones hold at the 5% level."
+    better, worse, unsure = (verdicts.count(word) for word in ("better", "worse", "cannot tell"))
+    return (
+        f"Better than {baseline} in {better} of {len(verdicts)} comparisons, worse in {worse}",
+        f"In {unsure} it cannot be told: corrected for the number of variants tried, the difference could be chance, "
+        f"its 95% interval holds zero, or there are fewer than {MIN_PAIRS} pairs. Oracles are not counted.",
     )
 
 
@@ -122,15 +133,14 @@ def _notes(summary: Section) -> list[str]:
         "Every rollout counts: pilots, screened-out, discarded and errored ones. All curves are cut at the same number "
         "of rollouts.",
         "<b>Mean accuracy</b> is the height of the learning curve, averaged over rollouts. <b>Difference</b> is its "
-        f"median over seeds against {baseline} with the same seed, the verdict whether the 95% interval holds zero.",
+        f"median over seeds against {baseline} with the same seed.",
+        RULE,
         f"<b>Target</b>: {summary['gain']:.2f} above the accuracy before training, fixed beforehand, first met by the "
-        "line between evaluations. <b>Ratio</b>: what it took, over what it took the baseline; below 1 is cheaper.",
+        "line between evaluations. <b>Ratio</b>: what it took, over what it took the baseline; below 1 is cheaper. "
+        "Tokens are those of responses.",
         "A run that never reached the target is not dropped: its cost exceeds what it spent, which bounds the ratio. "
         "“above” and “below” say that the median itself is only known as a bound; ∞ ends an interval that has none.",
         f"Intervals are bootstraps over pairs. Below {MIN_PAIRS} pairs there is no 95% interval, and no verdict.",
-        "Several variants are tried at once: of twenty that do nothing, one will look better or worse. A verdict "
-        "followed by “(p = …)” does not survive Holm’s correction over the variants of its setting (sign-flip "
-        "permutation test). Settings are not corrected for one another.",
     ]
 
 
@@ -149,23 +159,21 @@ def _overview(summary: Section) -> str:
 
 def _cell(number: int, name: str, cell: Section, summary: Section) -> str:
     rows = cell["variants"]
-    order = ranked(cell, summary)
     if not any(row["runs"] for row in rows.values()):
         return f'<section><h2>{escape(name)}</h2><p class="lead">No finished run.</p></section>'
     table = []
-    for variant in order:
-        texts = [escape(text) for text in table_row(variant, rows[variant])]
-        at = HEADINGS.index("verdict")
-        texts[0], texts[at] = variant, _coloured(said_verdict(rows[variant]), rows[variant])
+    for variant in ranked(cell, summary):
+        texts = _escaped(main_row(variant, rows[variant]))
+        texts[MAIN.index("verdict")] = _coloured(said_verdict(rows[variant]), rows[variant])
         table.append(texts)
     lead = (
         f"{cell['rollouts']:,.0f} rollouts from an accuracy of {cell['start']:.3f}; "
         f"the target is {summary['gain']:.2f} above that."
     )
     return (
-        f'<section><h2>{escape(name)}</h2><p class="lead">{lead}</p>{_table(HEADINGS, table)}'
+        f'<section><h2>{escape(name)}</h2><p class="lead">{lead}</p>{_table(MAIN, table)}'
         f'<div class="figures">{_curves(number, cell, summary)}{_forests(number, cell, summary)}</div>'
-        f"{_panels(number, cell, summary)}{_counted(cell, order)}{_belief(cell, order)}</section>"
+        f"{_training(cell, summary)}{_panels(number, cell, summary)}{_axes(cell, summary)}</section>"
     )
 
 
@@ -186,8 +194,9 @@ def _curves(number: int, cell: Section, summary: Section) -> str:
 
 def _legend(cell: Section, summary: Section) -> str:
     text = f"Median over seeds, at equal rollouts. Full line in ink: {escape(summary['baseline'])}"
-    text += f"; broken: {escape(summary['oracle'])}, which is told the true pass rates" if summary["oracle"] else ""
-    many = len(cell["variants"]) - 1 - bool(summary["oracle"]) > len(HUES)
+    oracles = summary["oracles"]
+    text += f"; broken: {escape(' and '.join(oracles))}, told the true pass rates" if oracles else ""
+    many = len(cell["variants"]) - 1 - len(oracles) > len(HUES)
     return text + (f"; in colour the {len(HUES)} highest, chosen after the fact; the rest grey." if many else ".")
 
 
@@ -202,7 +211,8 @@ def _forests(number: int, cell: Section, summary: Section) -> str:
         "median and its 95% interval.</figcaption></figure>"
         f"<figure><h3>Rollouts to target, against {baseline}</h3>{second}<figcaption>Dot and line: median ratio and "
         "its 95% interval, all rollouts counted; pale where there are too few pairs for one. Arrow: it goes on. "
-        "Circle: the median if only rollouts that trained were counted, as many papers do.</figcaption></figure>"
+        "Circle: the median if only rollouts that trained were counted, as many papers do. Colour: the verdict on mean "
+        "accuracy, where this interval leaves out 1.</figcaption></figure>"
     )
 
 
@@ -210,7 +220,9 @@ def _panels(number: int, cell: Section, summary: Section) -> str:
     """Each variant by itself, with its spread."""
     baseline, oracle = summary["baseline"], summary["oracle"]
     names = [
-        name for name in ranked(cell, summary) if cell["variants"][name]["curve"] and name not in (baseline, oracle)
+        name
+        for name in ranked(cell, summary)
+        if cell["variants"][name]["curve"] and name not in (baseline, *summary["oracles"])
     ]
     figures = "".join(
         f"<figure><h3>{escape(name)}</h3>"
@@ -230,40 +242,22 @@ def _panels(number: int, cell: Section, summary: Section) -> str:
     )
 
 
-def _counted(cell: Section, order: Iterable[str]) -> str:
-    """What the ratio becomes when something is left out of the count."""
-    headings = ("variant", "of rollouts trained", *(f"ratio, {axis.replace('_', ' ')}" for axis in cell["axes"]))
-    rows = []
-    for name in order:
-        row = cell["variants"][name]
-        if not row["runs"]:
-            continue
-        spent, trained = row["spent"].get("rollouts"), row["spent"].get("rollouts_trained")
-        share = said_number(trained / spent if spent and trained is not None else None, ".0%")
-        rows.append([name, share, *(said_ratio((row["ratio"] or {}).get(axis)) for axis in cell["axes"])])
+def _training(cell: Section, summary: Section) -> str:
+    found = cell["variants"]
+    rows = [_escaped(training_row(name, found[name])) for name in ranked(cell, summary) if found[name]["runs"]]
     return (
-        "<details><summary>Probing counted and left out</summary><p>Expense to the target over the baseline’s on each "
-        "axis. “rollouts trained” leaves pilots, screened-out and discarded rollouts off the count; the gap between it "
-        f"and the column before is what leaving them off would claim.</p>{_table(headings, rows)}</details>"
+        "<details open><summary>What was trained on</summary>"
+        f"<p>{escape(training_note(summary))}</p>{_table(TRAINING, rows)}</details>"
     )
 
 
-def _belief(cell: Section, order: Iterable[str]) -> str:
-    headings = ("variant", "with signal", "evidence age", "of the oracle’s gain", "learning rate")
-    rows = []
-    for name in order:
-        row = cell["variants"][name]
-        texts = [
-            said_number(row["share_with_signal"], ".0%"),
-            said_number(row["evidence_age"], ".1f"),
-            said_share(row["toward_oracle"]),
-            said_number(row["learning_rate"], ".3g"),
-        ]
-        rows.append([name, *texts])
+def _axes(cell: Section, summary: Section) -> str:
+    """What the ratio becomes when something else is counted."""
+    found = cell["variants"]
+    rows = [_escaped(axes_row(name, found[name], cell)) for name in ranked(cell, summary) if found[name]["ratio"]]
     return (
-        "<details><summary>Signal, evidence and the way to the oracle</summary><p>Medians over seeds; age in "
-        "steps. The share of the oracle’s gain over the baseline is given only where that gain is told from zero.</p>"
-        f"{_table(headings, rows)}</details>"
+        "<details><summary>The same runs on other axes</summary><p>Expense to the target over the baseline’s. "
+        f"{AXES_NOTE}</p>{_table(axes_headings(cell), rows)}</details>"
     )
 
 
@@ -271,13 +265,18 @@ def _failures(summary: Section) -> str:
     rows = [[run["variant"], run["cell"], str(run["seed"]), run["error"]] for run in summary["failures"]]
     if not rows:
         return ""
-    table = _table(("variant", "setting", "seed", "error"), [[name, *map(escape, texts)] for name, *texts in rows])
+    table = _table(("variant", "setting", "seed", "error"), map(_escaped, rows))
     return f'<section><h2>Failed runs</h2><p class="lead">Counted, and left out of every figure.</p>{table}</section>'
 
 
 def _settings(summary: Section) -> str:
     text = escape(json.dumps(summary["settings"], indent=2, ensure_ascii=False))
     return f"<section><details><summary>Settings</summary><pre>{text}</pre></details></section>"
+
+
+def _escaped(row: list[str]) -> list[str]:
+    """As `_table` takes it."""
+    return [row[0], *map(escape, row[1:])]
 
 
 def _table(headings: Iterable[str], rows: Iterable[list[str]]) -> str:

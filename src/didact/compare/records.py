@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from didact.compare.config import check_name
+from didact.compare.config import ORACLE, check_name
 from didact.journal import read_journal
 from didact.sealed import read_sealed
 
 SCHEMA = 1
-#: What can stand on the x-axis; `rollouts_trained` leaves out what was rolled out and not trained on.
-AXES = ("rollouts", "rollouts_trained", "tokens", "updates", "seconds")
+#: What can stand on the x-axis: `tokens` are those of responses, `prompt_tokens` are read once for each rollout, and
+#: `rollouts_trained` leaves out what was rolled out and not trained on.
+AXES = ("rollouts", "tokens", "prompt_tokens", "rollouts_trained", "updates", "seconds")
 Curve = dict[str, NDArray[np.float64]]
 
 
@@ -37,11 +38,15 @@ class Variant:
 
 @dataclass(frozen=True)
 class Settings:
-    """What was decided before the runs. A run that gains `gain` over its start has reached the target."""
+    """What was decided before the runs. A run that gains `gain` over its start has reached the target.
+
+    The gain of `oracle` is what others' gains are shares of; `oracles` are all variants that are told the truth.
+    """
 
     name: str
     baseline: str
     oracle: str | None
+    oracles: tuple[str, ...]
     gain: float
     cells: tuple[str, ...]
     variants: tuple[Variant, ...]
@@ -78,10 +83,13 @@ def read_settings(folder: Path) -> Settings:
             Variant(str(row["name"]), str(row.get("method", row["name"])), row.get("options") or {})
             for row in config["variants"]
         )
+        told = [row.name for row in variants if row.method == ORACLE]
+        oracle = config.get("oracle") or next(iter(told), None)
         settings = Settings(
             name=str(config.get("name", folder.name)),
             baseline=str(config["baseline"]),
-            oracle=config.get("oracle") or next((row.name for row in variants if row.method == "oracle"), None),
+            oracle=oracle,
+            oracles=tuple(row.name for row in variants if row.name in (oracle, *told)),
             gain=float(config["targets"]["gain"]),
             cells=tuple(str(cell["name"] if isinstance(cell, Mapping) else cell) for cell in config["cells"]),
             variants=variants,

@@ -7,7 +7,8 @@ runs never reached the target.
 Every curve is cut at the budget, so that nobody is credited for having spent more; the last accuracy of a run that
 stopped before it stands. The target of a seed is the accuracy before training plus a gain fixed before the runs. Pairs
 share the seed: model, pool and randomness. Failed runs are counted and left out, with the pair they belong to. p-values
-are Holm-adjusted over the variants of a cell, the oracle left out, and not over cells.
+are Holm-adjusted over the variants of a cell, and not over cells; oracles are no candidates, so they stay out of that
+and their verdicts rest on the p of their own (`p_holm` is null).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from didact.compare.measures import (
+    LEVEL,
     PairedDifference,
     area_under,
     cut_at,
@@ -33,15 +35,18 @@ from didact.compare.measures import (
     paired_ratio,
     share_of_way,
     to_target,
+    verdict,
 )
 from didact.compare.records import AXES, Curve, Run, Settings, Variant, read_runs, read_settings
 from didact.files import write_whole
 
 Section = dict[str, Any]
 
-SCHEMA = 1
+SCHEMA = 2  # in 1 a verdict did not ask for the corrected test
 _GRID = 41  # points of a drawn curve
 _SHORT = 0.95  # of the budget: runs that stopped before are worth a warning
+#: Columns of a curve of which the last entry speaks for the run; records of before lack them.
+_AT_END = ("prompts_trained", "largest_share")
 #: Figures of the curriculum, and the metric that holds each for the whole run, where there is one.
 _METRIC = {
     "share_with_signal": "share_with_signal_so_far",
@@ -81,6 +86,7 @@ def summarise(folder: str | Path) -> Section:
             "name": settings.name,
             "baseline": settings.baseline,
             "oracle": settings.oracle,
+            "oracles": list(settings.oracles),
             "gain": settings.gain,
             "seeds": list(settings.seeds),
             "planned": len(known),
@@ -112,7 +118,7 @@ def _cell(settings: Settings, name: str, runs: list[Run]) -> Section:
     measured = _measure(settings, finished, end)
     axes = [axis for axis in AXES if measured and _usable(axis, measured.values())]
     rows = {variant.name: _row(settings, variant, runs, measured, axes) for variant in settings.variants}
-    _adjust([row for variant, row in rows.items() if variant not in (settings.baseline, settings.oracle)])
+    _judge(settings, rows, measured)
     _way_to_oracle(settings, rows, measured)
     return {
         "rollouts": end,
@@ -156,7 +162,6 @@ def _row(
     base = [measured[settings.baseline, each.run.seed] for each in paired]
     failed = sum(run.variant == variant.name and run.error is not None for run in runs)
     known = bool(paired) and variant.name != settings.baseline
-    difference = paired_difference([each.area for each in paired], [each.area for each in base]) if known else None
     return {
         "method": variant.method,
         "options": dict(variant.options),
@@ -170,10 +175,11 @@ def _row(
         "final": _median(each.final for each in mine),
         "cost": {axis: _median(_arrival(each.cost[axis]) for each in mine) for axis in axes},
         "ratio": {axis: _ratio(axis, paired, base) for axis in axes} if known else None,
-        "difference": _difference(difference) if difference else None,
-        "verdict": difference.verdict if difference else None,
+        "difference": None,
+        "verdict": None,
         "toward_oracle": None,
         "spent": {axis: _median(float(each.curve[axis][-1]) for each in mine) for axis in axes},
+        **{name: _median(float(each.curve[name][-1]) for each in mine if name in each.curve) for name in _AT_END},
         **{name: _median(_figure(each.run, name) for each in mine) for name in _METRIC},
         "curve": _curve(mine, axes) if mine else None,
         "seeds": [
@@ -206,34 +212,45 @@ def _ratio(axis: str, paired: list[_Measured], base: list[_Measured]) -> Section
     }
 
 
-def _difference(difference: PairedDifference) -> Section:
-    return {
-        "median": difference.median,
-        "interval": difference.interval,
-        "pairs": difference.num_pairs,
-        "wins": difference.wins,
-        "p": difference.p,
-        "p_holm": None,
-    }
+def _judge(settings: Settings, rows: Mapping[str, Section], measured: Mapping[tuple[str, int], _Measured]) -> None:
+    """Differences from the baseline, and the verdicts once all p-values of the cell are known."""
+    found: dict[str, PairedDifference] = {}
+    for name in rows:
+        areas = _areas(settings, measured, name, settings.baseline)
+        if areas[0] and name != settings.baseline:
+            found[name] = paired_difference(*areas)
+    tried = [name for name in found if name not in settings.oracles]
+    corrected = dict(zip(tried, map(float, holm([found[name].p for name in tried])), strict=True))
+    for name, difference in found.items():
+        rows[name]["difference"] = {
+            "median": difference.median,
+            "mean": difference.mean,
+            "interval": difference.interval,
+            "signs_differ": difference.signs_differ,
+            "pairs": difference.num_pairs,
+            "wins": difference.wins,
+            "p": difference.p,
+            "p_holm": corrected.get(name),
+        }
+        rows[name]["verdict"] = verdict(difference, corrected.get(name, difference.p))
 
 
-def _adjust(rows: list[Section]) -> None:
-    compared = [row["difference"] for row in rows if row["difference"]]
-    for difference, p in zip(compared, holm([row["p"] for row in compared]), strict=True):
-        difference["p_holm"] = float(p)
+def _areas(settings: Settings, measured: Mapping[tuple[str, int], _Measured], *names: str) -> list[list[float]]:
+    """Mean accuracies of each of the variants on the seeds that all of them finished."""
+    seeds = [seed for seed in settings.seeds if all((name, seed) in measured for name in names)]
+    return [[measured[name, seed].area for seed in seeds] for name in names]
 
 
 def _way_to_oracle(
     settings: Settings, rows: Mapping[str, Section], measured: Mapping[tuple[str, int], _Measured]
 ) -> None:
-    """The share of the oracle's gain over the baseline; not asked where the oracle's gain could be noise."""
+    """The share of the oracle's gain over the baseline; not asked where the oracle has no verdict of its own."""
     if settings.oracle is None or rows[settings.oracle]["verdict"] != "better":
         return
     for name, row in rows.items():
-        names = (name, settings.baseline, settings.oracle)
-        seeds = [seed for seed in settings.seeds if all((each, seed) in measured for each in names)]
-        if row["difference"] and seeds and name != settings.oracle:
-            share, interval = share_of_way(*([measured[each, seed].area for seed in seeds] for each in names))
+        areas = _areas(settings, measured, name, settings.baseline, settings.oracle)
+        if row["difference"] and areas[0] and name != settings.oracle:
+            share, interval = share_of_way(*areas)
             row["toward_oracle"] = {"share": share, "interval": interval}
 
 
@@ -262,7 +279,7 @@ def _warnings(
         warnings.append(f"before training not as accurate as {settings.baseline} of the same seed: {', '.join(apart)}")
     adjusted = [row["difference"] for row in rows.values() if row["difference"] and row["difference"]["p_holm"]]
     pairs = max((difference["pairs"] for difference in adjusted), default=0)
-    if adjusted and len(adjusted) * 2.0 / 2**pairs > 0.05:
+    if adjusted and len(adjusted) * 2.0 / 2**pairs > LEVEL:
         warnings.append(
             f"{len(adjusted)} variants on {pairs} pairs: no adjusted p can fall below 0.05, only more seeds could "
             "settle it"

@@ -1,0 +1,70 @@
+# ruff: noqa: RUF001 - minus signs as readers expect them
+"""The published tables: `benchmarks/publish.py` on comparisons written by hand."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from didact.compare.summary import summarise
+from didact.compare.tables import RULE
+from tests.compare.written import CELL, record, straight, three_methods, write
+
+PATH = Path(__file__).parents[2] / "benchmarks" / "publish.py"
+
+
+@pytest.fixture(scope="module")
+def publish() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("publish", PATH)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _summary(folder: Path, slopes: dict[str, float], methods: dict[str, str]) -> dict[str, Any]:
+    """Six pairs, all alike."""
+    variants = [{"name": name, "method": methods.get(name, name)} for name in slopes]
+    records = [record(name, seed, straight(slope)) for seed in range(6) for name, slope in slopes.items()]
+    return summarise(write(folder, records, variants=variants, cells=[{"name": CELL, "learner": "skills"}], seeds=6))
+
+
+def test_the_head_of_the_tables_says_the_rule_and_every_cell_has_its_three(publish: ModuleType, tmp_path: Path) -> None:
+    text = publish.tables(summarise(three_methods(tmp_path)))
+    head, cell = text.split(f"\n## {CELL}\n")
+    assert RULE in head
+    assert "24 of 24 runs finished, 8 seeds (0 to 7)." in head
+    assert "| cures | +0.059 better |" in head
+    assert cell.count("\n| uniform |") == 2  # the third has ratios to it
+    assert cell.count("\n| cures |") == 3
+    assert "| tokens to target | ratio, tokens [95%] |" in cell
+    assert "| prompts trained on | largest share of one |" in cell
+    assert "| share that trained | rollouts | tokens | prompt tokens | rollouts trained | updates | seconds |" in cell
+
+
+def test_headroom_counts_words_that_stand(publish: ModuleType, tmp_path: Path) -> None:
+    """Alone a variant better in six of six pairs has p = 2/64; one of two has 4/64, and no word."""
+    told = {"told": "oracle", "told, sharp": "oracle"}
+    slopes = {"uniform": 0.2, "told": 0.4, "told, sharp": 0.5, "cures": 0.3}
+    alone = _summary(tmp_path / "alone", slopes, told)
+    two = _summary(tmp_path / "two", {**slopes, "dapo": 0.1}, told)
+    (row,) = publish.points({"alone": alone})
+    assert (row["better"], row["worse"], row["num"], row["best_said"]) == (1, 0, 1, "+0.050 better (cures)")
+    assert row["oracle_said"] == "+0.100 better"
+    (row,) = publish.points({"two": two})
+    assert (row["better"], row["worse"], row["num"], row["best_said"]) == (0, 0, 2, "+0.050 (cures)")
+    text = publish.headroom({"two": two})
+    assert RULE in text
+    assert f"| {CELL} | 75% | +0.100 better | +0.050 (cures) | +0.000 | 0 of 2 | 0 of 2 |" in text
+
+
+def test_a_cell_without_methods_or_oracle_is_no_point_or_has_a_dash(publish: ModuleType, tmp_path: Path) -> None:
+    (row,) = publish.points({"x": _summary(tmp_path / "plain", {"uniform": 0.2, "cures": 0.3}, {})})
+    assert (row["oracle"], row["oracle_said"]) == (None, "–")
+    publish.draw_headroom({"x": _summary(tmp_path / "plain", {"uniform": 0.2, "cures": 0.3}, {})}, tmp_path / "a.png")
+    assert publish.points({"x": _summary(tmp_path / "told", {"uniform": 0.2, "oracle": 0.3}, {})}) == []
