@@ -146,6 +146,23 @@ class Policy:
         return outcomes
 
     def update(self, groups: Sequence[AdmittedGroup], advantage: AdvantageKind, weighting: WeightMode) -> None:
+        self._differentiate(groups, advantage, weighting)
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+        self._optimizer.step()
+        self._schedule.step()
+        self._optimizer.zero_grad(set_to_none=False)
+
+    def gradient(
+        self, groups: Sequence[AdmittedGroup], advantage: AdvantageKind, weighting: WeightMode
+    ) -> torch.Tensor:
+        """What `update` would follow, unclipped, shape (number of parameters,); nothing is trained."""
+        self._differentiate(groups, advantage, weighting)
+        parts = [torch.zeros_like(each) if each.grad is None else each.grad for each in self._model.parameters()]
+        flat = torch.cat([part.flatten() for part in parts])
+        self._optimizer.zero_grad(set_to_none=False)
+        return flat
+
+    def _differentiate(self, groups: Sequence[AdmittedGroup], advantage: AdvantageKind, weighting: WeightMode) -> None:
         rows = [(self._groups[group.group_id], index) for group in groups for index in group.rollouts]
         lengths = np.array([len(rollouts.responses[index]) for rollouts, index in rows])
         rewards = np.array([rollouts.rewards[index] for rollouts, index in rows])
@@ -167,10 +184,6 @@ class Policy:
         ):  # sorted by length: less padding
             if len(part):
                 self._backward([taught[row] for row in part])
-        torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
-        self._optimizer.step()
-        self._schedule.step()
-        self._optimizer.zero_grad(set_to_none=False)
 
     def keep(self, group_ids: Sequence[int]) -> None:
         kept = set(group_ids)
