@@ -1,0 +1,167 @@
+"""The critical batch of the real-training beds, measured from the gradients of uniform's groups.
+
+    python benchmarks/critical_batch.py                                    # hard-heavy and mixed, seeds 1 to 10
+    python benchmarks/critical_batch.py --pools mixed --seeds 1 2 --json /tmp/trial.json
+    python benchmarks/critical_batch.py --costs benchmarks/results/batches # beside what a comparison's runs cost
+
+Each bed's model is measured at its warm start and after some steps of uniform (16 prompts, 8 rollouts each, learning
+rate 5e-4). A measurement rolls out `--groups` groups of 8, distinct prompts, and takes each group's gradient of the
+RLOO prompt-mean loss, as the learner of comparisons computes it; a silent group's is zero. The critical batch is the
+noise scale of `didact.compare.critical_batch` times 8 rollouts; "Adam" is the same in the metric that divides each
+square by the root mean square of the gradient of 16 groups, as Adam's steps are. Pass rates are those of the groups.
+
+Every seed's rows are written when they are done; seeds that the file has are not measured again.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+
+from didact import make
+from didact.compare.bed import SHAPES, bed_of
+from didact.compare.config import Cell
+from didact.compare.critical_batch import BedNoise, NoiseScale, ceiling, ceiling_table, noise_scale, variance_ratio
+from didact.compare.summary import summarise
+from didact.files import write_whole
+from didact.seeding import generator
+
+RESULTS = Path(__file__).parent / "results"
+GROUP, PROMPTS, RATE = 8, 16, 5e-4
+BATCHES = (32, 128, 512)
+METRICS = ("plain", "adam")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pools", nargs="+", choices=sorted(SHAPES), default=["hard-heavy", "mixed"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(1, 11)))
+    parser.add_argument("--groups", type=int, default=2048, help="groups a measurement (default 2048)")
+    parser.add_argument("--steps", nargs="+", type=int, default=[0, 40, 80], help="where to measure (default 0 40 80)")
+    parser.add_argument("--json", type=Path, default=RESULTS / "critical_batch.json")
+    parser.add_argument("--costs", type=Path, help="measure nothing: print the ceilings beside this comparison's costs")
+    given = parser.parse_args()
+    rows = json.loads(given.json.read_text()) if given.json.exists() else []
+    if given.costs:
+        print(ceiling_table(summarise(given.costs), noise_of_beds(rows)))
+        return
+    for pool in given.pools:
+        for seed in given.seeds:
+            if not any((row["pool"], row["seed"]) == (pool, seed) for row in rows):
+                rows += measured(pool, seed, given.groups, sorted(given.steps))
+                write_whole(given.json, json.dumps(rows, indent=1) + "\n")
+    print(table(rows))
+
+
+# Measuring ------------------------------------------------------------------------------------------------------------
+
+
+def measured(pool: str, seed: int, groups: int, steps: list[int]) -> list[dict[str, Any]]:
+    """A row for each of `steps`, on the way of one training run of uniform."""
+    import torch
+
+    from didact.compare.policy import policy_of
+
+    torch.set_num_threads(1)
+    cell = Cell(name=pool, pool=pool, pool_size=4096, held_out=512, learning_rate=RATE)
+    bed = bed_of(cell, seed)
+    rows, done = [], 0
+    with policy_of(cell, bed.model, bed.examples, bed.held_out, seed=seed, pool=bed.pool()) as policy:
+        sizes = {"prompts_per_step": PROMPTS, "rollouts_per_step": PROMPTS * GROUP}
+        curriculum = make("uniform", policy.pool, **sizes, seed=seed)
+        for stop in steps:
+            for step in range(done, stop):
+                curriculum.observe(policy.roll_out(curriculum.plan(step)))
+                policy.update(curriculum.admitted(step), "rloo", "prompt")
+                policy.keep([])
+            done = stop
+            rows.append({"pool": pool, "seed": seed, "step": stop, "groups": groups, **measure(policy, groups, stop)})
+            print(f"{pool}, seed {seed}, step {stop}: {said(rows[-1])}", flush=True)
+    return rows
+
+
+def measure(policy: Any, groups: int, step: int) -> dict[str, Any]:
+    """Signal and noise of a group in both metrics, and the variance ratio; nothing is trained."""
+    import torch
+
+    own = int(generator(policy.seed, "critical batch", step).integers(2**32))  # not the prompts that were trained on
+    probe = make("uniform", policy.pool, prompts_per_step=groups, rollouts_per_step=groups * GROUP, seed=own)
+    outcomes = policy.roll_out(probe.plan(1_000_000 + step))  # a step whose randomness no training step shares
+    probe.observe(outcomes)
+    loud = {outcome.group_id for outcome in outcomes if len(set(outcome.rewards)) > 1}
+    total = torch.zeros((), dtype=torch.float64)
+    squares = torch.zeros((), dtype=torch.float64)
+    for group in probe.admitted(probe.step):
+        if group.group_id in loud:
+            gradient = policy.gradient([group], "rloo", "prompt").double()
+            total, squares = total + gradient, squares + gradient**2
+    policy.keep([])
+    by_adam = (squares / groups / PROMPTS + (total / groups) ** 2).sqrt() + 1e-8
+    scales = {
+        name: noise_scale(float((squares / metric).sum()), float((total**2 / metric).sum()), groups)
+        for name, metric in (("plain", torch.ones_like(by_adam)), ("adam", by_adam))
+    }
+    rates = [float(np.mean(outcome.rewards)) for outcome in outcomes]
+    return {
+        "pass_rate": float(np.mean(rates)),
+        "loud": len(loud) / groups,
+        "ratio": variance_ratio(rates, GROUP),
+        **{name: {"signal": scale.signal, "noise": scale.noise} for name, scale in scales.items()},
+    }
+
+
+# Saying ---------------------------------------------------------------------------------------------------------------
+
+
+def critical(row: dict[str, Any], metric: str) -> float:
+    """In rollouts."""
+    return GROUP * NoiseScale(**row[metric]).critical
+
+
+def said(row: dict[str, Any]) -> str:
+    plain, adam = (f"{critical(row, metric):,.0f}" for metric in ("plain", "adam"))
+    return f"critical batch {plain} rollouts (Adam {adam}), variance ratio {row['ratio']:.1f}, loud {row['loud']:.0%}"
+
+
+def noise_of_beds(rows: list[dict[str, Any]]) -> dict[str, BedNoise]:
+    """Of every pool the mean over the steps, all of which a run passes, of the median over seeds."""
+    found = {}
+    for pool in {row["pool"]: None for row in rows}:
+        at = [[row for row in rows if (row["pool"], row["step"]) == (pool, step)] for step in steps_of(rows, pool)]
+        found[pool] = BedNoise(
+            critical=mean(median(critical(row, "plain") for row in part) for part in at),
+            ratio=mean(median(row["ratio"] for row in part) for part in at),
+        )
+    return found
+
+
+def steps_of(rows: list[dict[str, Any]], pool: str) -> list[int]:
+    return sorted({row["step"] for row in rows if row["pool"] == pool})
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Medians over seeds, lowest and highest in brackets, and the ceilings that follow from the medians."""
+    columns = ["pool", "step", "seeds", "pass rate", "loud groups", "critical batch", "in Adam's metric", "ratio"]
+    lines = [[*columns, *(f"ceiling at {batch}" for batch in BATCHES)]]
+    lines.append(["---"] * len(lines[0]))
+    for pool in {row["pool"]: None for row in rows}:
+        for step in steps_of(rows, pool):
+            part = [row for row in rows if (row["pool"], row["step"]) == (pool, step)]
+            plain, adam = ([critical(row, metric) for row in part] for metric in ("plain", "adam"))
+            ratios = [row["ratio"] for row in part]
+            shares = [f"{median(row[name] for row in part):.0%}" for name in ("pass_rate", "loud")]
+            most = [f"{ceiling(batch, median(plain), median(ratios)):.2f}" for batch in BATCHES]
+            spread = [ranged(plain, ",.0f"), ranged(adam, ",.0f"), ranged(ratios, ".1f")]
+            lines.append([pool, f"{step}", f"{len(part)}", *shares, *spread, *most])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def ranged(values: list[float], form: str) -> str:
+    return f"{median(values):{form}} [{min(values):{form}}, {max(values):{form}}]"
+
+
+if __name__ == "__main__":
+    main()
