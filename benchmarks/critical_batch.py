@@ -9,12 +9,16 @@ rate 5e-4). A measurement rolls out `--groups` groups of 8, distinct prompts, an
 RLOO prompt-mean loss, as the learner of comparisons computes it; a silent group's is zero. The critical batch is the
 noise scale of `didact.compare.critical_batch` times 8 rollouts; "Adam" is the same in the metric that divides each
 square by the root mean square of the gradient of 16 groups, as Adam's steps are. Pass rates are those of the groups.
+"The oracle's" ratio is what the critical batch really loses when prompts are drawn as the lab's oracle draws them, and
+the cosine is that between its mean gradient and uniform's: it is biased.
 
 Every seed's rows are written when they are done; seeds that the file has are not measured again.
 """
 
 import argparse
 import json
+import math
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -84,32 +88,44 @@ def measured(pool: str, seed: int, groups: int, steps: list[int]) -> list[dict[s
 
 
 def measure(policy: Any, groups: int, step: int) -> dict[str, Any]:
-    """Signal and noise of a group in both metrics, and the variance ratio; nothing is trained."""
+    """Signal and noise of a group of uniform's, and of one of the oracle's; nothing is trained."""
     import torch
 
+    truth = policy.pass_rates()  # what the lab's oracle is told, from other rollouts than are measured here
+    value = truth * (1 - truth)
+    weights = dict(zip(policy.pool.ids, (value / value.mean()).tolist(), strict=True))
     own = int(generator(policy.seed, "critical batch", step).integers(2**32))  # not the prompts that were trained on
     probe = make("uniform", policy.pool, prompts_per_step=groups, rollouts_per_step=groups * GROUP, seed=own)
     outcomes = policy.roll_out(probe.plan(1_000_000 + step))  # a step whose randomness no training step shares
     probe.observe(outcomes)
     loud = {outcome.group_id for outcome in outcomes if len(set(outcome.rewards)) > 1}
-    total = torch.zeros((), dtype=torch.float64)
-    squares = torch.zeros((), dtype=torch.float64)
+    # Sums over groups of g, g^2 elementwise, w g, w |g|^2 and w^2 |g|^2.
+    total, squares, drawn = (torch.zeros((), dtype=torch.float64) for _ in range(3))
+    once = twice = 0.0
     for group in probe.admitted(probe.step):
         if group.group_id in loud:
-            gradient = policy.gradient([group], "rloo", "prompt").double()
-            total, squares = total + gradient, squares + gradient**2
+            gradient, weight = policy.gradient([group], "rloo", "prompt").double(), weights[group.prompt_id]
+            total, squares, drawn = total + gradient, squares + gradient**2, drawn + weight * gradient
+            length = float(gradient @ gradient)
+            once, twice = once + weight * length, twice + weight**2 * length
     policy.keep([])
     by_adam = (squares / groups / PROMPTS + (total / groups) ** 2).sqrt() + 1e-8
-    scales = {
-        name: noise_scale(float((squares / metric).sum()), float((total**2 / metric).sum()), groups)
-        for name, metric in (("plain", torch.ones_like(by_adam)), ("adam", by_adam))
-    }
+    plain, adam = (
+        noise_scale(float((squares / metric).sum()), float((total**2 / metric).sum()), groups)
+        for metric in (torch.ones_like(by_adam), by_adam)
+    )
+    # The oracle draws a prompt w times as often as uniform: moments of its groups are weighted moments of uniform's.
+    signal = noise_scale(twice, float(drawn @ drawn), groups).signal
+    oracle = NoiseScale(signal, once / groups - signal)
+    # The inner product of the two mean gradients.
+    across = (float(drawn @ total) - once) / (groups * (groups - 1))
     rates = [float(np.mean(outcome.rewards)) for outcome in outcomes]
     return {
         "pass_rate": float(np.mean(rates)),
         "loud": len(loud) / groups,
         "ratio": variance_ratio(rates, GROUP),
-        **{name: {"signal": scale.signal, "noise": scale.noise} for name, scale in scales.items()},
+        "across": across,
+        **{name: asdict(scale) for name, scale in (("plain", plain), ("adam", adam), ("oracle", oracle))},
     }
 
 
@@ -121,9 +137,23 @@ def critical(row: dict[str, Any], metric: str) -> float:
     return GROUP * NoiseScale(**row[metric]).critical
 
 
+def gained(row: dict[str, Any]) -> float:
+    """How many times smaller the oracle's critical batch is than uniform's."""
+    return critical(row, "plain") / critical(row, "oracle")
+
+
+def cosine(row: dict[str, Any]) -> float:
+    """Between the oracle's mean gradient and uniform's; estimates, so it may pass 1."""
+    signals = row["plain"]["signal"], row["oracle"]["signal"]
+    return row["across"] / math.sqrt(math.prod(signals)) if min(signals) > 0 else math.nan
+
+
 def said(row: dict[str, Any]) -> str:
     plain, adam = (f"{critical(row, metric):,.0f}" for metric in ("plain", "adam"))
-    return f"critical batch {plain} rollouts (Adam {adam}), variance ratio {row['ratio']:.1f}, loud {row['loud']:.0%}"
+    return (
+        f"critical batch {plain} rollouts (Adam {adam}), variance ratio {row['ratio']:.1f} at most, the oracle's "
+        f"{gained(row):.1f} at a cosine of {cosine(row):.2f}"
+    )
 
 
 def noise_of_beds(rows: list[dict[str, Any]]) -> dict[str, BedNoise]:
@@ -144,8 +174,9 @@ def steps_of(rows: list[dict[str, Any]], pool: str) -> list[int]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Medians over seeds, lowest and highest in brackets, and the ceilings that follow from the medians."""
-    columns = ["pool", "step", "seeds", "pass rate", "loud groups", "critical batch", "in Adam's metric", "ratio"]
-    lines = [[*columns, *(f"ceiling at {batch}" for batch in BATCHES)]]
+    columns = ["pool", "step", "seeds", "pass rate", "loud groups", "critical batch", "in Adam's metric"]
+    columns += ["ratio at most", "the oracle's", "cosine", *(f"ceiling at {batch}" for batch in BATCHES)]
+    lines = [columns]
     lines.append(["---"] * len(lines[0]))
     for pool in {row["pool"]: None for row in rows}:
         for step in steps_of(rows, pool):
@@ -155,6 +186,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             shares = [f"{median(row[name] for row in part):.0%}" for name in ("pass_rate", "loud")]
             most = [f"{ceiling(batch, median(plain), median(ratios)):.2f}" for batch in BATCHES]
             spread = [ranged(plain, ",.0f"), ranged(adam, ",.0f"), ranged(ratios, ".1f")]
+            spread += [ranged([of(row) for row in part], form) for of, form in ((gained, ".1f"), (cosine, ".2f"))]
             lines.append([pool, f"{step}", f"{len(part)}", *shares, *spread, *most])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
