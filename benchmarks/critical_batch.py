@@ -41,6 +41,7 @@ METRICS = ("plain", "adam")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="arithmetic")
     parser.add_argument("--pools", nargs="+", choices=sorted(SHAPES), default=["hard-heavy", "mixed"])
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(1, 11)))
     parser.add_argument("--groups", type=int, default=2048, help="groups a measurement (default 2048)")
@@ -54,8 +55,8 @@ def main() -> None:
         return
     for pool in given.pools:
         for seed in given.seeds:
-            if not any((row["pool"], row["seed"]) == (pool, seed) for row in rows):
-                rows += measured(pool, seed, given.groups, sorted(given.steps))
+            if not any((row["task"], row["pool"], row["seed"]) == (given.task, pool, seed) for row in rows):
+                rows += measured(given.task, pool, seed, given.groups, sorted(given.steps))
                 write_whole(given.json, json.dumps(rows, indent=1) + "\n")
     print(table(rows))
 
@@ -63,14 +64,14 @@ def main() -> None:
 # Measuring ------------------------------------------------------------------------------------------------------------
 
 
-def measured(pool: str, seed: int, groups: int, steps: list[int]) -> list[dict[str, Any]]:
+def measured(task: str, pool: str, seed: int, groups: int, steps: list[int]) -> list[dict[str, Any]]:
     """A row for each of `steps`, on the way of one training run of uniform."""
     import torch
 
     from didact.compare.policy import policy_of
 
     torch.set_num_threads(1)
-    cell = Cell(name=pool, pool=pool, pool_size=4096, held_out=512, learning_rate=RATE)
+    cell = Cell(name=pool, task=task, pool=pool, pool_size=4096, held_out=512, learning_rate=RATE)
     bed = bed_of(cell, seed)
     rows, done = [], 0
     with policy_of(cell, bed.model, bed.examples, bed.held_out, seed=seed, pool=bed.pool()) as policy:
@@ -82,8 +83,9 @@ def measured(pool: str, seed: int, groups: int, steps: list[int]) -> list[dict[s
                 policy.update(curriculum.admitted(step), "rloo", "prompt")
                 policy.keep([])
             done = stop
-            rows.append({"pool": pool, "seed": seed, "step": stop, "groups": groups, **measure(policy, groups, stop)})
-            print(f"{pool}, seed {seed}, step {stop}: {said(rows[-1])}", flush=True)
+            found = measure(policy, groups, stop)
+            rows.append({"task": task, "pool": pool, "seed": seed, "step": stop, "groups": groups, **found})
+            print(f"{task}, {pool}, seed {seed}, step {stop}: {said(rows[-1])}", flush=True)
     return rows
 
 
@@ -151,43 +153,41 @@ def cosine(row: dict[str, Any]) -> float:
 def said(row: dict[str, Any]) -> str:
     plain, adam = (f"{critical(row, metric):,.0f}" for metric in ("plain", "adam"))
     return (
-        f"critical batch {plain} rollouts (Adam {adam}), variance ratio {row['ratio']:.1f} at most, the oracle's "
+        f"critical batch {plain} rollouts (Adam {adam}), variance ratio {row['ratio']:.1f} by pass rates, the oracle's "
         f"{gained(row):.1f} at a cosine of {cosine(row):.2f}"
     )
 
 
-def noise_of_beds(rows: list[dict[str, Any]]) -> dict[str, BedNoise]:
-    """Of every pool the mean over the steps, all of which a run passes, of the median over seeds."""
-    found = {}
-    for pool in {row["pool"]: None for row in rows}:
-        at = [[row for row in rows if (row["pool"], row["step"]) == (pool, step)] for step in steps_of(rows, pool)]
-        found[pool] = BedNoise(
-            critical=mean(median(critical(row, "plain") for row in part) for part in at),
-            ratio=mean(median(row["ratio"] for row in part) for part in at),
-        )
+def noise_of_beds(rows: list[dict[str, Any]]) -> dict[tuple[str, str], BedNoise]:
+    """Of every task and pool the mean over the steps, all of which a run passes, of the median over seeds."""
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for (task, pool, _), part in by_step(rows).items():
+        medians = median(critical(row, "plain") for row in part), median(row["ratio"] for row in part)
+        found.setdefault((task, pool), []).append(medians)
+    return {bed: BedNoise(*(mean(values) for values in zip(*steps, strict=True))) for bed, steps in found.items()}
+
+
+def by_step(rows: list[dict[str, Any]]) -> dict[tuple[str, str, int], list[dict[str, Any]]]:
+    """The seeds of each task, pool and step."""
+    found: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault((row["task"], row["pool"], row["step"]), []).append(row)
     return found
-
-
-def steps_of(rows: list[dict[str, Any]], pool: str) -> list[int]:
-    return sorted({row["step"] for row in rows if row["pool"] == pool})
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Medians over seeds, lowest and highest in brackets, and the ceilings that follow from the medians."""
-    columns = ["pool", "step", "seeds", "pass rate", "loud groups", "critical batch", "in Adam's metric"]
-    columns += ["ratio at most", "the oracle's", "cosine", *(f"ceiling at {batch}" for batch in BATCHES)]
-    lines = [columns]
-    lines.append(["---"] * len(lines[0]))
-    for pool in {row["pool"]: None for row in rows}:
-        for step in steps_of(rows, pool):
-            part = [row for row in rows if (row["pool"], row["step"]) == (pool, step)]
-            plain, adam = ([critical(row, metric) for row in part] for metric in ("plain", "adam"))
-            ratios = [row["ratio"] for row in part]
-            shares = [f"{median(row[name] for row in part):.0%}" for name in ("pass_rate", "loud")]
-            most = [f"{ceiling(batch, median(plain), median(ratios)):.2f}" for batch in BATCHES]
-            spread = [ranged(plain, ",.0f"), ranged(adam, ",.0f"), ranged(ratios, ".1f")]
-            spread += [ranged([of(row) for row in part], form) for of, form in ((gained, ".1f"), (cosine, ".2f"))]
-            lines.append([pool, f"{step}", f"{len(part)}", *shares, *spread, *most])
+    columns = ["task", "pool", "step", "seeds", "pass rate", "loud groups", "critical batch", "in Adam's metric"]
+    columns += ["ratio by pass rates", "the oracle's", "cosine", *(f"ceiling at {batch}" for batch in BATCHES)]
+    lines = [columns, ["---"] * len(columns)]
+    for (task, pool, step), part in by_step(rows).items():
+        plain, adam = ([critical(row, metric) for row in part] for metric in ("plain", "adam"))
+        ratios = [row["ratio"] for row in part]
+        shares = [f"{median(row[name] for row in part):.0%}" for name in ("pass_rate", "loud")]
+        spread = [ranged(plain, ",.0f"), ranged(adam, ",.0f"), ranged(ratios, ".1f")]
+        spread += [ranged([of(row) for row in part], form) for of, form in ((gained, ".1f"), (cosine, ".2f"))]
+        most = [f"{ceiling(batch, median(plain), median(ratios)):.2f}" for batch in BATCHES]
+        lines.append([task, pool, f"{step}", f"{len(part)}", *shares, *spread, *most])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 

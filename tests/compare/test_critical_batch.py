@@ -139,7 +139,7 @@ def comparison(folder: Path) -> Path:
             records.append(record("uniform", seed, straight(0.01 if never else 100 / cost), cell=name))
             records.append(record("oracle", seed, straight(200 / cost), cell=name))
     settings = [
-        {"name": name, "task": "arithmetic", "pool": "hard-heavy", "rollouts_per_step": batch}
+        {"name": name, "learner": "policy", "task": "arithmetic", "pool": "hard-heavy", "rollouts_per_step": batch}
         for name, batch in cells.items()
     ]
     return write(folder, records, variants=("uniform", "oracle"), cells=tuple(settings))
@@ -147,7 +147,7 @@ def comparison(folder: Path) -> Path:
 
 def test_the_table_of_a_comparison(tmp_path: Path) -> None:
     summary = summarise(comparison(tmp_path))
-    lines = ceiling_table(summary, {"hard-heavy": BedNoise(critical=128, ratio=4)}).splitlines()
+    lines = ceiling_table(summary, {("arithmetic", "hard-heavy"): BedNoise(critical=128, ratio=4)}).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert [line.split(" | ")[0] for line in lines[2:]] == [f"| hard, {batch} a step" for batch in (32, 128, 512)]
     # (32 + 128) / (32 + 128 / 4) = 2.5, and (32 + 200) / (32 + 50) = 2.83
@@ -156,6 +156,6 @@ def test_the_table_of_a_comparison(tmp_path: Path) -> None:
     assert lines[4].endswith("| 356 | 2.00 [2.00, 2.00] |")
 
 
-def test_a_table_without_measurements(tmp_path: Path) -> None:
-    lines = ceiling_table(summarise(comparison(tmp_path)), {}).splitlines()
+def test_another_bed_predicts_nothing(tmp_path: Path) -> None:
+    lines = ceiling_table(summarise(comparison(tmp_path)), {("chain_sum", "hard-heavy"): BedNoise(128, 4)}).splitlines()
     assert lines[2].replace("–", "?").endswith("| 32 | ? | ? | ? | 0.16 | ? | ? | 116 | 2.00 [2.00, 2.00] |")  # noqa: RUF001

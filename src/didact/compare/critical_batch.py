@@ -159,7 +159,7 @@ class BedNoise:
     ratio: float
 
 
-def ceiling_table(summary: Mapping[str, Any], beds: Mapping[str, BedNoise]) -> str:
+def ceiling_table(summary: Mapping[str, Any], beds: Mapping[tuple[str, str], BedNoise]) -> str:
     """Markdown: for every cell the predicted ceiling beside what the oracle gained, and the fit to uniform's costs.
 
     Cells of one task and pool are one bed at several batches. A bed's fit is the median of the fits of its seeds, of
@@ -167,16 +167,16 @@ def ceiling_table(summary: Mapping[str, Any], beds: Mapping[str, BedNoise]) -> s
 
     Args:
         summary: as `didact.compare.summary.summarise` gives it.
-        beds: by the name of the pool; cells of other pools have no prediction.
+        beds: by task and pool; cells of others have no prediction, and simulated cells no row.
     """
-    settings = {cell["name"]: cell for cell in summary["settings"]["cells"]}
+    settings = {cell["name"]: cell for cell in summary["settings"]["cells"] if cell["learner"] == "policy"}
     together: dict[tuple[str, str], list[str]] = {}
     for name, cell in settings.items():
         together.setdefault((cell["task"], cell["pool"]), []).append(name)
     rows = []
-    for (_, pool), names in together.items():
+    for bed, names in together.items():
         batches = {name: int(settings[name]["rollouts_per_step"]) for name in names}
-        noise = beds.get(pool, BedNoise(math.nan, math.nan))
+        noise = beds.get(bed, BedNoise(math.nan, math.nan))
         fits = [fit.critical for fit in _fits(summary, batches)]
         fitted = float(np.median(fits)) if fits else math.nan
         for name, batch in sorted(batches.items(), key=lambda item: item[1]):
