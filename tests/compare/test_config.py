@@ -47,6 +47,12 @@ def test_defaults_are_for_all_cells_and_a_cell_may_differ() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
+        (
+            {"cells": [CELL], "oracle": "uniform"},
+            r"oracle must name a variant of that method \(oracle\), got 'uniform'",
+        ),
+        ({"cells": [{"name": "a", "updates_per_step": 0}]}, "updates_per_step must be 1 to 10,000, got 0"),
+        ({"cells": [CELL], "variants": [{"name": "cures", "updates_per_step": 0}]}, "updates_per_step must be 1 to"),
         ({"cells": []}, "at least one cell"),
         ({"cells": [CELL, CELL]}, "two cells are called 'a'"),
         ({"cells": [{"name": "a", "rollout": 5}]}, "unknown key 'rollout' of a cell: did you mean 'rollouts'"),

@@ -49,3 +49,40 @@ def test_it_looks_at_the_truth_as_often_as_asked(every: int, looks: int) -> None
     curriculum = _oracle(truth, refresh_every=every)
     play(curriculum, SimulatedPolicy(dict.fromkeys(curriculum.pool.ids, 0.5)), range(10))
     assert len(asked) == looks
+
+
+def _drawn(steps: int = 200, **options) -> np.ndarray:
+    """Rollouts of each prompt of a pool in which half have v = 0.25 and half 0.0475."""
+    truth = np.where(np.arange(200) % 2 == 0, 0.5, 0.05)
+    curriculum = _oracle(lambda: truth, **options)
+    policy = SimulatedPolicy(dict(zip(curriculum.pool.ids, truth, strict=True)))
+    num = np.zeros(200, dtype=int)
+    for step in range(steps):
+        plan = curriculum.plan(step)
+        for group in plan:
+            num[curriculum.pool.positions([group.prompt_id])[0]] += group.num_rollouts
+        curriculum.observe(policy.roll_out(plan))
+        curriculum.admitted(step)
+    return num.reshape(-1, 2).sum(axis=0) / num.sum()
+
+
+def test_a_power_sharpens_the_draw() -> None:
+    """Shares of the rollouts by v ** power: 0.25 against 0.0475 is 84 to 16, their squares 97 to 3, power 0 even."""
+    assert _drawn()[0] == pytest.approx(0.84, abs=0.03)
+    assert _drawn(power=2.0)[0] == pytest.approx(0.965, abs=0.02)
+    assert _drawn(power=0.0)[0] == pytest.approx(0.5, abs=0.03)
+
+
+def test_allocation_by_variance_gives_rollouts_in_proportion_to_its_root() -> None:
+    curriculum = _oracle(lambda: np.where(np.arange(200) % 2 == 0, 0.5, 0.05), allocation="variance", power=0.0)
+    assert curriculum.uneven
+    by_rate = {0: set(), 1: set()}
+    for group in curriculum.plan(0):
+        by_rate[int(curriculum.pool.positions([group.prompt_id])[0]) % 2].add(group.num_rollouts)
+    assert max(by_rate[1]) <= 6 < 9 <= min(by_rate[0])
+
+
+@pytest.mark.parametrize("option", [{"power": -1}, {"allocation": "more"}, {"refresh_every": 0}])
+def test_options_out_of_range(option) -> None:
+    with pytest.raises(ValueError, match=next(iter(option))):
+        _oracle(lambda: TRUTH, **option)

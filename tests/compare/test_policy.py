@@ -15,8 +15,10 @@ from trl import GRPOConfig  # noqa: E402
 
 from didact import GroupOutcome, PromptPool, make  # noqa: E402
 from didact.adapters.trl import CurriculumGRPOTrainer  # noqa: E402
+from didact.compare.learner import CLIP, mini_batches  # noqa: E402
 from didact.compare.policy import Policy, _Rollouts  # noqa: E402
 from didact.plan import AdmittedGroup  # noqa: E402
+from didact.seeding import generator  # noqa: E402
 from didact.tasks import task  # noqa: E402
 from didact.tasks.verifier import Verifier  # noqa: E402
 from didact.training.sampler import Sampler  # noqa: E402
@@ -193,3 +195,57 @@ def test_the_gradient_of_groups_is_the_mean_of_each_and_trains_nothing(tiny_mode
         other.update(groups, "rloo", "prompt")
     for ours, theirs in zip(policy._model.parameters(), other._model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_several_updates_of_a_step_are_clipped_steps_on_mini_batches(tiny_model: Path) -> None:
+    """Against PPO's surrogate written out row by row, at a learning rate at which ratios do leave the clip's range."""
+    examples = task("arithmetic").examples("train", num=4, seed=0)
+    pool = PromptPool([example.prompt_id for example in examples])
+    responses = [[3 + (7 * row + place) % 20 for place in range(4)] for row in range(8)]
+    rewards = [1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+    groups = [AdmittedGroup(index, pool.ids[index], (0, 1, 2, 3)) for index in range(2)]
+    with Verifier("arithmetic") as verifier:
+        policy = _policy(tiny_model, pool, examples, verifier, learning_rate=0.05, warmup_steps=0)
+        prompts = [policy._prompts[name] for name in pool.ids[:2]]
+        for index in range(2):
+            rows = slice(4 * index, 4 * index + 4)
+            policy._groups[index] = _Rollouts(prompts[index], responses[rows], rewards[rows])
+        assert policy.update(groups, "dr_grpo", "prompt", 4) == 4
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05, betas=(0.9, 0.99), weight_decay=0.0)
+
+    def log_probabilities(row: int) -> Any:
+        tokens = torch.tensor([prompts[row // 4] + responses[row]])
+        logits = model(tokens[:, :-1]).logits[0, -4:].log_softmax(-1)
+        return logits.gather(1, tokens[0, -4:, None])[:, 0]
+
+    before = [log_probabilities(row).detach() for row in range(8)]
+    outside = 0
+    for batch in mini_batches(8, 4, generator(0, "mini-batches", 0)):
+        loss = torch.zeros(())
+        for row in batch.tolist():
+            advantage = rewards[row] - (0.5 if row < 4 else 0.25)
+            ratio = (log_probabilities(row) - before[row]).exp()
+            outside += int(((ratio < CLIP[0]) | (ratio > CLIP[1])).sum())
+            # Two rows in a mini-batch: each weighs a half of it, and a token of its four a fourth of that.
+            loss = loss - torch.minimum(ratio * advantage, ratio.clamp(*CLIP) * advantage).mean() / 2
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert outside > 0
+    for ours, theirs in zip(policy._model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_what_was_measured_stands_until_the_first_update(tiny_model: Path) -> None:
+    examples = task("arithmetic").examples("train", num=4, seed=0)
+    pool = PromptPool([example.prompt_id for example in examples])
+    with Verifier("arithmetic") as verifier:
+        policy = _policy(tiny_model, pool, examples, verifier, measured=[0.1, 0.2, 0.3, 0.4], num_probes=2)
+        assert policy.pass_rates().tolist() == [0.1, 0.2, 0.3, 0.4]
+        curriculum = make("uniform", pool, **SIZES)
+        curriculum.observe(policy.roll_out(curriculum.plan(0)))
+        policy.update(curriculum.admitted(0), "rloo", "prompt")
+        assert set(policy.pass_rates().tolist()) <= {0.0, 0.5, 1.0}

@@ -43,3 +43,21 @@ def test_a_method_that_asks_for_nothing_ends() -> None:
     learner = make_learner("skills", "mixed", size=200, seed=0)
     result = run(learner, Idle(learner.pool, **SIZES), rollouts=6400, evaluate_every=64)
     assert result["metrics"]["rollouts"] == 3 * 64
+
+
+def test_updates_of_a_step_are_counted() -> None:
+    learner = make_learner("skills", "mixed", size=200, seed=0)
+    curriculum = make("uniform", learner.pool, **SIZES)
+    curve = run(learner, curriculum, rollouts=640, evaluate_every=128, updates_per_step=4)["curve"]
+    assert curve["step"] == [0, 2, 4, 6, 8, 10]
+    assert curve["updates"] == [0, 8, 16, 24, 32, 40]
+
+
+def test_the_prompts_that_trained_and_the_largest_share_of_one() -> None:
+    curve = _run()["curve"]  # 8 prompts of 200 a step, in passes: each trains once
+    assert curve["prompts_trained"] == [0, 16, 32, 48, 64, 80]
+    assert curve["largest_share"] == [0, *(8 / rollouts for rollouts in (128, 256, 384, 512, 640))]
+    few = _run("cures", rollouts=3200, subset_size=10)["curve"]
+    assert few["prompts_trained"][-1] < few["updates"][-1] * 8
+    assert few["largest_share"][-1] > 1 / few["prompts_trained"][-1]
+    assert few["prompt_tokens"][-1] > few["prompt_tokens"][1] > 0

@@ -5,8 +5,9 @@ import pytest
 
 from didact import Plan, PlannedGroup, make
 from didact.advantage import AdvantageKind
-from didact.compare.learner import Learner
+from didact.compare.learner import Learner, mini_batches
 from didact.plan import AdmittedGroup
+from didact.seeding import generator
 from didact.simulate import POOLS, IndependentPrompts, SharedSkills, given_rates, make_learner
 from didact.simulate.learner import SimulatedLearner
 
@@ -101,7 +102,7 @@ def test_a_learner_serves_the_protocol() -> None:
 def skilled(**options: object) -> SharedSkills:
     """Twelve prompts, no noise, and a step that is the gradient itself."""
     initial = given_rates(np.linspace(0.1, 0.9, 12))
-    return SharedSkills(initial, num_skills=8, optimiser="sgd", learning_rate=1.0, **{"score_noise": 0.0, **options})  # type: ignore[arg-type]
+    return SharedSkills(initial, num_skills=8, optimiser="sgd", **{"learning_rate": 1.0, "score_noise": 0.0, **options})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("num", [2, 5])
@@ -157,6 +158,31 @@ def test_a_baseline_takes_the_place_of_the_groups_mean() -> None:
     passed = learner._groups[0].rewards.index(1.0)
     learner.update([AdmittedGroup(0, group.prompt_id, (passed,), baseline=0.25)], "rloo", "prompt")
     assert learner._theta[0] == pytest.approx(0.75 * 0.5)
+
+
+def test_a_mini_batch_that_gained_enough_already_is_clipped() -> None:
+    """One prompt and a step so large that the first rollout settles it: the other seven move nothing."""
+    initial = given_rates([0.5])
+    learner = IndependentPrompts(initial, learning_rate=1000.0, score_noise=0.0)
+    groups = rolled(learner, [0], 8)
+    rewards = np.array(learner._groups[0].rewards)
+    assert 0 < rewards.sum() < 8
+    assert learner.update(groups, "dr_grpo", "prompt", 8) == 8
+    first = int(mini_batches(8, 8, generator(0, "mini-batches", 0))[0][0])
+    assert learner._theta[0] == pytest.approx(1000 * (rewards[first] - rewards.mean()) * (rewards[first] - 0.5))
+
+
+def test_small_steps_on_mini_batches_add_up_to_one_on_the_whole() -> None:
+    whole, parts = (skilled(learning_rate=rate) for rate in (1e-4, 1e-4 / 4))
+    assert whole.update(rolled(whole, [0, 3, 7, 11], 8), "rloo", "prompt") == 1
+    assert parts.update(rolled(parts, [0, 3, 7, 11], 8), "rloo", "prompt", 4) == 4
+    assert parts._theta == pytest.approx(whole._theta, rel=1e-3)
+    assert np.abs(whole._theta).max() > 0
+
+
+def test_there_are_no_more_updates_than_rollouts() -> None:
+    learner = skilled()
+    assert learner.update(rolled(learner, [0], 4), "rloo", "prompt", 100) == 4
 
 
 def test_what_is_learned_is_shared_between_skills_and_never_between_independent_prompts() -> None:

@@ -22,6 +22,7 @@ BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
     "rollouts_per_step": (1, 1_000_000),
     "rollouts": (1, 1_000_000_000),
     "evaluations": (1, 10_000),
+    "updates_per_step": (1, 10_000),
     "warmup_steps": (0, 1_000_000),
     "max_completion_length": (1, 4096),
 }
@@ -42,12 +43,13 @@ class Cell:
     task_options: dict[str, Any] = field(default_factory=dict)
     learner_options: dict[str, Any] = field(default_factory=dict)  # of a simulated learner
     pool: str = "mixed"  # easy-heavy, hard-heavy, mixed, sources; simulated: also a file of pass rates or a run folder
-    pool_size: int = 1024
-    held_out: int = 256
+    pool_size: int = 4096  # in a small one whatever selects draws the same few, and a model learns them by heart
+    held_out: int = 512
     prompts_per_step: int = 16
     rollouts_per_step: int = 128
-    rollouts: int = 12_800  # the budget of a run, everything counted
-    evaluations: int = 10
+    rollouts: int = 11_520  # the budget of a run, everything counted; whole iterations of CurES: 640 pilots, 1,280 more
+    evaluations: int = 9
+    updates_per_step: int = 1  # mini-batches that the rollouts of a step are dealt into, an optimiser step each
     learning_rate: float | None = None  # None: 1e-3 for a model, a simulated learner's own
     warmup_steps: int = 10
     # One objective for all, so that curricula are compared and not estimators; "own" leaves each method its own.
@@ -83,9 +85,12 @@ class Variant:
     options: dict[str, Any] = field(default_factory=dict)
     advantage: str | None = None  # None: the cell's
     loss_weighting: str | None = None
+    updates_per_step: int | None = None
 
     def __post_init__(self) -> None:
         check_name("variant", self.name)
+        if self.updates_per_step is not None:
+            check_size(f"variant {self.name!r}: updates_per_step", self.updates_per_step, BOUNDS["updates_per_step"])
         check_objective(f"variant {self.name!r}", self.advantage, self.loss_weighting)
 
 
@@ -158,6 +163,7 @@ class CompareConfig:
     seeds: list[int]
     gain: float = 0.1
     baseline: str = "uniform"
+    oracle: str | None = None  # whose gain is all that could be gained; None: the first variant of that method
     tuning: Tuning | None = None
 
     def __post_init__(self) -> None:
@@ -178,6 +184,9 @@ class CompareConfig:
             raise ValueError(f"seed {both.pop()} is used for tuning and for the comparison: keep them apart")
         if self.baseline not in named["variant"]:
             raise ValueError(f"the baseline {self.baseline!r} is not among the variants")
+        oracles = [variant.name for variant in self.variants if variant.method == ORACLE]
+        if self.oracle is not None and self.oracle not in oracles:
+            raise ValueError(f"oracle must name a variant of that method ({', '.join(oracles)}), got {self.oracle!r}")
         if not 0 < self.gain <= 1:
             raise ValueError(f"gain must be positive, and 1 at most: it is a share of the prompts, got {self.gain}")
         num_settings = len(self.cells) * len(self.variants)

@@ -144,6 +144,7 @@ def play(job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "advantage": variant.advantage or cell.advantage,
         "loss_weighting": variant.loss_weighting or cell.loss_weighting,
+        "updates_per_step": variant.updates_per_step or cell.updates_per_step,
         "learning_rate": cell.learning_rate,
         "budget": {"rollouts": cell.rollouts},
     }
@@ -160,7 +161,13 @@ def play(job: Job) -> dict[str, Any]:
             if weighting != "own":
                 curriculum.loss_weighting = weighting
             every = max(cell.rollouts // cell.evaluations, 1)
-            result = run(learner, curriculum, rollouts=cell.rollouts, evaluate_every=every)
+            result = run(
+                learner,
+                curriculum,
+                rollouts=cell.rollouts,
+                evaluate_every=every,
+                updates_per_step=record["updates_per_step"],
+            )
         finished = {**record, "status": "finished", "error": None, **_rounded(result)}
         run_of(finished, "the result")  # a run that diverged to nan would make the whole comparison unreadable
         return finished
@@ -196,7 +203,15 @@ def _learner(cell: Cell, seed: int) -> Iterator[Any]:
 
     torch.set_num_threads(1)
     bed = bed_of(cell, seed)
-    with policy_of(cell, bed.model, bed.examples, bed.held_out, seed=seed, pool=bed.pool()) as policy:
+    with policy_of(
+        cell,
+        bed.model,
+        bed.examples,
+        bed.held_out,
+        seed=seed,
+        pool=bed.pool(),
+        measured=bed.base_pass_rates,
+    ) as policy:
         yield policy
 
 

@@ -5,9 +5,10 @@ line. `tests/compare/test_policy.py` trains both side by side on the same rollou
 
     loss = - sum over rollouts of  w_i A_i mean_t log pi(token_t),  w_i from `loss_weights`
 
-One on-policy update a step, no clipping (the ratio is 1), no KL term. Rollouts with advantage 0 contribute nothing to
-this sum, so their forward pass is left out. Rollouts that waited (SPEED's buffer) are trained as if they were fresh,
-as the methods' own code does.
+One on-policy update a step, no clipping (the ratio is 1), no KL term. With several updates a step its rollouts are
+dealt into mini-batches at random, and each token's ratio to the policy at the beginning of the step is clipped as by
+PPO (arXiv:1707.06347, eq. 7). Rollouts with advantage 0 contribute nothing to this sum, so their forward pass is left
+out. Rollouts that waited (SPEED's buffer) are trained as if they were fresh, as the methods' own code does.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, get_constant_sched
 
 from didact.advantage import AdvantageKind, WeightMode, group_advantages, loss_weights
 from didact.compare.config import Cell
+from didact.compare.learner import CLIP, mini_batches
 from didact.outcomes import GroupOutcome
 from didact.plan import AdmittedGroup, Plan
 from didact.prompts import PromptPool
@@ -43,6 +45,7 @@ def policy_of(
     seed: int,
     pool: PromptPool | None = None,
     num_probes: int = 8,
+    measured: Sequence[float] | None = None,
 ) -> Iterator["Policy"]:
     """The model in a folder as the policy of a cell, with its verifier running."""
     with Verifier(cell.task, isolate=False) as verifier:  # the bed's own prompts: nothing to be protected from
@@ -60,6 +63,7 @@ def policy_of(
             warmup_steps=cell.warmup_steps,
             max_completion_length=cell.max_completion_length,
             num_probes=num_probes,
+            measured=measured,
         )
 
 
@@ -70,6 +74,9 @@ class _Rollouts:
     prompt: list[int]
     responses: list[Response] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
+
+
+_Row = tuple[_Rollouts, int, float]  # a rollout of a group, and its weight times its advantage
 
 
 class Policy:
@@ -83,6 +90,7 @@ class Policy:
         learning_rate, warmup_steps: of AdamW (betas 0.9 and 0.99, no weight decay, gradients clipped at norm 1).
         max_completion_length: response tokens at most, where the plan sets no context length.
         num_probes: rollouts a prompt for `pass_rates`.
+        measured: what `pass_rates` says until the first update, where that is known already.
     """
 
     def __init__(
@@ -99,10 +107,12 @@ class Policy:
         warmup_steps: int = 10,
         max_completion_length: int = 24,
         num_probes: int = 8,
+        measured: Sequence[float] | None = None,
     ) -> None:
         self.pool, self.seed = pool, seed
         self._model, self._tokenizer, self._verifier = model.train(), tokenizer, verifier
         self._limit, self._num_probes, self._probes = max_completion_length, num_probes, 0
+        self._measured = None if measured is None else np.array(measured, dtype=np.float64)
         self._sampler = Sampler(model, tokenizer.eos_token_id)
         self._examples = {example.prompt_id: example for example in examples}
         self._held_out = sorted(held_out, key=lambda example: len(example.prompt))
@@ -145,24 +155,38 @@ class Policy:
             )
         return outcomes
 
-    def update(self, groups: Sequence[AdmittedGroup], advantage: AdvantageKind, weighting: WeightMode) -> None:
-        self._differentiate(groups, advantage, weighting)
-        torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
-        self._optimizer.step()
-        self._schedule.step()
-        self._optimizer.zero_grad(set_to_none=False)
+    def update(
+        self, groups: Sequence[AdmittedGroup], advantage: AdvantageKind, weighting: WeightMode, num_updates: int = 1
+    ) -> int:
+        rows = self._rows(groups, advantage, weighting)
+        self._measured = None
+        batches = mini_batches(len(rows), num_updates, generator(self.seed, "mini-batches", self._schedule.last_epoch))
+        parts = [self._parts([(*rows[row][:2], rows[row][2] * len(batches)) for row in batch]) for batch in batches]
+        before: list[list[torch.Tensor | None]] = [[None] * len(part) for part in parts]
+        if len(batches) > 1:
+            with torch.no_grad():
+                before = [[self._log_probabilities(taught)[0] for taught in part] for part in parts]
+        for part, old in zip(parts, before, strict=True):
+            for taught, then in zip(part, old, strict=True):
+                self._backward(taught, then)
+            torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+            self._optimizer.step()
+            self._schedule.step()
+            self._optimizer.zero_grad(set_to_none=False)
+        return len(batches)
 
     def gradient(
         self, groups: Sequence[AdmittedGroup], advantage: AdvantageKind, weighting: WeightMode
     ) -> torch.Tensor:
-        """What `update` would follow, unclipped, shape (number of parameters,); nothing is trained."""
-        self._differentiate(groups, advantage, weighting)
-        parts = [torch.zeros_like(each) if each.grad is None else each.grad for each in self._model.parameters()]
-        flat = torch.cat([part.flatten() for part in parts])
+        """What one update on these groups would follow, unclipped, shape (parameters,); nothing is trained."""
+        for part in self._parts(self._rows(groups, advantage, weighting)):
+            self._backward(part, None)
+        found = [torch.zeros_like(each) if each.grad is None else each.grad for each in self._model.parameters()]
+        flat = torch.cat([each.flatten() for each in found])
         self._optimizer.zero_grad(set_to_none=False)
         return flat
 
-    def _differentiate(self, groups: Sequence[AdmittedGroup], advantage: AdvantageKind, weighting: WeightMode) -> None:
+    def _rows(self, groups: Sequence[AdmittedGroup], advantage: AdvantageKind, weighting: WeightMode) -> list[_Row]:
         rows = [(self._groups[group.group_id], index) for group in groups for index in group.rollouts]
         lengths = np.array([len(rollouts.responses[index]) for rollouts, index in rows])
         rewards = np.array([rollouts.rewards[index] for rollouts, index in rows])
@@ -172,18 +196,7 @@ class Policy:
             rewards, ids, advantage, lengths, singleton="zero", baselines=np.array(baselines, dtype=np.float64)
         )
         weights = advantages * loss_weights(ids, lengths, weighting)
-        taught = [
-            (*rows[row], float(weights[row]))
-            for row in np.argsort(
-                [len(rollouts.prompt) + len(rollouts.responses[i]) for rollouts, i in rows], kind="stable"
-            )
-            if weights[row] != 0
-        ]
-        for part in np.array_split(
-            np.arange(len(taught)), min(3, max(len(taught), 1))
-        ):  # sorted by length: less padding
-            if len(part):
-                self._backward([taught[row] for row in part])
+        return [(rollouts, index, float(weight)) for (rollouts, index), weight in zip(rows, weights, strict=True)]
 
     def keep(self, group_ids: Sequence[int]) -> None:
         kept = set(group_ids)
@@ -196,6 +209,8 @@ class Policy:
 
     def pass_rates(self) -> NDArray[np.float64]:
         """Mean reward of `num_probes` rollouts of every prompt."""
+        if self._measured is not None:
+            return self._measured
         examples = [self._examples[prompt_id] for prompt_id in self.pool.ids]
         self._probes += 1
         rng = generator(self.seed, "probes", self._probes)
@@ -229,7 +244,24 @@ class Policy:
             self._scores.clear()
         return responses, scores
 
-    def _backward(self, rows: Sequence[tuple[_Rollouts, int, float]]) -> None:
+    def _parts(self, rows: Sequence[_Row]) -> list[list[_Row]]:
+        """The rows that teach, in up to three parts of about one length each: less padding."""
+        taught = [row for row in rows if row[2] != 0]
+        taught.sort(key=lambda row: len(row[0].prompt) + len(row[0].responses[row[1]]))
+        cuts = np.array_split(np.arange(len(taught)), min(3, max(len(taught), 1)))
+        return [[taught[row] for row in cut] for cut in cuts if len(cut)]
+
+    def _backward(self, rows: Sequence[_Row], before: torch.Tensor | None) -> None:
+        """Add the gradient of some rows; `before`: what `_log_probabilities` gave under the policy of the rollouts."""
+        now, weights = self._log_probabilities(rows)
+        if before is None:
+            (-now * weights).sum().backward()
+            return
+        ratio = (now - before).exp()
+        torch.minimum(ratio * weights, ratio.clamp(*CLIP) * weights).sum().neg().backward()
+
+    def _log_probabilities(self, rows: Sequence[_Row]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of every response token of the rows, and its weight in the sum, shape (tokens,) each."""
         sequences = [rollouts.prompt + rollouts.responses[index] for rollouts, index, _ in rows]
         width = max(map(len, sequences))
         tokens = torch.tensor([row + [0] * (width - len(row)) for row in sequences])
@@ -243,4 +275,4 @@ class Policy:
         answered = weights != 0
         logits = self._model.lm_head(hidden[answered])
         losses = torch.nn.functional.cross_entropy(logits, tokens[:, 1:][answered], reduction="none")
-        (losses * weights[answered]).sum().backward()
+        return -losses, weights[answered]

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -16,12 +17,15 @@ COLUMNS = (
     "rollouts",
     "rollouts_trained",
     "tokens",
+    "prompt_tokens",
     "seconds",
     "accuracy",
     "share_with_signal",
     "evidence_age",
     "calibration_error",
     "pass_rate",
+    "prompts_trained",
+    "largest_share",
 )
 #: Steps without one rollout after which a run is stopped: a method that has nothing more to ask.
 _IDLE_STEPS = 10
@@ -33,15 +37,17 @@ def run(
     *,
     rollouts: int,
     evaluate_every: int,
+    updates_per_step: int = 1,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
-    """Train until `rollouts` rollouts have been made, all of them counted; one optimiser step a step.
+    """Train until `rollouts` rollouts have been made, all of them counted.
 
     A step in which no admitted group has rollouts makes no update. The last plan may overshoot the budget by less than
     itself; areas are taken up to the budget.
 
     Args:
         evaluate_every: rollouts between two evaluations, which happen at the end of a step. Their time is not counted.
+        updates_per_step: optimiser steps a step, see `Learner.update`.
 
     Returns:
         curve: a list for each of `COLUMNS`, one entry an evaluation, the first before any rollout.
@@ -49,6 +55,7 @@ def run(
     """
     curve: dict[str, list[float]] = {name: [] for name in COLUMNS}
     updates, step, due, idle, seconds = 0, 0, evaluate_every, 0, 0.0
+    trained: Counter[str] = Counter()  # rollouts, by prompt
     since: dict[str, list[float]] = {"share_with_signal": [], "evidence_age": [], "pass_rate": []}
 
     def examine(metrics: dict[str, float]) -> None:
@@ -58,9 +65,12 @@ def run(
             "rollouts": metrics["rollouts"],
             "rollouts_trained": metrics["rollouts_trained"],
             "tokens": metrics["response_tokens"],
+            "prompt_tokens": metrics["prompt_tokens"],
             "seconds": round(seconds, 4),
             "accuracy": learner.evaluate(),
             "calibration_error": metrics["calibration_error"],
+            "prompts_trained": len(trained),
+            "largest_share": max(trained.values(), default=0) / max(trained.total(), 1),
             **{name: float(np.mean(values)) if values else 0.0 for name, values in since.items()},
         }
         for name in COLUMNS:
@@ -78,8 +88,9 @@ def run(
                 break
         admitted = [group for group in curriculum.admitted(step) if group.rollouts]
         if admitted:
-            learner.update(admitted, curriculum.advantage, curriculum.loss_weighting)
-            updates += 1
+            updates += learner.update(admitted, curriculum.advantage, curriculum.loss_weighting, updates_per_step)
+            for group in admitted:
+                trained[group.prompt_id] += len(group.rollouts)
         learner.keep(curriculum.held())
         seconds += time.perf_counter() - began
         step += 1

@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from didact.advantage import AdvantageKind, WeightMode, group_advantages, loss_weights
+from didact.compare.learner import CLIP, mini_batches
 from didact.outcomes import GroupOutcome
 from didact.plan import AdmittedGroup, Plan
 from didact.prompts import PromptPool
+from didact.seeding import generator
 from didact.simulate.pools import InitialRates
 from didact.simulate.variates import Floats, Positions, Stream
 
@@ -133,8 +135,12 @@ class SimulatedLearner(ABC):
             )
         return outcomes
 
-    def update(self, groups: Sequence[AdmittedGroup], advantage: AdvantageKind, weighting: WeightMode) -> None:
-        """One optimiser step on groups rolled out before. Rollouts of an older policy are trained as if fresh.
+    def update(
+        self, groups: Sequence[AdmittedGroup], advantage: AdvantageKind, weighting: WeightMode, num_updates: int = 1
+    ) -> int:
+        """Optimiser steps on groups rolled out before, see `didact.compare.learner.Learner`.
+
+        Rollouts of an older policy are trained as if they were of the policy at the beginning of the step.
 
         Raises:
             ValueError: a group that was never rolled out here, or was not kept.
@@ -145,7 +151,7 @@ class SimulatedLearner(ABC):
         books = [self._groups[group.group_id] for group in groups]
         sizes = [len(group.rollouts) for group in groups]
         if sum(sizes) == 0:
-            return
+            return 0
         rows = [(book, index) for book, group in zip(books, groups, strict=True) for index in group.rollouts]
         rewards = np.array([book.rewards[index] for book, index in rows])
         passed = np.array([book.passed[index] for book, index in rows])
@@ -155,13 +161,23 @@ class SimulatedLearner(ABC):
         advantages = group_advantages(rewards, ids, advantage, tokens, singleton="zero", baselines=baselines)
         weights = advantages * loss_weights(ids, tokens, weighting)
         # A prompt can come in two groups, a late one and a fresh one: gradients are summed by prompt.
-        positions, which = np.unique(np.repeat([book.position for book in books], sizes), return_inverse=True)
-        pull, squares = (
-            np.bincount(which, weights=values).astype(np.float64)
-            for values in (weights * (passed - self._rates(positions)[which]), weights**2)
-        )
-        self._updates += 1
-        self._ascend(positions, pull, squares)
+        places = np.repeat([book.position for book in books], sizes)
+        batches = mini_batches(len(rows), num_updates, generator(self.seed, "mini-batches", self._updates))
+        before = self._rates(places)
+        for rows_of in batches:
+            positions, which = np.unique(places[rows_of], return_inverse=True)
+            rates, then, hit = self._rates(positions)[which], before[rows_of], passed[rows_of] > 0
+            ratio = np.where(hit, rates / np.maximum(then, 1e-300), (1 - rates) / np.maximum(1 - then, 1e-300))
+            pushed = weights[rows_of] * len(batches)
+            clipped = np.where(pushed > 0, ratio > CLIP[1], ratio < CLIP[0])  # nothing more to gain from this rollout
+            pushed *= np.where(clipped, 0.0, ratio)
+            pull, squares = (
+                np.bincount(which, weights=values).astype(np.float64)
+                for values in (pushed * (passed[rows_of] - rates), pushed**2)
+            )
+            self._updates += 1
+            self._ascend(positions, pull, squares)
+        return len(batches)
 
     def keep(self, group_ids: Sequence[int]) -> None:
         """Forget the rollouts of all other groups: only these may still train."""
