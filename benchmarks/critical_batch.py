@@ -1,7 +1,7 @@
 """The critical batch of the real-training beds, measured from the gradients of uniform's groups.
 
     python benchmarks/critical_batch.py                                    # hard-heavy and mixed, seeds 1 to 10
-    python benchmarks/critical_batch.py --pools mixed --seeds 1 2 --json /tmp/trial.json
+    python benchmarks/critical_batch.py --pools mixed --seeds 1 2 --json trial.json
     python benchmarks/critical_batch.py --costs benchmarks/results/batches # beside what a comparison's runs cost
 
 Each bed's model is measured at its warm start and after some steps of uniform (16 prompts, 8 rollouts each, learning
@@ -100,12 +100,12 @@ def measure(policy: Any, groups: int, step: int) -> dict[str, Any]:
     probe = make("uniform", policy.pool, prompts_per_step=groups, rollouts_per_step=groups * GROUP, seed=own)
     outcomes = policy.roll_out(probe.plan(1_000_000 + step))  # a step whose randomness no training step shares
     probe.observe(outcomes)
-    loud = {outcome.group_id for outcome in outcomes if len(set(outcome.rewards)) > 1}
+    with_signal = {outcome.group_id for outcome in outcomes if len(set(outcome.rewards)) > 1}
     # Sums over groups of g, g^2 elementwise, w g, w |g|^2 and w^2 |g|^2.
     total, squares, drawn = (torch.zeros((), dtype=torch.float64) for _ in range(3))
     once = twice = 0.0
     for group in probe.admitted(probe.step):
-        if group.group_id in loud:
+        if group.group_id in with_signal:
             gradient, weight = policy.gradient([group], "rloo", "prompt").double(), weights[group.prompt_id]
             total, squares, drawn = total + gradient, squares + gradient**2, drawn + weight * gradient
             length = float(gradient @ gradient)
@@ -116,15 +116,14 @@ def measure(policy: Any, groups: int, step: int) -> dict[str, Any]:
         noise_scale(float((squares / metric).sum()), float((total**2 / metric).sum()), groups)
         for metric in (torch.ones_like(by_adam), by_adam)
     )
-    # The oracle draws a prompt w times as often as uniform: moments of its groups are weighted moments of uniform's.
-    signal = noise_scale(twice, float(drawn @ drawn), groups).signal
-    oracle = NoiseScale(signal, once / groups - signal)
+    # The oracle draws a prompt w times as often as uniform.
+    oracle = noise_scale(twice, float(drawn @ drawn), groups, second_moment=once / groups)
     # The inner product of the two mean gradients.
     across = (float(drawn @ total) - once) / (groups * (groups - 1))
     rates = [float(np.mean(outcome.rewards)) for outcome in outcomes]
     return {
         "pass_rate": float(np.mean(rates)),
-        "loud": len(loud) / groups,
+        "with_signal": len(with_signal) / groups,
         "ratio": variance_ratio(rates, GROUP),
         "across": across,
         **{name: asdict(scale) for name, scale in (("plain", plain), ("adam", adam), ("oracle", oracle))},
@@ -177,13 +176,13 @@ def by_step(rows: list[dict[str, Any]]) -> dict[tuple[str, str, int], list[dict[
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Medians over seeds, lowest and highest in brackets, and the ceilings that follow from the medians."""
-    columns = ["task", "pool", "step", "seeds", "pass rate", "loud groups", "critical batch", "in Adam's metric"]
+    columns = ["task", "pool", "step", "seeds", "pass rate", "groups with signal", "critical batch", "in Adam's metric"]
     columns += ["ratio by pass rates", "the oracle's", "cosine", *(f"ceiling at {batch}" for batch in BATCHES)]
     lines = [columns, ["---"] * len(columns)]
     for (task, pool, step), part in by_step(rows).items():
         plain, adam = ([critical(row, metric) for row in part] for metric in ("plain", "adam"))
         ratios = [row["ratio"] for row in part]
-        shares = [f"{median(row[name] for row in part):.0%}" for name in ("pass_rate", "loud")]
+        shares = [f"{median(row[name] for row in part):.0%}" for name in ("pass_rate", "with_signal")]
         spread = [ranged(plain, ",.0f"), ranged(adam, ",.0f"), ranged(ratios, ".1f")]
         spread += [ranged([of(row) for row in part], form) for of, form in ((gained, ".1f"), (cosine, ".2f"))]
         most = [f"{ceiling(batch, median(plain), median(ratios)):.2f}" for batch in BATCHES]

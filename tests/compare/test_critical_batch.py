@@ -60,12 +60,23 @@ def test_the_noise_scale_of_gaussian_gradients_is_unbiased() -> None:
     assert (gradients.mean(axis=1) ** 2).sum(axis=1).mean() == pytest.approx(62.5, rel=0.05)
 
 
+def test_groups_that_a_selector_would_draw_by_weighted_sums_over_uniforms() -> None:
+    # Half of the groups are silent, the others have mean 3 and variance 4. Drawing those alone is w = 2 and w = 0.
+    gradients = np.random.default_rng(0).normal(3, 2, 10_000) * (np.arange(10_000) % 2)
+    weighted = 2 * gradients
+    second = float((2 * gradients**2).mean())
+    drawn = noise_scale(float((weighted**2).sum()), float(weighted.sum() ** 2), 10_000, second_moment=second)
+    assert (drawn.signal, drawn.noise) == pytest.approx((9, 4), rel=0.05)
+    uniform = noise_scale(float((gradients**2).sum()), float(gradients.sum() ** 2), 10_000)
+    assert (uniform.signal, uniform.noise) == pytest.approx((9 / 4, 13 / 2 - 9 / 4), rel=0.05)
+
+
 def test_silent_groups_count() -> None:
-    loud = noise_scale(200.0, 10_000.0, 100)
+    speaking = noise_scale(200.0, 10_000.0, 100)
     all_of_them = noise_scale(200.0, 10_000.0, 200)  # as many have no gradient: half the mean, a quarter of the signal
-    assert loud.signal == pytest.approx(0.99, abs=0.001)
-    assert all_of_them.signal == pytest.approx(loud.signal / 4, rel=0.01)
-    assert all_of_them.critical > loud.critical
+    assert speaking.signal == pytest.approx(0.99, abs=0.001)
+    assert all_of_them.signal == pytest.approx(speaking.signal / 4, rel=0.01)
+    assert all_of_them.critical > speaking.critical
 
 
 def pool(dead: float, solved: float) -> np.ndarray:

@@ -37,14 +37,20 @@ class NoiseScale:
         return self.noise / self.signal if self.signal > 0 else math.inf
 
 
-def noise_scale(sum_of_squares: float, square_of_sum: float, num_groups: int) -> NoiseScale:
+def noise_scale(
+    sum_of_squares: float, square_of_sum: float, num_groups: int, *, second_moment: float | None = None
+) -> NoiseScale:
     """Unbiased signal and noise from the gradients g_1 to g_m of m independent groups (arXiv:1812.06162, appendix A.1).
 
         |G|^2 = (|sum g|^2 - sum |g|^2) / (m (m - 1)),    tr(Sigma) = sum |g|^2 / m - |G|^2
 
+    Groups of a selector that draws each prompt w times as often as these were drawn: sums over w g take the place of
+    those over g, and `second_moment` is E |g|^2 under it, sum w |g|^2 / m.
+
     Args:
         sum_of_squares, square_of_sum: sum |g|^2 and |sum g|^2; all in any one metric, sum_d P_d g_d^2.
         num_groups: m, silent groups included: their gradient is zero.
+        second_moment: sum |g|^2 / m where it is None.
 
     Raises:
         ValueError: fewer than two groups.
@@ -52,7 +58,7 @@ def noise_scale(sum_of_squares: float, square_of_sum: float, num_groups: int) ->
     if num_groups < 2:
         raise ValueError(f"the noise between groups takes two groups at least, got {num_groups}")
     signal = (square_of_sum - sum_of_squares) / (num_groups * (num_groups - 1))
-    return NoiseScale(signal, sum_of_squares / num_groups - signal)
+    return NoiseScale(signal, (sum_of_squares / num_groups if second_moment is None else second_moment) - signal)
 
 
 def ceiling(batch: float, critical: float, ratio: float) -> float:
