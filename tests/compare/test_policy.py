@@ -182,6 +182,28 @@ def test_groups_that_are_not_kept_are_forgotten(tiny_model: Path) -> None:
             policy.update([AdmittedGroup(outcomes[1].group_id, outcomes[1].prompt_id, (0, 1))], "rloo", "prompt")
 
 
+def test_the_gradient_of_groups_is_the_mean_of_each_and_trains_nothing(tiny_model: Path) -> None:
+    examples = task("arithmetic").examples("train", num=16, seed=0)
+    pool = PromptPool([example.prompt_id for example in examples])
+    with Verifier("arithmetic") as verifier:
+        policy, other = (_policy(tiny_model, pool, examples, verifier) for _ in range(2))
+        for each in (policy, other):
+            plan = make("uniform", pool, **SIZES).plan(0)
+            each.roll_out(plan)
+            for rollouts in list(each._groups.values())[:3]:
+                rollouts.rewards = [1.0, 0.0] * 4
+        groups = [AdmittedGroup(group.group_id, group.prompt_id, tuple(range(8))) for group in plan]
+        assert not policy.gradient([groups[3]], "rloo", "prompt").any()  # all of its rollouts failed
+        alone = [policy.gradient([group], "rloo", "prompt") for group in groups]
+        together = policy.gradient(groups, "rloo", "prompt")
+        assert together.abs().max() > 1e-4
+        torch.testing.assert_close(together, torch.stack(alone).mean(dim=0), rtol=1e-4, atol=1e-7)
+        policy.update(groups, "rloo", "prompt")
+        other.update(groups, "rloo", "prompt")
+    for ours, theirs in zip(policy._model.parameters(), other._model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_several_updates_of_a_step_are_clipped_steps_on_mini_batches(tiny_model: Path) -> None:
     """Against PPO's surrogate written out row by row, at a learning rate at which ratios do leave the clip's range."""
     examples = task("arithmetic").examples("train", num=4, seed=0)

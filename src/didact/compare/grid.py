@@ -177,6 +177,16 @@ def play(job: Job) -> dict[str, Any]:
         return {**record, "status": "failed", "error": what}
 
 
+def warm_start(task: str, seed: int) -> None:
+    """Train the model that every cell of a task starts from, or find it in the cache."""
+    import torch
+
+    from didact.training.warm_start import WarmStartConfig, warm_started_model
+
+    torch.set_num_threads(1)
+    warm_started_model(WarmStartConfig.for_task(task, seed=seed))
+
+
 def prepare(cell: Cell, seed: int) -> None:
     """Build a test bed, so that no two runs wait for the same one later."""
     import torch
@@ -230,16 +240,23 @@ def _prepare_beds(config: CompareConfig, crew: Workers, progress: Progress) -> N
 
     seeds = [*config.seeds, *(config.tuning.seeds if config.tuning else [])]
     wanted = [(cell, seed) for cell in config.cells if cell.learner == "policy" for seed in seeds]
-    todo: list[Call] = [(prepare, each) for each in {bed_name(*each): each for each in wanted}.values()]
+    models = dict.fromkeys((cell.task, seed) for cell, seed in wanted)
+    _do_all("warm-starting models", [(warm_start, each) for each in models], crew, progress)
+    beds = {bed_name(*each): each for each in wanted}
+    _do_all("measuring pools", [(prepare, each) for each in beds.values()], crew, progress)
+
+
+def _do_all(stage: str, todo: list[Call], crew: Workers, progress: Progress) -> None:
     done = 0
 
     def show() -> None:
-        progress.stage("preparing test beds", done, len(todo))
+        progress.stage(stage, done, len(todo))
 
     if todo:
         show()
     for _ in crew.results(todo, show):
         done += 1
+        show()
 
 
 def _tune(config: CompareConfig, folder: Path, crew: Workers, progress: Progress) -> dict[tuple[str, str], float]:

@@ -158,19 +158,10 @@ class Policy:
     def update(
         self, groups: Sequence[AdmittedGroup], advantage: AdvantageKind, weighting: WeightMode, num_updates: int = 1
     ) -> int:
-        rows = [(self._groups[group.group_id], index) for group in groups for index in group.rollouts]
-        lengths = np.array([len(rollouts.responses[index]) for rollouts, index in rows])
-        rewards = np.array([rollouts.rewards[index] for rollouts, index in rows])
-        ids = np.repeat([group.group_id for group in groups], [len(group.rollouts) for group in groups])
-        baselines = [group.baseline for group in groups for _ in group.rollouts]
-        advantages = group_advantages(
-            rewards, ids, advantage, lengths, singleton="zero", baselines=np.array(baselines, dtype=np.float64)
-        )
-        shares = [group.weight for group in groups for _ in group.rollouts]
-        weights = advantages * loss_weights(ids, lengths, weighting, weights=shares)
+        rows = self._rows(groups, advantage, weighting)
         self._measured = None
         batches = mini_batches(len(rows), num_updates, generator(self.seed, "mini-batches", self._schedule.last_epoch))
-        parts = [self._parts([(*rows[row], float(weights[row]) * len(batches)) for row in batch]) for batch in batches]
+        parts = [self._parts([(*rows[row][:2], rows[row][2] * len(batches)) for row in batch]) for batch in batches]
         before: list[list[torch.Tensor | None]] = [[None] * len(part) for part in parts]
         if len(batches) > 1:
             with torch.no_grad():
@@ -183,6 +174,30 @@ class Policy:
             self._schedule.step()
             self._optimizer.zero_grad(set_to_none=False)
         return len(batches)
+
+    def gradient(
+        self, groups: Sequence[AdmittedGroup], advantage: AdvantageKind, weighting: WeightMode
+    ) -> torch.Tensor:
+        """What one update on these groups would follow, unclipped, shape (parameters,); nothing is trained."""
+        for part in self._parts(self._rows(groups, advantage, weighting)):
+            self._backward(part, None)
+        found = [torch.zeros_like(each) if each.grad is None else each.grad for each in self._model.parameters()]
+        flat = torch.cat([each.flatten() for each in found])
+        self._optimizer.zero_grad(set_to_none=False)
+        return flat
+
+    def _rows(self, groups: Sequence[AdmittedGroup], advantage: AdvantageKind, weighting: WeightMode) -> list[_Row]:
+        rows = [(self._groups[group.group_id], index) for group in groups for index in group.rollouts]
+        lengths = np.array([len(rollouts.responses[index]) for rollouts, index in rows])
+        rewards = np.array([rollouts.rewards[index] for rollouts, index in rows])
+        ids = np.repeat([group.group_id for group in groups], [len(group.rollouts) for group in groups])
+        baselines = [group.baseline for group in groups for _ in group.rollouts]
+        advantages = group_advantages(
+            rewards, ids, advantage, lengths, singleton="zero", baselines=np.array(baselines, dtype=np.float64)
+        )
+        shares = [group.weight for group in groups for _ in group.rollouts]
+        weights = advantages * loss_weights(ids, lengths, weighting, weights=shares)
+        return [(rollouts, index, float(weight)) for (rollouts, index), weight in zip(rows, weights, strict=True)]
 
     def keep(self, group_ids: Sequence[int]) -> None:
         kept = set(group_ids)
