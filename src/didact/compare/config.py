@@ -43,7 +43,7 @@ class Cell:
     task: str = "arithmetic"  # of a real model
     task_options: dict[str, Any] = field(default_factory=dict)
     learner_options: dict[str, Any] = field(default_factory=dict)  # of a simulated learner
-    pool: str = "mixed"  # easy-heavy, hard-heavy, mixed, sources; simulated: also a file of pass rates or a run folder
+    pool: str = "mixed"  # a shape of compare/bed.py; simulated: one of simulate/pools.py, a file of rates, a run folder
     pool_size: int = 4096  # in a small one whatever selects draws the same few, and a model learns them by heart
     held_out: int = 512
     prompts_per_step: int = 16
