@@ -2,6 +2,7 @@
 
     python benchmarks/miniature.py comparisons/miniature      publishes the runs, and writes benchmarks/miniature.md
     python benchmarks/miniature.py --fit                      prints the histogram of benchmarks/pools/cures.json
+    python benchmarks/miniature.py --scales                   prints how scaling down distorts CurES as released
 
 The target of a seed is the final accuracy of GRPO as published ("uniform", 4 updates a step): the mean of its last
 three evaluations. Ratios are medians of pairs of runs with one seed, with 95% bootstrap intervals; a run that never
@@ -21,6 +22,7 @@ import numpy as np
 from didact.compare.measures import PairedRatio, final_accuracy, paired_ratio, to_target
 from didact.compare.records import Run, read_runs, read_settings
 from didact.compare.tables import said_ratio
+from didact.methods.cures import _Released
 
 HERE = Path(__file__).parent
 AXES = ("step", "rollouts", "updates")
@@ -46,7 +48,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, help="a finished comparison, benchmarks/miniature.toml")
     parser.add_argument("--fit", action="store_true", help="print the pool's histogram and its pilot counts, and end")
+    parser.add_argument(
+        "--scales", action="store_true", help="print what scaling down does to CurES as released, and end"
+    )
     given = parser.parse_args()
+    if given.scales:
+        print(scales())
+        return
     if given.fit:
         counts = fitted()
         print(json.dumps({"edges": EDGES, "counts": counts.tolist()}))
@@ -87,6 +95,34 @@ def fitted(num: int = 9994, smoothness: float = 0.02) -> np.ndarray:
     return np.round(num * found / found.sum()).astype(int)
 
 
+def scales(steps: int = 200) -> str:
+    """Steps of CurES as released at several scales, each on the pilot of a subset of its own."""
+    rng = np.random.default_rng(0)
+    lines = ["| scale | prompts | rollouts a step | its spread | of them alignment | spread of a size over shards |"]
+    lines.append("|---" * 6 + "|")
+    for scale in (1, 16, 32, 64):
+        prompts = 1024 // scale
+        trained, rollouts, added, sizes = [], [], [], []
+        for _ in range(steps):
+            accepted = rng.choice(5, size=10 * prompts, p=np.array(PILOT_SHARES) / sum(PILOT_SHARES))
+            copies = _Released.copies(accepted, 4, 8 * prompts)
+            chosen, num = _Released.batch(accepted, 4, prompts, 8 * prompts, rng)
+            trained.append(len(chosen))
+            rollouts.append(num.sum())
+            added.append(num.sum() - _Released.ROLLOUTS_PER_COPY * copies[chosen].sum())
+            sizes += [part.max() for part in np.array_split(np.where(accepted == 2, copies, 0), 8) if part.any()]
+        texts = [
+            f"1/{scale}",
+            f"{np.mean(trained):.1f} of {prompts}",
+            f"{np.mean(rollouts):,.0f}",
+            f"{np.std(rollouts) / np.mean(rollouts):.1%}",
+            f"{np.sum(added) / np.sum(rollouts):.2%}",
+            f"{np.std(sizes) / np.mean(sizes):.1%}",
+        ]
+        lines.append(f"| {' | '.join(texts)} |")
+    return "\n".join(lines)
+
+
 Cell = dict[str, list[Run]]  # the runs of each variant, in the order of their seeds
 
 
@@ -120,7 +156,7 @@ def page(folder: Path) -> str:
         seed for seed in settings.seeds if all((*each, seed) in found for each in product(settings.cells, variants))
     ]
     if not seeds:
-        raise ValueError(f"{folder}: no seed has all its runs yet")
+        raise SystemExit(f"{folder}: no seed has all its runs yet")
     cells = {
         name: {variant: [found[name, variant, seed] for seed in seeds] for variant in variants}
         for name in settings.cells
@@ -135,11 +171,15 @@ def page(folder: Path) -> str:
             "One change after the other, in two orders. The share is that of the logarithm of the whole.",
             parted(cell),
         ]
-    if len(cells) > 1 and len({cell["learner"] for cell in settings.resolved["cells"]}) == 1:
+    learners = [cell["learner"] for cell in settings.resolved["cells"]]
+    alike = {
+        name: cell for (name, cell), learner in zip(cells.items(), learners, strict=True) if learner == learners[0]
+    }
+    if len(alike) > 1:
         parts += [
             "## One target, other learning rates",
             f"Times fewer steps, and rollouts, than `{BASE}` of the first cell took to its own final accuracy.",
-            rates(cells),
+            rates(alike),
         ]
     return "\n\n".join(parts) + "\n"
 
