@@ -93,7 +93,7 @@ def points(published: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Of every cell: the share of silent groups under uniform, and what was gained over it."""
     rows = []
     for comparison, summary in published.items():
-        if comparison == "ablation":
+        if comparison in ("ablation", "miniature", "miniature-trained"):  # of one method, and of unequal updates
             continue
         learners = {row["name"]: row["learner"] for row in summary["settings"]["cells"]}
         for cell, found in summary["cells"].items():

@@ -8,9 +8,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from didact.compare.bed import SHAPES, bed_name, bed_of
+from didact.compare.bed import SHAPES, _shaped, bed_name, bed_of
 from didact.compare.config import Cell
-from didact.tasks.task import split_of
+from didact.tasks.task import Example, split_of
 from didact.training.small_model import SmallModelConfig
 from didact.training.warm_start import WarmStartConfig
 
@@ -80,8 +80,20 @@ def test_prompts_as_they_come_may_be_more_than_are_measured_at_a_time(tiny: Cell
 
 @pytest.mark.slow
 def test_a_shape_that_the_task_cannot_fill_is_refused() -> None:
-    with pytest.raises(ValueError, match="never, sometimes and always pass"):
+    with pytest.raises(ValueError, match="of each kind, from never to"):
         bed_of(replace(CELL, pool="easy-heavy", pool_size=1500, task_options={"levels": [3], "families": ["sub"]}), 1)
+
+
+def test_the_cures_pool_has_its_four_kinds_of_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measured(cell: Cell, seed: int, model: str, examples: list[Example]) -> list[float]:
+        return [row % 13 / 12 for row in range(len(examples))]
+
+    monkeypatch.setattr("didact.compare.bed._measured", measured)
+    _, rates = _shaped(replace(CELL, pool="cures"), 1, "model", "train", 800)
+    num = Counter(rate == 0 for rate in rates)
+    assert num[True] == round(0.34 * 800)
+    assert {round(12 * rate) for rate in rates} == {0, 4, 5, 6, 7, 8, 9, 10, 11, 12}
+    assert sum(rate > 0.8 for rate in rates) == 56
 
 
 def test_cells_share_a_bed_only_if_nothing_about_it_differs() -> None:

@@ -67,6 +67,7 @@ def test_defaults_are_for_all_cells_and_a_cell_may_differ() -> None:
         ({"cells": [{**CELL, "pool_size": 10**10}]}, "pool_size must be 1 to 10,000,000, got 10000000000"),
         ({"cells": [{**CELL, "held_out": 10**9}]}, "held_out must be 1 to 1,000,000"),
         ({"cells": [{**CELL, "rollouts": 2**40}]}, "rollouts must be 1 to 1,000,000,000"),
+        ({"cells": [{**CELL, "steps": 0}]}, "steps must be 1 to 1,000,000, got 0"),
         ({"cells": [{**CELL, "evaluations": 10**9}]}, "evaluations must be 1 to 10,000"),
         ({"cells": [{**CELL, "warmup_steps": -1}]}, "warmup_steps must be 0 to"),
         ({"cells": [{**CELL, "learning_rate": 1e300}]}, "learning_rate must be above 0, and 1,000,000 at most"),

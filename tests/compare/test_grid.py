@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from didact.compare.config import compare_config
-from didact.compare.grid import Job, check, compare, play
+from didact.compare.grid import Job, area_of, check, compare, play
+from didact.compare.summary import summarise
 from didact.files import locked
 from didact.journal import read_journal
 from didact.sealed import read_sealed, write_sealed
@@ -159,6 +160,22 @@ def test_a_run_that_diverges_has_failed(monkeypatch: pytest.MonkeyPatch) -> None
     record = play(Job(config.cells[0], config.variants[0], 1))
     assert record["status"] == "failed"
     assert "accuracy of the curve must be finite" in record["error"]
+
+
+def test_a_budget_in_steps_gives_all_the_same_steps_and_the_summary_compares_at_equal_rollouts(tmp_path: Path) -> None:
+    config = _config(cells=[{**CELL, "steps": 12}], variants=["cures"], seeds=1)
+    assert compare(config, tmp_path, jobs=1, progress=Heard())
+    records = _records(tmp_path)
+    assert {record["curve"]["step"][-1] for record in records.values()} == {12}
+    assert records["cures", 1]["budget"] == {"step": 12}
+    assert records["uniform", 1]["curve"]["rollouts"][-1] == 12 * 64
+    assert summarise(tmp_path)["cells"]["small"]["rollouts"] == 12 * 64
+
+
+def test_the_area_that_tuning_maximises_is_over_what_the_budget_is_in() -> None:
+    curve = {"step": [0, 1, 4], "rollouts": [0, 30, 40], "accuracy": [0.0, 0.4, 0.4]}
+    assert area_of({"curve": curve, "budget": {"step": 4}}) == pytest.approx(0.35)
+    assert area_of({"curve": curve, "budget": {"rollouts": 40}}) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("damage", ["cut", "digit", "foreign", "empty"])

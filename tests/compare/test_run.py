@@ -9,9 +9,10 @@ from didact.simulate import make_learner
 SIZES = {"prompts_per_step": 8, "rollouts_per_step": 64, "seed": 0}
 
 
-def _run(method: str = "uniform", rollouts: int = 640, **options):
+def _run(method: str = "uniform", rollouts: int = 640, every: int = 128, steps: int | None = None, **options):
     learner = make_learner("skills", "mixed", size=200, seed=0)
-    return run(learner, make(method, learner.pool, **SIZES, **options), rollouts=rollouts, evaluate_every=128)
+    curriculum = make(method, learner.pool, **SIZES, **options)
+    return run(learner, curriculum, rollouts=rollouts, evaluate_every=every, steps=steps)
 
 
 def test_the_curve_has_every_column_and_begins_before_the_first_rollout() -> None:
@@ -33,6 +34,13 @@ def test_all_rollouts_count_and_a_step_is_one_update(method: str) -> None:
 
 def test_a_budget_that_ends_within_a_step_is_not_overspent_by_more_than_a_plan() -> None:
     assert _run("dapo", rollouts=100)["metrics"]["rollouts"] == 128
+
+
+def test_a_budget_in_steps_is_kept_whatever_rollouts_they_take() -> None:
+    curve = _run("cures", rollouts=1, every=3, steps=11, steps_per_iteration=5)["curve"]
+    assert curve["step"] == [0, 3, 6, 9, 11]
+    # Three iterations began, each with four rollouts for 40 prompts, or what is left of the pool of 200.
+    assert curve["rollouts"] == [0, 3 * 64 + 160, 6 * 64 + 320, 9 * 64 + 320, 11 * 64 + 480]
 
 
 def test_a_method_that_asks_for_nothing_ends() -> None:

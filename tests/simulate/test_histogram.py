@@ -1,6 +1,7 @@
 """Pass rates out of files: every kind that is read, and one clear line for those that are not."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,13 @@ def test_a_histogram_is_spread_within_its_bins(written: Callable[[str, str], Pat
     assert [(rate == 0).sum(), ((rate > 0) & (rate < 0.5)).sum(), (rate > 0.5).sum()] == [700, 200, 100]
     assert rate[rate > 0.5].mean() == pytest.approx(0.75, abs=0.05)
     assert (from_histogram(path, 100).rate == 0).sum() == 70
+
+
+def test_the_miniature_of_cures_has_the_pilot_counts_of_its_authors() -> None:
+    rate = from_histogram(Path(__file__).parents[2] / "benchmarks/pools/cures.json").rate
+    assert len(rate) == 9994
+    shares = [100 * np.mean(math.comb(4, k) * rate**k * (1 - rate) ** (4 - k)) for k in range(5)]
+    assert shares == pytest.approx([43.6, 14.3, 15.2, 15.7, 11.2], abs=0.5)  # places within bins are random
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,17 @@ _MAX_BLOCKS = 16
 _FORMAT = 2  # raise it when the code changes which prompts a bed holds
 
 #: Shares of prompts that never, sometimes and always pass; None takes the task's prompts as they come.
-SHAPES: dict[str, tuple[float, float, float] | None] = {
+SHAPES: dict[str, tuple[float, ...] | None] = {
     "easy-heavy": (0.15, 0.35, 0.50),
     "hard-heavy": (0.75, 0.15, 0.10),
     "mixed": (0.40, 0.20, 0.40),
+    # Pilot counts about like those that CurES's authors found (benchmarks/miniature-trained.toml); kinds by `_EDGES`.
+    "cures": (0.34, 0.0, 0.59, 0.07),
     "sources": None,
 }
+_SOMETIMES, _ALWAYS = np.nextafter(0.0, 1.0), 1.0
+#: The pass rates at which the next kind of prompts begins.
+_EDGES: dict[str, tuple[float, ...]] = {"cures": (_SOMETIMES, 0.3, 0.8)}
 
 
 @dataclass(frozen=True)
@@ -155,10 +160,10 @@ def _shaped(cell: Cell, seed: int, model: str, split: Split, size: int) -> tuple
     shape = SHAPES[cell.pool]
     shares = shape or (0.0, 0.0, 0.0)
     wanted = [round(share * size) for share in shares]
-    wanted[2] = size - wanted[0] - wanted[1]
+    wanted[-1] = size - sum(wanted[:-1])
     examples: list[Example] = []
     rates: list[float] = []
-    found, exhausted = [0, 0, 0], ""
+    found, exhausted = [0] * len(wanted), ""
     for block in range(1, _MAX_BLOCKS + 1):
         try:
             drawn = task(cell.task).examples(split, num=_BLOCKS[split] * block, seed=seed, **cell.task_options)
@@ -167,8 +172,8 @@ def _shaped(cell: Cell, seed: int, model: str, split: Split, size: int) -> tuple
             break
         rates += _measured(cell, seed, model, drawn[len(examples) :])
         examples = drawn
-        kind = 1 + (np.array(rates) >= 1).astype(int) - (np.array(rates) <= 0)
-        rows = [np.flatnonzero(kind == each) for each in range(3)]
+        kind = np.digitize(rates, _EDGES.get(cell.pool, (_SOMETIMES, _ALWAYS)))
+        rows = [np.flatnonzero(kind == each) for each in range(len(wanted))]
         found = [len(each) for each in rows]
         if shape is None and len(rates) >= size:
             chosen: Sequence[int] = range(size)
@@ -179,8 +184,8 @@ def _shaped(cell: Cell, seed: int, model: str, split: Split, size: int) -> tuple
         order = generator(seed, "bed", split).permutation(np.array(chosen)).tolist()
         return [examples[row] for row in order], [rates[row] for row in order]
     raise ValueError(
-        f"{cell.name}: of {len(examples):,} {split} prompts of {cell.task}, {found} never, sometimes and always pass; "
-        f"the {cell.pool!r} pool needs {wanted}: make pool_size or held_out smaller{exhausted}"
+        f"{cell.name}: of {len(examples):,} {split} prompts of {cell.task}, {found} are of each kind, from never to "
+        f"always passing; the {cell.pool!r} pool needs {wanted}: make pool_size or held_out smaller{exhausted}"
     )
 
 

@@ -21,6 +21,7 @@ BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
     "prompts_per_step": (1, 100_000),
     "rollouts_per_step": (1, 1_000_000),
     "rollouts": (1, 1_000_000_000),
+    "steps": (1, 1_000_000),
     "evaluations": (1, 10_000),
     "updates_per_step": (1, 10_000),
     "warmup_steps": (0, 1_000_000),
@@ -42,12 +43,13 @@ class Cell:
     task: str = "arithmetic"  # of a real model
     task_options: dict[str, Any] = field(default_factory=dict)
     learner_options: dict[str, Any] = field(default_factory=dict)  # of a simulated learner
-    pool: str = "mixed"  # easy-heavy, hard-heavy, mixed, sources; simulated: also a file of pass rates or a run folder
+    pool: str = "mixed"  # a shape of compare/bed.py; simulated: one of simulate/pools.py, a file of rates, a run folder
     pool_size: int = 4096  # in a small one whatever selects draws the same few, and a model learns them by heart
     held_out: int = 512
     prompts_per_step: int = 16
     rollouts_per_step: int = 128
     rollouts: int = 11_520  # the budget of a run, everything counted; whole iterations of CurES: 640 pilots, 1,280 more
+    steps: int | None = None  # the budget in steps instead, whatever rollouts they take; `rollouts` is then ignored
     evaluations: int = 9
     updates_per_step: int = 1  # mini-batches that the rollouts of a step are dealt into, an optimiser step each
     learning_rate: float | None = None  # None: 1e-3 for a model, a simulated learner's own
@@ -63,13 +65,14 @@ class Cell:
         if self.learner not in LEARNERS:
             raise ValueError(f"cell {self.name!r}: unknown learner {self.learner!r}; learners: {', '.join(LEARNERS)}")
         for name in BOUNDS:
-            check_size(f"cell {self.name!r}: {name}", getattr(self, name), BOUNDS[name])
+            if (size := getattr(self, name)) is not None:
+                check_size(f"cell {self.name!r}: {name}", size, BOUNDS[name])
         if self.learning_rate is None and self.learner == "policy":
             object.__setattr__(self, "learning_rate", 1e-3)
         if self.learning_rate is not None:
             _check_rate(f"cell {self.name!r}: learning_rate", self.learning_rate)
         check_objective(f"cell {self.name!r}", self.advantage, self.loss_weighting)
-        if self.rollouts < self.rollouts_per_step:
+        if self.steps is None and self.rollouts < self.rollouts_per_step:
             raise ValueError(
                 f"cell {self.name!r}: a budget of {self.rollouts} rollouts is less than one step of "
                 f"{self.rollouts_per_step}"

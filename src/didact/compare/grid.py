@@ -146,7 +146,7 @@ def play(job: Job) -> dict[str, Any]:
         "loss_weighting": variant.loss_weighting or cell.loss_weighting,
         "updates_per_step": variant.updates_per_step or cell.updates_per_step,
         "learning_rate": cell.learning_rate,
-        "budget": {"rollouts": cell.rollouts},
+        "budget": {"rollouts": cell.rollouts} if cell.steps is None else {"step": cell.steps},
     }
     options = {**_sizes(cell, job.seed), **variant.options}
     try:
@@ -160,12 +160,13 @@ def play(job: Job) -> dict[str, Any]:
                 curriculum.advantage = advantage
             if weighting != "own":
                 curriculum.loss_weighting = weighting
-            every = max(cell.rollouts // cell.evaluations, 1)
+            every = max((cell.steps or cell.rollouts) // cell.evaluations, 1)
             result = run(
                 learner,
                 curriculum,
                 rollouts=cell.rollouts,
                 evaluate_every=every,
+                steps=cell.steps,
                 updates_per_step=record["updates_per_step"],
             )
         finished = {**record, "status": "finished", "error": None, **_rounded(result)}
@@ -300,8 +301,8 @@ def area_of(record: dict[str, Any]) -> float:
     """Mean held-out accuracy over the budget."""
     from didact.compare.measures import area_under
 
-    curve = record["curve"]
-    return float(area_under(np.array(curve["rollouts"]), np.array(curve["accuracy"]), record["budget"]["rollouts"]))
+    curve, ((axis, budget),) = record["curve"], record["budget"].items()
+    return float(area_under(np.array(curve[axis]), np.array(curve["accuracy"]), budget))
 
 
 def _run_all(

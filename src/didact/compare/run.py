@@ -1,4 +1,4 @@
-"""One run of a comparison: a learner and a curriculum until the rollout budget is spent, with its curve."""
+"""One run of a comparison: a learner and a curriculum until the budget is spent, with its curve."""
 
 import math
 import time
@@ -37,6 +37,7 @@ def run(
     *,
     rollouts: int,
     evaluate_every: int,
+    steps: int | None = None,
     updates_per_step: int = 1,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
@@ -47,6 +48,7 @@ def run(
 
     Args:
         evaluate_every: rollouts between two evaluations, which happen at the end of a step. Their time is not counted.
+        steps: train for so many steps instead, whatever rollouts they take; then `evaluate_every` counts steps, too.
         updates_per_step: optimiser steps a step, see `Learner.update`.
 
     Returns:
@@ -54,7 +56,8 @@ def run(
         metrics: the curriculum's figures at the end.
     """
     curve: dict[str, list[float]] = {name: [] for name in COLUMNS}
-    updates, step, due, idle, seconds = 0, 0, evaluate_every, 0, 0.0
+    budget = rollouts if steps is None else steps
+    updates, step, spent, due, idle, seconds = 0, 0, 0.0, evaluate_every, 0, 0.0
     trained: Counter[str] = Counter()  # rollouts, by prompt
     since: dict[str, list[float]] = {"share_with_signal": [], "evidence_age": [], "pass_rate": []}
 
@@ -80,11 +83,11 @@ def run(
 
     metrics = curriculum.metrics()
     examine(metrics)
-    while metrics["rollouts"] < rollouts and idle < _IDLE_STEPS:
+    while spent < budget and idle < _IDLE_STEPS:
         began, before = time.perf_counter(), metrics["rollouts"]
         while plan := curriculum.plan(step):
             curriculum.observe(learner.roll_out(plan))
-            if curriculum.metrics()["rollouts"] >= rollouts:
+            if steps is None and curriculum.metrics()["rollouts"] >= rollouts:
                 break
         admitted = [group for group in curriculum.admitted(step) if group.rollouts]
         if admitted:
@@ -95,12 +98,13 @@ def run(
         seconds += time.perf_counter() - began
         step += 1
         metrics = curriculum.metrics()
+        spent = metrics["rollouts"] if steps is None else step
         idle = 0 if metrics["rollouts"] > before else idle + 1
         for name, values in since.items():
             values.append(metrics[name])
-        if metrics["rollouts"] >= min(due, rollouts):
+        if spent >= min(due, budget) and metrics["rollouts"] > curve["rollouts"][-1]:
             examine(metrics)
-            due = (math.floor(metrics["rollouts"] / evaluate_every) + 1) * evaluate_every
+            due = (math.floor(spent / evaluate_every) + 1) * evaluate_every
         if progress is not None:
-            progress(min(metrics["rollouts"] / rollouts, 1.0))
+            progress(min(spent / budget, 1.0))
     return {"curve": curve, "metrics": metrics}

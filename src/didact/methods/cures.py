@@ -45,7 +45,7 @@ _MAX_PRODUCT = 1e30
 _VARIANTS = ("rloo", "grpo", "reinforce_pp")
 
 
-def sampling_distribution(pass_rate: ArrayLike, temperature: float = 0.1) -> Floats:
+def sampling_distribution(pass_rate: ArrayLike, temperature: float = 0.05) -> Floats:
     """Probabilities rho over prompts with the given pass rates, shape (n,): exp(sqrt(p(1-p)) / temperature), eq. 14.
 
     Raises:
@@ -156,7 +156,7 @@ class CurES(Curriculum):
         self,
         pool: PromptPool,
         *,
-        temperature: float = 0.1,
+        temperature: float = 0.05,
         pilot_rollouts: int = 4,
         steps_per_iteration: int = 10,
         subset_size: int | None = None,
