@@ -408,9 +408,10 @@ def test_a_share_of_one_rollout_goes_to_the_others() -> None:
 @pytest.mark.parametrize(
     ("options", "silent"),
     [
-        ({}, (0.02, 0.10)),
-        ({"min_rollouts": 2}, (0.07, 0.18)),
-        ({"prior": (1.0, 1.0), "min_rollouts": 2}, (0.55, 0.80)),
+        ({}, (0.02, 0.15)),
+        ({"temperature": 0.1}, (0.02, 0.10)),
+        ({"temperature": 0.1, "min_rollouts": 2}, (0.07, 0.18)),
+        ({"temperature": 0.1, "min_rollouts": 2, "prior": (1.0, 1.0)}, (0.55, 0.80)),
     ],
 )
 def test_where_the_training_rollouts_go_on_a_hard_pool(options: dict[str, Any], silent: tuple[float, float]) -> None:
