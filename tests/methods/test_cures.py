@@ -11,7 +11,7 @@ from didact import GroupOutcome, PromptPool, make
 from didact.allocation import largest_remainder
 from didact.methods.cures import (
     CurES,
-    _Released,
+    Released,
     _split,
     align,
     allocation_scale,
@@ -70,7 +70,7 @@ class TestCurESWithReplacement(CurriculumContract):
 
 
 class TestCurESAsReleased(CurriculumContract):
-    within_budget = False  # the released code multiplies its budget, see _Released
+    within_budget = False  # the released code multiplies its budget, see Released
 
     @staticmethod
     def build(pool, **options):
@@ -231,17 +231,17 @@ def test_moments_of_a_unanimous_pilot_and_of_none() -> None:
 
 def test_cv1_code_row() -> None:
     expected = [0.200359, 0.200084, 0.199946, 0.199849, 0.199762]
-    assert _Released.distribution(np.arange(5), 4) == pytest.approx(expected, abs=5e-7)
+    assert Released.distribution(np.arange(5), 4) == pytest.approx(expected, abs=5e-7)
 
 
 def test_cv7_a_shard_of_eight() -> None:
     """Eight shards alike, so that each of the eight GPUs sees the vector's shard."""
     accepted = np.tile([0, 0, 1, 2, 3, 4, 4, 1], 8)
-    copies = _Released.copies(accepted, 4, 64)
+    copies = Released.copies(accepted, 4, 64)
     assert copies.reshape(8, 8).tolist() == [[0, 0, 15, 18, 15, 0, 0, 15]] * 8
     aligned = align(copies[:8], 8)
     assert aligned.tolist() == [0, 0, 15, 19, 15, 0, 0, 15]
-    assert aligned.sum() * _Released.ROLLOUTS_PER_COPY == 256
+    assert aligned.sum() * Released.ROLLOUTS_PER_COPY == 256
 
 
 def test_as_released_draws_from_all_prompts_and_drops_those_of_size_0() -> None:
@@ -249,7 +249,7 @@ def test_as_released_draws_from_all_prompts_and_drops_those_of_size_0() -> None:
     shares = np.array([43.6, 14.3, 15.2, 15.7, 11.2])
     rng = np.random.default_rng(0)
     accepted = rng.permutation(np.repeat(np.arange(5), np.round(9994 * shares / shares.sum()).astype(int)))
-    batches = [_Released.batch(accepted, 4, 1024, 8192, rng) for _ in range(100)]
+    batches = [Released.batch(accepted, 4, 1024, 8192, rng) for _ in range(100)]
     assert np.mean([len(chosen) for chosen, _ in batches]) == pytest.approx(463, abs=4)
     assert np.mean([sizes.sum() for _, sizes in batches]) == pytest.approx(26_850, rel=0.01)
     assert all((sizes > 0).all() and sizes.sum() % 32 == 0 for _, sizes in batches)

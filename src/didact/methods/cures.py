@@ -21,7 +21,7 @@ gives the paper's draw, a prompt drawn k times having k shares of the allocation
 16); integers come from largest remainders, where the paper says nothing. The paper prints no temperature. For rewards
 other than 0 and 1 the standard deviation of the reward stands in for sqrt(p(1-p)), which it equals for those.
 
-`as_released=True` does what the published repository (ZexuSun/CurES) does instead, which differs much: see `_Released`.
+`as_released=True` does what the published repository (ZexuSun/CurES) does instead, which differs much: see `Released`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -220,7 +220,7 @@ class CurES(Curriculum):
         self._began = False  # whether any iteration has
         self._drawn = -1  # the step that already has its training plan
         self._first = 0  # the step at which the iteration began
-        self._released = _Released(pilot_rollouts) if as_released else None
+        self._released = Released(pilot_rollouts) if as_released else None
         if self._released:
             self.advantage, self.loss_weighting = "grpo", "token"
 
@@ -356,7 +356,7 @@ class CurES(Curriculum):
             self._released.load_state_dict(state["released"])
 
 
-class _Released:
+class Released:
     """What the released code does (ZexuSun/CurES, commit of October 2025), with its constants.
 
     * The temperature is (a + 1) / 0.01 for a prompt with a passes in the pilot, so that sampling is uniform to within
