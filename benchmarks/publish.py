@@ -1,6 +1,6 @@
 """Publish a finished comparison: its raw runs, tables and pictures, under benchmarks/.
 
-    python benchmarks/publish.py comparisons/main comparisons/ablation comparisons/groups comparisons/simulated
+    python benchmarks/publish.py comparisons/main comparisons/ablation comparisons/simulated
 
 For each folder: benchmarks/results/NAME/ gets the settings, the runs and what tuning chose (`didact compare
 --report-only` works on it), and benchmarks/tables-NAME.md the tables. From all that is published there the page and the
@@ -9,12 +9,14 @@ picture on where curricula stop helping are made anew.
 
 import argparse
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from didact.compare.figures import figure
+from didact.compare.measures import holm, paired_difference
 from didact.compare.records import read_settings
 from didact.compare.summary import summarise
 from didact.compare.tables import (
@@ -67,6 +69,8 @@ def tables(summary: dict[str, Any]) -> str:
         f"## Difference from {baseline}, all cells",
         markdown_overview(summary),
     ]
+    if any(", min " in row["name"] for row in summary["settings"]["variants"]):
+        parts += [factors(summary)]
     for number, (name, cell) in enumerate(summary["cells"].items()):
         parts += [
             f"## {name}",
@@ -84,6 +88,43 @@ def tables(summary: dict[str, Any]) -> str:
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
+#: The factors of benchmarks/ablation.toml, by what each variant's options say.
+FACTORS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "counts": lambda options: "smoothed" if "prior" in options else "raw",
+    "temperature": lambda options: options["temperature"],
+    "minimum": lambda options: options.get("min_rollouts", 0),
+    "pilot": lambda options: "trains" if options.get("train_on_pilot") else "is discarded",
+}
+
+
+def factors(summary: dict[str, Any]) -> str:
+    """What each factor of the ablation does by itself: of a seed the mean over all settings of the others."""
+    (cell,) = summary["cells"].values()
+    rows = [(row, row["options"]) for name, row in cell["variants"].items() if ", min " in name]
+    lines = ["| factor | against | mean accuracy [95%] | p, corrected |", "|---|---|---|---|"]
+    found = []
+    for factor, level_of in FACTORS.items():
+        areas: dict[Any, dict[int, list[float]]] = {}
+        for row, options in rows:
+            for run in row["seeds"]:
+                areas.setdefault(level_of(options), {}).setdefault(run["seed"], []).append(run["area"])
+        first, *others = areas
+        for level in others:
+            seeds = sorted(set(areas[first]) & set(areas[level]))
+            pairs = ([float(np.mean(areas[each][seed])) for seed in seeds] for each in (level, first))
+            found.append((f"{factor} {level}", str(first), paired_difference(*pairs)))
+    corrected = holm([difference.p for *_, difference in found])
+    for (what, against, difference), p in zip(found, corrected, strict=True):
+        ends = [said_signed(end) for end in difference.interval or ()]
+        interval = f" [{', '.join(ends)}]" if ends else ""
+        lines.append(f"| {what} | {against} | {said_signed(difference.median)}{interval} | {p:.2g} |")
+    return (
+        "## One factor at a time\n\nThe difference in mean accuracy that a factor makes, over all settings of the "
+        "others: paired by seed, medians with 95% intervals, Holm-corrected for the rows of this table.\n\n"
+        + "\n".join(lines)
+    )
+
+
 def silent(summary: dict[str, Any], cell: dict[str, Any]) -> float:
     """Share of the baseline's groups without signal."""
     return 1 - float(cell["variants"][summary["baseline"]]["share_with_signal"] or 0)
@@ -92,9 +133,7 @@ def silent(summary: dict[str, Any], cell: dict[str, Any]) -> float:
 def points(published: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Of every cell: the share of silent groups under uniform, and what was gained over it."""
     rows = []
-    for comparison, summary in published.items():
-        if comparison in ("ablation", "miniature", "miniature-trained"):  # of one method, and of unequal updates
-            continue
+    for summary in published.values():
         learners = {row["name"]: row["learner"] for row in summary["settings"]["cells"]}
         for cell, found in summary["cells"].items():
             variants = found["variants"]
@@ -105,8 +144,8 @@ def points(published: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
                 for name, row in variants.items()
                 if row["difference"] and row["method"] != "uniform" and name not in summary["oracles"]
             }
-            if not methods:
-                continue
+            if not methods or (len(methods) > 1 and len({variants[name]["method"] for name in methods}) == 1):
+                continue  # one method taken apart says nothing of methods
             best = max(methods, key=lambda name: methods[name])
             oracle = variants.get(summary["oracle"], {"difference": None})
             rows.append(

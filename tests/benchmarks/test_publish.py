@@ -68,3 +68,26 @@ def test_a_cell_without_methods_or_oracle_is_no_point_or_has_a_dash(publish: Mod
     assert (row["oracle"], row["oracle_said"]) == (None, "–")
     publish.draw_headroom({"x": _summary(tmp_path / "plain", {"uniform": 0.2, "cures": 0.3}, {})}, tmp_path / "a.png")
     assert publish.points({"x": _summary(tmp_path / "told", {"uniform": 0.2, "oracle": 0.3}, {})}) == []
+
+
+def test_a_method_taken_apart_is_no_point(publish: ModuleType, tmp_path: Path) -> None:
+    apart = _summary(tmp_path, {"uniform": 0.2, "hot": 0.3, "cold": 0.1}, {"hot": "cures", "cold": "cures"})
+    assert publish.points({"apart": apart}) == []
+
+
+def test_a_factor_is_averaged_over_the_others(publish: ModuleType, tmp_path: Path) -> None:
+    """Slopes that add up: raw counts are worth 0.2 of slope, 0.1 of mean accuracy, and a minimum of 2 costs half."""
+    slopes = {"uniform": 0.2}
+    options = {}
+    for counts, prior in (("raw", {}), ("smoothed", {"prior": [1, 1]})):
+        for low in (0, 2):
+            name = f"{counts}, 0.1, min {low}"
+            slopes[name] = 0.6 - 0.2 * bool(prior) - 0.05 * low
+            options[name] = {"temperature": 0.1, **prior, **({"min_rollouts": low} if low else {})}
+    variants = [{"name": name, "method": "cures", "options": options.get(name, {})} for name in slopes]
+    records = [record(name, seed, straight(slope)) for seed in range(6) for name, slope in slopes.items()]
+    cells = [{"name": CELL, "learner": "skills"}]
+    text = publish.factors(summarise(write(tmp_path, records, variants=variants, cells=cells, seeds=6)))
+    assert "| counts smoothed | raw | −0.100 [−0.100, −0.100] | 0.062 |" in text
+    assert "| minimum 2 | 0 | −0.050 [−0.050, −0.050] | 0.062 |" in text
+    assert text.count("\n| ") == 3
