@@ -10,6 +10,7 @@ WAIT = """
 import os, signal, time
 from didact.interrupts import Interrupts, leave_at_once
 signal.signal(signal.SIGINT, {sigint})
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it (nohup), and children inherit that
 leave_at_once(lambda: "left")
 with Interrupts(lambda: print("told", flush=True)) as interrupts:
     for number in {numbers}:
