@@ -16,7 +16,7 @@ def test_one_method_with_its_options(didact):
     assert first.startswith("cures ")
     assert "arXiv:2510.01037" in first
     named = dict(line.split(maxsplit=1) for line in options)
-    assert named["temperature"] == "0.1"
+    assert named["temperature"] == "0.05"
     assert named["prompts_per_step"] == "required"
 
 
