@@ -51,7 +51,6 @@ _AT_END = ("prompts_trained", "largest_share")
 _METRIC = {
     "share_with_signal": "share_with_signal_so_far",
     "evidence_age": "",
-    "calibration_error": "calibration_error",
 }
 
 
