@@ -24,10 +24,12 @@ class Example:
 
     Attributes:
         prompt_id: unique, and the same in every process and on every machine.
-        prompt: the text of the problem, without the task's instruction.
+        prompt: the text of the problem, without the task's instruction. Of a conversation: all that is said in it.
         answer: what `Task.verify` compares a response with.
         source: a label, for example the data set or the family the prompt came from.
         difficulty: a number that describes the problem (digits, depth, level), not a pass rate.
+        messages: the conversation that the prompt is, each {"role": ..., "content": ...}; empty for plain text.
+        pass_rate: how often some other model passes, from 0 to 1, where that is known.
     """
 
     prompt_id: str
@@ -35,6 +37,8 @@ class Example:
     answer: str
     source: str
     difficulty: float | None = None
+    messages: tuple[dict[str, str], ...] = ()
+    pass_rate: float | None = None
 
 
 class Task(ABC):
