@@ -41,16 +41,18 @@ class LoadReport:
         dropped_missing: rows without a prompt or without an answer.
         dropped_duplicates: rows whose prompt stood in an earlier row.
         conflicting_answers: how many of these duplicates had another answer than the row that was kept.
+        notes: what else a person should be told, one line each.
     """
 
     rows: int
     dropped_missing: int
     dropped_duplicates: int
     conflicting_answers: int
+    notes: tuple[str, ...] = ()
 
 
 def load_examples(
-    path: str | Path,
+    paths: str | Path | Sequence[str | Path],
     *,
     split: str = "train",
     config: str | None = None,
@@ -58,7 +60,9 @@ def load_examples(
     prompt_column: str | None = None,
     answer_column: str | None = None,
     id_column: str | None = None,
+    source_column: str | None = None,
     difficulty_column: str | None = None,
+    pass_rate_column: str | None = None,
 ) -> tuple[list[Example], LoadReport]:
     """Examples of a local file, or of `split` and `config` of the hub data set ``org/name``, in their order.
 
@@ -67,6 +71,9 @@ def load_examples(
         ValueError: an empty, truncated or foreign file; a column that is missing or holds something else than text,
             numbers or lists of these; an id used twice.
     """
+    if not isinstance(paths, str | Path) or source_column or pass_rate_column:
+        raise NotImplementedError("several paths, source_column and pass_rate_column: on their way")
+    path = paths
     rows = _rows(path, split, config)
     if not rows:
         raise ValueError(f"{path}: the file holds no rows; expected at least one prompt with its answer")
@@ -117,6 +124,28 @@ def drawn(examples: Sequence[Example], num: int | None, seed: int) -> list[Examp
     if not 0 < num <= len(examples):
         raise ValueError(f"{num} examples asked for; expected from 1 to {len(examples)}, which is all there are")
     return sorted(examples, key=lambda example: _hash(f"{seed}/{example.prompt_id}"))[:num]
+
+
+def split_off(examples: Sequence[Example], fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """Training prompts and held-out ones, about `fraction` of them, each in their order.
+
+    A prompt's side depends on its text (up to white space) and the seed alone: the same text is never on both sides.
+
+    Raises:
+        ValueError: a fraction that is not between 0 and 1, or too few examples to have one on each side.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"the fraction to hold out is {fraction}; expected a number between 0 and 1, such as 0.1")
+    sides: tuple[list[Example], list[Example]] = ([], [])
+    for example in examples:
+        place = int(_hash(f"{seed}/{' '.join(example.prompt.split())}"), 16) / 2**64
+        sides[place < fraction].append(example)
+    if not all(sides):
+        raise ValueError(
+            f"{fraction} of {len(examples)} prompts would hold out {len(sides[1])}; expected at least one on each side: "
+            "use another fraction or more prompts"
+        )
+    return sides
 
 
 def _rows(path: str | Path, split: str, config: str | None) -> list[Row]:
