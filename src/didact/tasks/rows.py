@@ -36,6 +36,7 @@ _ERRORS: Final = (
     *(ValueError, OSError, EOFError, RuntimeError, LookupError, TypeError, OverflowError),
     *(csv.Error, zlib.error, lzma.LZMAError),
 )
+_LFS: Final = b"version https://git-lfs"
 #: What may lie beside the files of a data set and is none of them.
 _METADATA: Final = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
 #: Words in names of files and folders that say which split they hold.
@@ -121,6 +122,9 @@ def _of_file(file: Path) -> Table:
         raise ValueError(f"{file}: the name ends in {file.suffix!r}; expected one of {known}")
     if file.stat().st_size == 0:
         raise ValueError(f"{file}: the file is empty")
+    with file.open("rb") as start:
+        if start.read(len(_LFS)) == _LFS:
+            raise ValueError(f"{file}: this only points to a file that Git LFS keeps; fetch it with 'git lfs pull'")
     with _readable(str(file), kind):
         columns, read = _READERS["." + kind](file)
     bare = Path(file.stem) if file.suffix.lower() in _COMPRESSED else file
@@ -313,7 +317,7 @@ def _fields(reader: Any) -> Iterator[Row]:
             elif "".join(row).strip():  # else an empty line
                 which = "more" if len(row) > len(header) else "fewer"
                 raise ValueError(
-                    f"line {reader.line_num} has {which} fields than the header: {len(row)}, {len(header)}"
+                    f"line {reader.line_num} has {which} fields than the header, {len(row)} instead of {len(header)}"
                 )
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num}: {error}") from None
