@@ -17,6 +17,7 @@ CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": 
         "[{'content': 'Be brief.', 'role': 'system'}, {'content': ' 1 + 1?\\n', 'role': 'user'}]",
         [{"from": "system", "value": "Be brief."}, {"from": "human", "value": " 1 + 1?\n"}],
         [{**each, "from": None, "value": None} for each in CHAT],  # as one schema for both has it
+        {"role": ["system", "user"], "content": ["Be brief.", " 1 + 1?\n"]},
         [CHAT[0], {"role": "user", "content": [{"type": "text", "text": " 1 + "}, {"type": "text", "text": "1?\n"}]}],
     ],
 )
@@ -29,6 +30,11 @@ def test_every_form_gives_the_messages_as_they_are(value: Any) -> None:
 @pytest.mark.parametrize("value", [None, "", 3, "[1, 2]", "[role] is a word", ["text"], [], '{"role": "user"}'])
 def test_other_cells_are_no_conversations(value: Any) -> None:
     assert conversation_in(value, "") is None
+
+
+def test_one_message_may_stand_alone() -> None:
+    message = {"role": "user", "content": [{"type": "text", "text": "x"}]}
+    assert conversation_in(message, "") == [message]
 
 
 def test_a_conversation_written_out_that_cannot_be_read_is_refused() -> None:

@@ -87,6 +87,8 @@ def test_columns_within_objects_have_dotted_names(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows[:1]), tmp_path / "a.parquet")
     assert tables(tmp_path / "a.jsonl")[0].columns == ("a", "a.b", "a.c", "a.c.d", "e", "f")
     assert tables(tmp_path / "a.parquet")[0].columns == ("a", "a.b", "a.c", "a.c.d", "e")
+    pyarrow.parquet.write_table(pyarrow.table({"a.b": [1], "a": [{"b": 2}], "ab": [3]}), tmp_path / "b.parquet")
+    assert list(tables(tmp_path / "b.parquet")[0].rows(["a.b"])) == [{"a.b": 1, "a": {"b": 2}}]
 
 
 def test_a_number_in_single_precision_is_what_was_written(tmp_path: Path) -> None:
@@ -243,6 +245,19 @@ def test_data_saved_by_datasets_is_read_with_its_splits(tmp_path: Path) -> None:
     (tmp_path / "one" / "data-00000-of-00001.arrow").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="not a readable arrow file"):
         read_rows(tmp_path / "one")
+
+
+def test_classes_are_read_by_their_names(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {"question": datasets.Value("string"), "answer": datasets.ClassLabel(names=["A", "B"])}
+    )
+    rows = {"question": ["x", "y", "z", "w"], "answer": [1, 0, -1, None]}
+    data = datasets.Dataset.from_dict(rows, features=features)
+    data.to_parquet(tmp_path / "a.parquet")
+    data.save_to_disk(tmp_path / "saved")
+    for name in ("a.parquet", "saved"):
+        assert [row["answer"] for row in read_rows(tmp_path / name)] == ["B", "A", None, None]
 
 
 def test_without_a_network_the_hub_is_an_error_of_one_line() -> None:

@@ -122,10 +122,10 @@ def _of_file(file: Path) -> Table:
         raise ValueError(f"{file}: the name ends in {file.suffix!r}; expected one of {known}")
     if file.stat().st_size == 0:
         raise ValueError(f"{file}: the file is empty")
-    with file.open("rb") as start:
-        if start.read(len(_LFS)) == _LFS:
-            raise ValueError(f"{file}: this only points to a file that Git LFS keeps; fetch it with 'git lfs pull'")
     with _readable(str(file), kind):
+        with file.open("rb") as start:
+            if start.read(len(_LFS)) == _LFS:
+                raise ValueError("it only points to a file that Git LFS keeps; fetch that with 'git lfs pull'")
         columns, read = _READERS["." + kind](file)
     bare = Path(file.stem) if file.suffix.lower() in _COMPRESSED else file
     return Table(str(file), re.sub(r"-\d+-of-\d+$", "", bare.stem), columns, kind, read)
@@ -288,7 +288,7 @@ def _objects(values: Iterable[tuple[int, Any]]) -> Iterator[Row]:
 def _names(row: Row, within: str = "") -> Iterator[str]:
     for key, value in row.items():
         yield within + key
-        if isinstance(value, dict) and within.count(".") < 2:
+        if isinstance(value, dict) and within.count(".") < 4:
             yield from _names(value, f"{within}{key}.")
 
 
@@ -366,7 +366,7 @@ def _of_arrow(schema: Any, batches: Callable[[list[str]], Iterable[Any]]) -> tup
     """Columns and reader of what arrives in record batches (or tables) of chosen columns."""
     import pyarrow
 
-    top = _distinct(schema.names)
+    top, labels = _distinct(schema.names), _labels(schema)
     singles = [field.name for field in schema if pyarrow.types.is_float32(field.type)]
 
     def read(wanted: Collection[str] | None) -> Iterator[Row]:
@@ -378,9 +378,23 @@ def _of_arrow(schema: Any, batches: Callable[[list[str]], Iterable[Any]]) -> tup
                 shortest = table[name].cast(pyarrow.string()).cast(pyarrow.float64())
                 table = table.set_column(chosen.index(name), name, shortest)
             for part in table.to_batches(max_chunksize=_BATCH):
-                yield from part.to_pylist()
+                for row in part.to_pylist():
+                    for name in labels.keys() & row.keys():
+                        row[name] = labels[name].get(row[name])
+                    yield row
 
     return tuple(_fields_of(schema)), read
+
+
+def _labels(schema: Any) -> dict[str, dict[int, str]]:
+    """What the numbers of a column stand for, where `datasets` wrote it as classes: 0 is "A", and -1 is nothing."""
+    written = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    features = (written.get("info") or {}).get("features") or {}
+    return {
+        name: dict(enumerate(feature["names"]))
+        for name, feature in features.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+    }
 
 
 def _fields_of(fields: Iterable[Any], within: str = "") -> Iterator[str]:
