@@ -63,8 +63,9 @@ def test_several_paths_are_one_after_the_other_and_count_repeats_over_all(tmp_pa
         ("new", "b"),
     ]
     assert report == LoadReport(rows=7, dropped_missing=2, dropped_duplicates=2, conflicting_answers=2)
-    with pytest.raises(ValueError, match="expected at least one"):
-        load_examples([])
+    for nothing in ([], ""):
+        with pytest.raises(ValueError, match="no file of prompts was given; expected at least one"):
+            load_examples(nothing)
     lacking = write(tmp_path / "c.jsonl", [{"question": "x", "answer": ""}])
     with pytest.raises(ValueError, match=r"c\.jsonl: none of its 1 rows has both 'question' and 'answer'"):
         load_examples([first, lacking])
@@ -142,7 +143,8 @@ def test_a_source_that_is_given_stands_before_a_column_that_nobody_named(tmp_pat
         (["problem", "ground_truth"], "problem", "ground_truth", ["answers are read from 'ground_truth' ("]),
         (["problem", "solution", "label"], "problem", "label", ["answers are read from 'label', not from 'solution'"]),
         (["input", "expected_answer"], "input", "expected_answer", ["prompts are", "answers are"]),
-        (["system", "prompt", "answer"], "prompt", "answer", ["column 'system' is not read"]),
+        (["system", "prompt", "answer"], "prompt", "answer", ["'system' is not read; what a prompt"]),
+        (["question", "choices", " Answer"], "question", " Answer", ["'choices' is not read; what a prompt"]),
     ],
 )
 def test_columns_are_guessed_in_a_fixed_order_and_what_is_not_obvious_is_said(

@@ -70,6 +70,7 @@ def as_stream(path: Path) -> None:
         ("a.parquet", lambda path: pyarrow.parquet.write_table(TABLE, path)),
         ("a.arrow", as_stream),
         ("a.arrow", lambda path: pyarrow.feather.write_feather(TABLE, path)),
+        ("a.feather", lambda path: pyarrow.feather.write_feather(TABLE, path)),
     ],
 )
 def test_of_arrow_and_parquet_only_columns_that_are_asked_for_are_read(
@@ -115,11 +116,11 @@ def test_a_number_in_single_precision_is_what_was_written(tmp_path: Path) -> Non
         ("a.jsonl", b"1\n2\n", "entry 1 is a int; expected an object"),
         ("a.jsonl", b"[1]\n[2]\n", "entry 1 is a list; expected an object"),
         ("a.json", b"[1, 2]", "entry 1 is a int; expected an object"),
-        ("a.json", b'{"a": {"b": 1}}', "it holds a dict; expected a list of objects, or one object a line"),
+        ("a.json", b'{"a": {"b": 1}}', "it holds a dict with the keys a; expected a list of objects, or one"),
         ("a.json", b'{"train": [{"a": 1}], "test": [{"a": 2}]}', r"it holds several lists \(train, test\)"),
         ("a.jsonl", b'{"a": ' + b"[" * 100_000, "line 1: maximum recursion"),
         ("a.jsonl", b'{"a": ' + b"9" * 5000 + b"}", "line 1: Exceeds the limit"),
-        ("a.jsonl", b"\xff\xfe{\x00", "not a readable jsonl file, or cut off .'utf-8'"),
+        ("a.jsonl", b"\xff\xfe{\x00", "invalid start byte; expected UTF-8"),
         ("a.csv", b"a,b\n1,2,3\n", "line 2 has more fields than the header, 3 instead of 2"),
         ("a.csv", b"a,b\n1,2\n3", "line 3 has fewer fields than the header, 1 instead of 2"),
         ("a.csv", b'a,b\n1,"2\n', "line 2: unexpected end of data"),

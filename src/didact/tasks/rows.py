@@ -136,7 +136,7 @@ def _kind(file: Path) -> str | None:
     suffixes = [suffix.lower() for suffix in file.suffixes[-2:]]
     compressed = bool(suffixes) and suffixes[-1] in _COMPRESSED
     suffix = "".join(suffixes[-2:-1] if compressed else suffixes[-1:])
-    if suffix not in _READERS or (compressed and suffix in (".parquet", ".arrow")):
+    if suffix not in _READERS or (compressed and suffix in (".parquet", ".arrow", ".feather")):
         return None
     return suffix[1:]
 
@@ -203,6 +203,7 @@ def _readable(name: str, kind: str) -> Iterator[None]:
         raise ImportError(f"{name}: a {kind} file needs {error.name}; {how_to_install('tasks')}") from error
     except _ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason += "; expected UTF-8" if isinstance(error, UnicodeDecodeError) else ""
         raise ValueError(f"{name}: not a readable {kind} file, or cut off ({reason})") from error
 
 
@@ -266,6 +267,7 @@ def _listed(content: Any) -> list[Any]:
     if len(lists) == 1:
         return list(within[lists[0]])
     what = f"several lists ({', '.join(lists)})" if lists else f"a {type(content).__name__}"
+    what += f" with the keys {', '.join(list(within)[:8])}" if within and not lists else ""
     raise ValueError(f"it holds {what}; expected a list of objects, or one object a line")
 
 
@@ -457,4 +459,5 @@ _READERS: Final[dict[str, Callable[[Path], tuple[tuple[str, ...], Read]]]] = {
     ".tsv": _csv,
     ".ndjson": _json,
     ".arrow": _arrow,
+    ".feather": _arrow,
 }
