@@ -33,7 +33,7 @@ _BATCH: Final = 256  # rows decoded at a time
 _LONGEST_FIELD: Final = 2**31 - 1  # of csv; Python's own limit is 131,072 characters
 #: What the libraries raise at damaged files; pyarrow's and json's own errors derive from one of the built-in ones.
 _ERRORS: Final = (
-    *(ValueError, OSError, EOFError, RuntimeError, LookupError, TypeError, OverflowError),
+    *(ValueError, OSError, EOFError, RuntimeError, LookupError, TypeError, OverflowError, MemoryError),
     *(csv.Error, zlib.error, lzma.LZMAError),
 )
 _LFS: Final = b"version https://git-lfs"
@@ -374,6 +374,7 @@ def _of_arrow(schema: Any, batches: Callable[[list[str]], Iterable[Any]]) -> tup
     def read(wanted: Collection[str] | None) -> Iterator[Row]:
         chosen = [name for name in top if wanted is None or any(f"{each}.".startswith(f"{name}.") for each in wanted)]
         for batch in batches(chosen):
+            batch.validate(full=True)  # a damaged one would end the process
             table = batch if isinstance(batch, pyarrow.Table) else pyarrow.Table.from_batches([batch])
             for name in set(singles) & set(chosen):
                 # 0.1 in single precision is 0.1 to whoever wrote it, and not 0.10000000149011612.
