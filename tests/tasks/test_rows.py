@@ -208,12 +208,14 @@ def write_shards(folder: Path, names: list[str]) -> None:
     ],
 )
 def test_of_a_folder_the_files_of_a_split_are_read_in_order(
-    tmp_path: Path, names: list[str], split: str, expected: list[int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], split: str, expected: list[int]
 ) -> None:
     write_shards(tmp_path / "mine", names)
     found = tables(tmp_path / "mine", split)
     assert [row["row"] for table in found for row in table.rows()] == expected
     assert {table.label for table in found} == {"mine"}
+    monkeypatch.chdir(tmp_path / "mine")
+    assert {table.label for table in tables(".", split)} == {"mine"}
 
 
 @pytest.mark.parametrize(

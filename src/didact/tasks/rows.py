@@ -158,7 +158,7 @@ def _of_folder(folder: Path, split: str) -> list[Table]:
             f"{folder}: a folder with files of the kinds {', '.join(kinds)}; expected one kind: name the files that "
             f"you mean, as {str(files[0])!r}, or a glob in quotes"
         )
-    return [replace(_of_file(file), label=folder.name) for file in _of_split(folder, files, split)]
+    return [replace(_of_file(file), label=folder.resolve().name) for file in _of_split(folder, files, split)]
 
 
 def _of_split(folder: Path, files: list[Path], split: str) -> list[Path]:
@@ -425,7 +425,7 @@ def _saved(folder: Path, split: str) -> Table:
                 f"{str(folder / next(iter(data), 'train'))!r}"
             )
         data = data[split]
-    return _of_dataset(data, str(folder), folder.name)
+    return _of_dataset(data, str(folder), folder.resolve().name)
 
 
 def _of_hub(name: str, split: str, config: str | None) -> Table:
