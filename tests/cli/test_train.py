@@ -263,7 +263,7 @@ def test_a_pool_smaller_than_a_batch(didact, here, flags, num_prompts):
         ("crashes", "RuntimeError: out of order"),
         ("dies", "the verifier's process died (exit status 3)"),
         ("hangs", "timed out after 0.05 s"),
-        ("babbles", "the verifier returned 'yes'; expected a number from 0 to 1"),
+        ("babbles", "babbles returned 'yes', a str; expected a number from 0 to 1"),
     ],
 )
 def test_a_verifier_of_one_s_own(didact, here, flags, monkeypatch, verifier, failure):
