@@ -139,7 +139,7 @@ def test_stages_of_somebody_else_are_refused(tmp_path, said):
 
 
 def test_a_pool_with_columns_is_rebuilt(tmp_path):
-    rows = [{"prompt_id": each, "pass_rate": 0.1 * row if row % 3 else None} for row, each in enumerate(IDS)]
+    rows = [{"prompt_id": each, "pass_rate": row / 12 if row % 3 else None} for row, each in enumerate(IDS)]
     pool = PromptPool(IDS, pass_rate=[row["pass_rate"] for row in rows])
     run = write_run(tmp_path / "run", "mopps", pool=pool, max_rollouts_per_step=24)
     (run / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
