@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from didact.allocation import largest_remainder
-from didact.bounds import MAX_REWARD, flag, one_of, real, shortened
+from didact.bounds import MAX_REWARD, flag, one_of, real, two
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.outcomes import GroupOutcome
@@ -50,7 +50,7 @@ def next_target(
 
 
 class AdaRFT(Curriculum):
-    """AdaRFT as the paper has it; the pool needs `difficulty`.
+    """AdaRFT as the paper has it; the pool needs `difficulty`, or `pass_rate`, of which it takes 100 (1 - p).
 
     Args:
         beta: mean reward that the target steers toward.
@@ -85,9 +85,7 @@ class AdaRFT(Curriculum):
         for what, value in {"alpha": alpha, "eta": eta}.items():
             if not value > 0:
                 raise ValueError(f"{what} must be positive, got {value}")
-        if not isinstance(difficulty_range, Sequence | np.ndarray) or len(difficulty_range) != 2:
-            raise ValueError(f"difficulty_range must be (lowest, highest), got {shortened(difficulty_range)}")
-        low, high = (real("difficulty_range", bound) for bound in difficulty_range)
+        low, high = two("difficulty_range", difficulty_range, "(lowest, highest)")
         if not low < high:
             raise ValueError(f"difficulty_range must be (lowest, highest), got {difficulty_range}")
         options = {
@@ -155,13 +153,14 @@ class AdaRFT(Curriculum):
         self._sorted = difficulty[self._order]
 
     def _difficulty(self) -> NDArray[Any]:
-        difficulty = self.pool.difficulty
+        difficulty = self._column("difficulty", complete=True)
+        if difficulty is None and (rate := self._column("pass_rate", complete=True)) is not None:
+            difficulty = 100 * (1 - rate)
         if difficulty is None:
             raise ValueError(
-                "adarft needs the difficulty of every prompt, published from 0 to 100: PromptPool(ids, difficulty=...)"
+                "adarft needs the difficulty of every prompt, published from 0 to 100, or how often another model "
+                "passes it: PromptPool(ids, difficulty=...) or PromptPool(ids, pass_rate=...)"
             )
-        if not np.isfinite(difficulty).all():
-            raise ValueError("adarft needs finite difficulties; give prompts without one a guess, such as the median")
         return difficulty
 
     def _scaling(self) -> tuple[float, float]:
