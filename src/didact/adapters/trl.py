@@ -32,7 +32,7 @@ from packaging.specifiers import SpecifierSet
 from trl import GRPOTrainer
 
 from didact.adapters.fingerprint import difference, fingerprint, num_repeated, telling
-from didact.adapters.scale import Scale
+from didact.adapters.scale import check_scale
 from didact.adapters.trl_checkpoints import STATE_FILE, begin, finish, newest
 from didact.adapters.trl_checks import check_estimator, evidence_of, ids_of, own_estimator, refuse
 from didact.adapters.trl_rows import Rows
@@ -141,8 +141,6 @@ class CurriculumMixin(_Host):
             )
         check_estimator(self, curriculum)
         self._verifier = evidence_of(self, curriculum, verifier)
-        argument = "pass_above=NUMBER, in curriculum_options or where the curriculum is made"
-        self._scale = Scale(curriculum.options.get("pass_above"), argument)
         self._marks: dict[int, dict[str, Any]] = {}
         self.curriculum = curriculum
         num = len(curriculum.pool)
@@ -300,7 +298,7 @@ class CurriculumMixin(_Host):
             self._warn_of_cuts(sum(cut), len(cut))
             rewards = batch.rewards[made]
             evidence = self._weighted_sum(rewards) if self._verifier is None else rewards[:, self._verifier]
-            self._scale.look(evidence, plan.step)
+            check_scale(evidence, self.curriculum, "pass_above=NUMBER, in curriculum_options or where it is made")
             outcomes = [
                 GroupOutcome(
                     group.group_id,

@@ -333,7 +333,8 @@ class _Run:
 
     def __init__(self, dataset: RLHFDataset) -> None:
         config = dataset.config
-        self._dataset, self._mark = dataset, None
+        self._dataset = dataset
+        self._mark: dict[str, Any] | None = None
         self.settings = settings_of(config)
         pool = pool_of(dataset, self.settings.prompt_id)
         self._row_of = {prompt_id: row for row, prompt_id in enumerate(pool.ids)}

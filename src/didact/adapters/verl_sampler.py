@@ -19,7 +19,7 @@ import verl
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from didact.adapters.scale import Scale
+from didact.adapters.scale import check_scale
 from didact.adapters.verl_data import (
     PASS_ABOVE,
     check_mark,
@@ -88,13 +88,13 @@ class CurriculumSampler(AbstractCurriculumSampler):
         curriculum = curriculum_of(settings, pool, **usual)
         self._refuse(curriculum, data_config.get("max_response_length"))
         self.curriculum: Any = curriculum
-        self._scale = Scale(curriculum.options.get("pass_above"), PASS_ABOVE)
         self._journal, self._begun = None, False
         if settings.run is not None:
             self.curriculum = recorded(curriculum, settings.run)
             self._journal = self.curriculum.journal.path
             self._begun = bool(read_journal(self._journal)[1:])  # by a run that is resumed, or by another
-        self._data, self._mark = data_source, None
+        self._data = data_source
+        self._mark: dict[str, Any] | None = None
         self._prompt_id, self._verifier = settings.prompt_id, settings.verifier
         self._eos = getattr(getattr(data_source, "tokenizer", None), "eos_token_id", None)
         self._open: dict[str, PlannedGroup] = {}  # the batch whose outcome is still to come, by prompt
@@ -207,7 +207,7 @@ class CurriculumSampler(AbstractCurriculumSampler):
         width = tensors["responses"].shape[1]
         attention, last = tensors["attention_mask"], tensors["responses"][:, -1]
         scores = scores_of(columns, tensors["token_level_scores"].sum(-1).tolist(), self._verifier)
-        self._scale.look(scores, step)
+        check_scale(scores, self.curriculum, PASS_ABOVE)
         lengths = tensors["response_mask"].sum(-1).tolist()
         cut = (attention[:, -width:].all(-1) & (last != (-1 if self._eos is None else self._eos))).tolist()
         asked = attention[:, :-width].sum(-1).tolist()

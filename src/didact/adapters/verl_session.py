@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from didact.adapters.scale import Scale
+from didact.adapters.scale import check_scale
 from didact.adapters.verl_data import PASS_ABOVE
 from didact.outcomes import GroupOutcome
 from didact.plan import PlannedGroup
@@ -70,7 +70,6 @@ class Session:
 
     def __init__(self, curriculum: Any, *, asynchronous: bool = False) -> None:
         self.curriculum, self.asynchronous = curriculum, asynchronous
-        self._scale = Scale(curriculum.options.get("pass_above"), PASS_ABOVE)
         self.queue: deque[Sent] = deque()  # planned, not with verl yet
         self.sent: dict[tuple[int, int], Sent] = {}
         self.ready: list[TrainingGroup] = []  # admitted, not handed to the trainer yet
@@ -135,10 +134,11 @@ class Session:
         rollouts are as many steps old as they are versions old.
 
         Raises:
-            ValueError: rewards of step 0 outside [0, 1], and nobody said what a pass is; see `Scale`.
+            ValueError: rewards of the first step outside [0, 1], and nobody said what a pass is; see `check_scale`.
         """
         step = self.curriculum.step
-        self._scale.look([reward for back in returned.values() if back for reward in back.rewards], step)
+        came = [reward for back in returned.values() if back for reward in back.rewards]
+        check_scale(came, self.curriculum, PASS_ABOVE)
         outcomes = []
         for mark in [mark for mark in self.sent if mark in returned]:
             group, back = self.sent.pop(mark).group, returned[mark]
