@@ -43,7 +43,7 @@ from didact.manifest import fault
 from didact.methods import make
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
-from didact.prompts import PromptPool
+from didact.prompts import COLUMNS, PromptPool
 from didact.state import load_state, save_state
 
 logger = logging.getLogger(__name__)
@@ -70,8 +70,8 @@ class CurriculumMixin(_Host):
         curriculum_options: options for a method given by name. `prompts_per_step` and `rollouts_per_step` default to
             what TRL's configuration says: generation_batch_size rollouts, num_generations for each prompt.
         prompt_id: the column with unique prompt ids, text or whole numbers. None: `prompt_id` where the data set has
-            it, else row numbers. Columns called source, difficulty, prompt_tokens and features describe the prompts to
-            methods that ask for them.
+            it, else row numbers. Columns called source, difficulty, prompt_tokens, features and pass_rate describe the
+            prompts, as `PromptPool` says, to methods that ask for them.
         verifier: name of the reward function that says whether a response is right: its value is the pass rate's
             evidence. None: the one function that counts in the reward, or the weighted sum of several where
             `pass_above` says from where on that is a pass.
@@ -110,10 +110,7 @@ class CurriculumMixin(_Host):
         if curriculum_options and not isinstance(curriculum, str):
             raise TypeError("curriculum_options go with a method's name; this curriculum is already built")
         if isinstance(curriculum, str) or callable(curriculum):
-            known = [
-                name for name in ("source", "difficulty", "prompt_tokens", "features") if name in data.column_names
-            ]
-            pool = PromptPool(ids, **{name: list(data[name]) for name in known})
+            pool = PromptPool(ids, **{name: list(data[name]) for name in COLUMNS if name in data.column_names})
             if callable(curriculum):
                 curriculum = curriculum(pool)
             else:

@@ -10,6 +10,7 @@ from accelerate.utils import gather_object
 from datasets import IterableDataset
 
 from didact.journal import RecordedCurriculum
+from didact.prompts import as_id
 
 #: Keys of `generation_kwargs` that set what the curriculum or the adapter sets, and where it belongs.
 LENGTHS = ("max_new_tokens", "max_tokens", "max_length", "max_time")
@@ -18,7 +19,7 @@ COUNTS = ("n", "num_return_sequences")
 SCALES = {"grpo": "group", "rloo": "none", "dr_grpo": "none", "reinforce_pp": "batch", "reinforce_pp_baseline": "batch"}
 
 
-def ids_of(data: Any, column: str | None) -> list[Any]:
+def ids_of(data: Any, column: str | None) -> list[str]:
     """The prompt ids of a data set, whole numbers as text."""
     if column is not None and column not in data.column_names:
         raise ValueError(
@@ -28,7 +29,7 @@ def ids_of(data: Any, column: str | None) -> list[Any]:
     column = column or "prompt_id"
     if column not in data.column_names:
         return [str(row) for row in range(len(data))]
-    return [str(each) if type(each) is int else each for each in data[column]]
+    return [as_id(each) for each in data[column]]
 
 
 def evidence_of(trainer: Any, curriculum: Any, verifier: str | None) -> int | None:

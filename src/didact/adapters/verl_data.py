@@ -30,7 +30,7 @@ from didact.curriculum import Curriculum
 from didact.files import write_whole
 from didact.journal import Journal, RecordedCurriculum, read_journal
 from didact.methods import make
-from didact.prompts import PromptPool
+from didact.prompts import COLUMNS, PromptPool
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +115,8 @@ def prompt_id_of(row: Mapping[str, Any], key: str) -> str:
 def pool_of(dataset: Any, key: str) -> PromptPool:
     """The prompts of verl's RLHFDataset, in its own order.
 
-    `source` is the column data_source; difficulty, prompt_tokens and features are taken from columns or from keys of
-    extra_info, None where a prompt has none. What a method makes of them is its own affair.
+    `source` is the column data_source; difficulty, prompt_tokens, features and pass_rate are taken from columns or from
+    keys of extra_info, None where a prompt has none. What a method makes of them is its own affair.
 
     Raises:
         TypeError: a data set without a table. ValueError: ids that are missing or not unique.
@@ -137,7 +137,7 @@ def pool_of(dataset: Any, key: str) -> PromptPool:
             "inform; keep one row of each text", repeated, size,
         )  # fmt: skip
     columns: dict[str, Any] = {"source": sources}
-    for name in ("difficulty", "prompt_tokens", "features"):
+    for name in COLUMNS[1:]:
         values = list(table[name]) if name in names else [info.get(name) for info in infos]
         if any(value is not None for value in values):
             columns[name] = values
