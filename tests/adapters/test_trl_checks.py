@@ -130,7 +130,9 @@ def test_other_data_are_found_out_when_a_run_goes_on(model_path, rows, tmp_path)
         return trainer
 
     def refused(rows, message):
-        with pytest.raises(ValueError, match=f"checkpoint-1 was saved with another data set: {message}, so beliefs"):
+        with pytest.raises(
+            ValueError, match=f"checkpoint-1 was saved with another data set: {message}, and what is believed"
+        ):
             resumed(rows)
 
     refused(Dataset.from_list(plain).shuffle(seed=3).to_list(), "its rows are the same in another order")

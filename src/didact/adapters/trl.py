@@ -247,7 +247,7 @@ class CurriculumMixin(_Host):
         data = state.get("data")  # older checkpoints do not know
         if data and (what := difference(data, self._mark(min(data["rows"], len(self.curriculum.pool))))):
             raise ValueError(
-                f"{checkpoint} was saved with another data set: {what}, so beliefs would belong to other prompts. "
+                f"{checkpoint} was saved with another data set: {what}, and what is believed is of those. "
                 "Load the data as they were then (the same files, the same seed), or start anew"
             )
         self.curriculum.load_state_dict(state["curriculum"])

@@ -166,7 +166,7 @@ def check_mark(saved: Mapping[str, Any] | None, dataset: Any) -> None:
     """
     if saved and (what := difference(saved, mark_of(dataset))):
         raise ValueError(
-            f"the checkpoint was saved with another data set: {what}, so beliefs would belong to other prompts. Give "
+            f"the checkpoint was saved with another data set: {what}, and what is believed is of those. Give "
             "data.train_files as they were then, or start anew"
         )
 
