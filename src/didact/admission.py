@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from didact.bounds import MAX_REWARD, one_of, real, shortened
+from didact.bounds import MAX_REWARD, real, shortened
 
 
 class Admission(Protocol):
@@ -65,12 +65,12 @@ def as_admission(admission: object) -> Admission:
     """The rule itself, or as a configuration says it: "all", "signal", or a band [low, high] of mean rewards.
 
     Raises:
-        ValueError: another word, or bounds that make no band. TypeError: an object without the method `admits`, or a
-            class where an object of it was meant.
+        ValueError: bounds that make no band. TypeError: another word, an object without the method `admits`, or a class
+            where an object of it was meant.
     """
-    if isinstance(admission, str):
-        return _BY_NAME[one_of("admission", admission, _BY_NAME)]
-    if isinstance(admission, Sequence) and len(admission) == 2:
+    if isinstance(admission, str) and admission in _BY_NAME:
+        return _BY_NAME[admission]
+    if isinstance(admission, Sequence) and not isinstance(admission, str | bytes) and len(admission) == 2:
         try:
             return AdmitBand(*admission)
         except ValueError as error:

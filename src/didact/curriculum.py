@@ -138,7 +138,12 @@ class Curriculum(ABC):
                 "prompts: a group of one has no advantage; raise rollouts_per_step or lower prompts_per_step"
             )
         if max_rollouts_per_step is not None:
-            max_rollouts_per_step = whole("max_rollouts_per_step", max_rollouts_per_step, rollouts_per_step)
+            max_rollouts_per_step = whole("max_rollouts_per_step", max_rollouts_per_step, 1)
+            if max_rollouts_per_step < rollouts_per_step:
+                raise ValueError(
+                    f"max_rollouts_per_step={max_rollouts_per_step} has no room for a plan of rollouts_per_step="
+                    f"{rollouts_per_step}; give at least that, or leave it out"
+                )
         one_of("truncated", truncated, ("exclude", "observe"))
         self.pool = pool
         self.prompts_per_step = prompts_per_step
