@@ -76,14 +76,9 @@ def test_a_text_has_the_same_id_in_every_file(tmp_path: Path) -> None:
         ("a.csv", "problem,answer\n1,2,3\n", "more fields than the header"),
         ("a.jsonl", "\udcff", "not a readable jsonl file"),
         ("a.txt", "x", "expected one of .parquet, .jsonl, .json, .csv"),
-        ("a.jsonl", '{"text": "x", "answer": "1"}', "the columns are text, answer; name it with prompt_column"),
+        ("a.jsonl", '{"text": "x", "answer": "1"}', "columns are text, answer; name it with --prompt-column"),
         ("a.jsonl", '{"problem": "x", "answer": null}', "none of its 1 rows has both"),
         ("a.jsonl", '{"problem": {"a": 1}, "answer": "1"}', "row 1: 'problem' holds a dict"),
-        (
-            "a.jsonl",
-            '{"id": 1, "problem": "x", "answer": "1"}\n{"id": 1, "problem": "y", "answer": "1"}',
-            "two prompts",
-        ),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -107,8 +102,6 @@ def test_a_misspelt_column_or_file_is_answered_with_the_nearest(tmp_path: Path) 
         load_examples(path, prompt_column="probelm")
     with pytest.raises(FileNotFoundError, match=r"did you mean 'sums\.jsonl'"):
         load_examples(tmp_path / "sum.jsonl")
-    with pytest.raises(FileNotFoundError, match=r"a folder; expected a file, such as sums\.jsonl"):
-        load_examples(tmp_path)
 
 
 def test_without_a_network_the_hub_is_an_error_of_one_line() -> None:

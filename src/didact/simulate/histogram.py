@@ -85,11 +85,11 @@ def _numbers(path: Path, name: str, values: Any) -> Floats:
 
 
 def _of_table(path: Path, column: str | None) -> tuple[Floats, list[str] | None]:
-    from didact.tasks.files import _rows  # the readers of prompt files, with their errors
+    from didact.tasks.rows import read_rows  # the readers of prompt files, with their errors
 
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a parquet, jsonl, json or csv file, or a run folder")
-    rows = _rows(path, "train", None)
+    rows = read_rows(path)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     source = [str(row["source"]) for row in rows] if all(row.get("source") for row in rows) else None
     if column is None and {"num_passed", "num_rollouts"} <= set(columns):

@@ -1,47 +1,62 @@
-"""Prompts and gold answers from a local parquet, jsonl, json or csv file, or from a data set on the Hugging Face hub.
+"""Prompts and gold answers from files as people have them, or from a data set on the Hugging Face hub.
 
-Columns are named or guessed: the prompt is ``prompt``, ``problem`` or ``question``; the gold answer is ``answer`` or
-``solution``; the id, where there is one, is ``prompt_id`` or ``id``. Without an id column the id is a hash of the
-prompt's text, so the same text has the same id in every file, process and machine.
+Columns are named or guessed (docs/data.md has the order); a dotted name reaches into objects, "extra_info.level".
+A prompt is text or a list of messages. Without an id column the id is a hash of the prompt's text, so the same text has
+the same id in every file, process and machine.
 
 Rows are kept as they are read or dropped and counted, never changed silently: a row without prompt or answer is
-dropped; of rows with the same text (up to white space) the first is kept. Numbers become text without loss (142.0 is
-"142"), and a list of accepted answers becomes a JSON list (one answer: that answer).
+dropped; of rows with the same text (up to white space), over all files, the first is kept. Numbers become text without
+loss (142.0 is "142"), and a list of accepted answers becomes a JSON list (one answer: that answer).
 
-What this does not do: judge answers (`Task.verifiable`), or read csv with guessed types ("025" stays "025").
+What this does not do: read files (`didact.tasks.rows`), judge answers (`Task.verifiable`).
 """
 
-import csv
 import json
 import math
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from difflib import get_close_matches
 from hashlib import blake2b
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Final
+from sys import intern
+from typing import Any, Final, TypeVar
 
-from didact.extras import how_to_install
+from didact.tasks.messages import CONVERSATION_COLUMNS, conversation_in, messages_of
+from didact.tasks.rows import Row, Table, tables, written_out
 from didact.tasks.task import Example
 
-PROMPT_COLUMNS: Final = ("prompt", "problem", "question")
-ANSWER_COLUMNS: Final = ("answer", "solution")
-ID_COLUMNS: Final = ("prompt_id", "id")
+#: Usual names, the first of which that is there is taken, whatever its case.
+PROMPT_COLUMNS: Final = ("prompt", "problem", "question", *CONVERSATION_COLUMNS, "instruction", "query", "input")
+ANSWER_COLUMNS: Final = (
+    *("reward_model.ground_truth", "answer", "ground_truth", "gold_answer", "final_answer", "expected_answer"),
+    *("correct_answer", "reference_answer", "gold", "target", "label", "solution", "output"),
+)
+ID_COLUMNS: Final = ("prompt_id", "id", "extra_info.index")
+SOURCE_COLUMNS: Final = ("data_source",)
+DIFFICULTY_COLUMNS: Final = ("difficulty",)
+#: What a person expects; any other is said.
+_PLAIN: Final = {"prompt", "problem", "question", "reward_model.ground_truth", "answer", *ID_COLUMNS, *SOURCE_COLUMNS}
+_PLURAL: Final = {"prompt": "prompts", "answer": "answers", "id": "ids", "difficulty": "difficulties"}
+#: No text model can be trained on these.
+_MEDIA: Final = ("image", "images", "video", "videos", "audio", "audios")
 
-Row = dict[str, Any]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What became of the rows of a file.
+    """What became of the rows of all files.
 
     Attributes:
-        rows: rows in the file.
+        rows: rows in the files.
         dropped_missing: rows without a prompt or without an answer.
         dropped_duplicates: rows whose prompt stood in an earlier row.
         conflicting_answers: how many of these duplicates had another answer than the row that was kept.
-        notes: what else a person should be told, one line each.
+        notes: what else a person should be told, one line each: columns that were guessed, ids that were not used.
     """
 
     rows: int
@@ -64,66 +79,32 @@ def load_examples(
     difficulty_column: str | None = None,
     pass_rate_column: str | None = None,
 ) -> tuple[list[Example], LoadReport]:
-    """Examples of a local file, or of `split` and `config` of the hub data set ``org/name``, in their order.
+    """Examples of files, folders, globs, or of `split` and `config` of the hub data set ``org/name``, in their order.
+
+    Args:
+        paths: one or several, read one after the other; a text that several have counts as one prompt.
+        source: the label of all examples, where no `source_column` says another.
 
     Raises:
         FileNotFoundError: there is no such file, or the hub cannot deliver the data set.
-        ValueError: an empty, truncated or foreign file; a column that is missing or holds something else than text,
-            numbers or lists of these; an id used twice.
+        ValueError: an empty, truncated or foreign file; a column that is missing or holds something else than is
+            expected there, by row; images; a named id used twice.
     """
-    if not isinstance(paths, str | Path) or source_column or pass_rate_column:
-        raise NotImplementedError("several paths, source_column and pass_rate_column: on their way")
-    path = paths
-    rows = _rows(path, split, config)
-    if not rows:
-        raise ValueError(f"{path}: the file holds no rows; expected at least one prompt with its answer")
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    prompts = _column(path, columns, prompt_column, PROMPT_COLUMNS, "prompt")
-    answers = _column(path, columns, answer_column, ANSWER_COLUMNS, "answer")
-    ids = id_column or next((column for column in ID_COLUMNS if column in columns), None)
-    for column in (ids, difficulty_column):
-        if column is not None:
-            _column(path, columns, column, (), "named")
-    label = source if source is not None else _label(path)
-
-    kept: dict[str, Example] = {}
-    missing = duplicates = conflicts = 0
-    for number, row in enumerate(rows, start=1):
-        where = f"{path}, row {number}"
-        prompt, answer = _text(row.get(prompts), where, prompts), _text(row.get(answers), where, answers)
-        if prompt is None or answer is None:
-            missing += 1
-            continue
-        key = " ".join(prompt.split())
-        if key in kept:
-            duplicates += 1
-            conflicts += kept[key].answer != answer
-            continue
-        prompt_id = _text(row.get(ids), where, ids) if ids else None
-        kept[key] = Example(
-            prompt_id=_hash(key) if prompt_id is None else prompt_id,
-            prompt=prompt,
-            answer=answer,
-            source=label,
-            difficulty=_number(row.get(difficulty_column), where, difficulty_column) if difficulty_column else None,
-        )
-    examples = list(kept.values())
-    if not examples:
-        raise ValueError(f"{path}: none of its {len(rows)} rows has both {prompts!r} and {answers!r}")
-    _check_unique(path, ids, examples)
-    return examples, LoadReport(len(rows), missing, duplicates, conflicts)
-
-
-def drawn(examples: Sequence[Example], num: int | None, seed: int) -> list[Example]:
-    """`num` of the examples, drawn by `seed` and in an order of their own; all of them, in order, where num is None.
-
-    Each example's place depends on its id and the seed alone: the first k of a longer draw are the draw of k.
-    """
-    if num is None:
-        return list(examples)
-    if not 0 < num <= len(examples):
-        raise ValueError(f"{num} examples asked for; expected from 1 to {len(examples)}, which is all there are")
-    return sorted(examples, key=lambda example: _hash(f"{seed}/{example.prompt_id}"))[:num]
+    listed = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not listed:
+        raise ValueError("no file of prompts was given; expected at least one")
+    named = {
+        "prompt": prompt_column,
+        "answer": answer_column,
+        "id": id_column,
+        "source": source_column,
+        "difficulty": difficulty_column,
+        "pass_rate": pass_rate_column,
+    }
+    loading = _Loading(named, source)
+    for path in listed:
+        loading.add(path, tables(path, split, config))
+    return loading.result(f"{listed[0]}{f' and {len(listed) - 1} more' if len(listed) > 1 else ''}")
 
 
 def split_off(examples: Sequence[Example], fraction: float, seed: int) -> tuple[list[Example], list[Example]]:
@@ -138,148 +119,331 @@ def split_off(examples: Sequence[Example], fraction: float, seed: int) -> tuple[
         raise ValueError(f"the fraction to hold out is {fraction}; expected a number between 0 and 1, such as 0.1")
     sides: tuple[list[Example], list[Example]] = ([], [])
     for example in examples:
-        place = int(_hash(f"{seed}/{' '.join(example.prompt.split())}"), 16) / 2**64
+        place = int(_hash(f"{seed}/{_key(example.prompt)}"), 16) / 2**64
         sides[place < fraction].append(example)
     if not all(sides):
         raise ValueError(
-            f"{fraction} of {len(examples)} prompts would hold out {len(sides[1])}; expected at least one on each side: "
-            "use another fraction or more prompts"
+            f"{fraction} of {len(examples)} prompts would hold out {len(sides[1])} of them; expected at least one on "
+            "each side: use another fraction, or more prompts"
         )
     return sides
 
 
-def _rows(path: str | Path, split: str, config: str | None) -> list[Row]:
-    file = Path(path).expanduser()
-    reader = _READERS.get(file.suffix.lower())
-    if not file.exists() and reader is None and re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)):
-        return _from_hub(str(path), split, config)
-    if not file.is_file():
-        raise FileNotFoundError(f"{path}: {_what_instead(file)}")
-    if reader is None:
-        raise ValueError(f"{path}: the name ends in {file.suffix!r}; expected one of {', '.join(_READERS)}")
-    if file.stat().st_size == 0:
-        raise ValueError(f"{path}: the file is empty")
-    try:
-        return reader(file)
-    except (ValueError, OSError, csv.Error) as error:  # pyarrow's and json's errors are ValueError or OSError
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: not a readable {file.suffix[1:]} file, or cut off ({reason})") from error
+def drawn(examples: Sequence[Example], num: int | None, seed: int) -> list[Example]:
+    """`num` of the examples, drawn by `seed` and in an order of their own; all of them, in order, where num is None.
+
+    Each example's place depends on its id and the seed alone: the first k of a longer draw are the draw of k.
+    """
+    if num is None:
+        return list(examples)
+    if not 0 < num <= len(examples):
+        raise ValueError(f"{num} examples asked for; expected from 1 to {len(examples)}, which is all there are")
+    return sorted(examples, key=lambda example: _hash(f"{seed}/{example.prompt_id}"))[:num]
 
 
-def _what_instead(file: Path) -> str:
-    if file.is_dir():
-        names = sorted(entry.name for entry in file.iterdir() if entry.suffix.lower() in _READERS)
-        return f"a folder; expected a file{', such as ' + names[0] if names else ''}"
-    neighbours = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
-    near = get_close_matches(file.name, neighbours, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no such file{hint} (a data set on the hub is written 'org/name')"
+@dataclass
+class _Loading:
+    """What was read so far."""
+
+    named: Mapping[str, str | None]
+    source: str | None
+    kept: dict[bytes, Example] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    notes: dict[str, None] = field(default_factory=dict)  # in order, none twice
+    unread: dict[str, str] = field(default_factory=dict)  # what guessed columns hold instead of an id or a number
+
+    def add(self, path: str | Path, found: Sequence[Table]) -> None:
+        """Take in the files of one path."""
+        before, usable = self.counts["rows"], False
+        said: Counter[str] = Counter()
+        columns: dict[str, str | None] = {}
+        for table in found:
+            if not table.columns:
+                continue
+            columns = self._columns(table, said)
+            media = [name for name in table.columns if name.lower() in _MEDIA]
+            wanted = [name for name in (*columns.values(), *media) if name]
+            for number, row in enumerate(table.rows(wanted), 1):
+                where = f"{table.name}, row {number}"
+                self.counts["rows"] += 1
+                _refuse_media(row, media, where)
+                usable |= self._take(row, columns, table.label, where)
+        for text, times in said.items():
+            self._note(f"{path}: {text}" + (f", in {times} of {len(found)} files" if times < len(found) else ""))
+        if (num := self.counts["rows"] - before) == 0:
+            raise ValueError(f"{path}: the file holds no rows; expected at least one prompt with its answer")
+        if not usable:
+            raise ValueError(
+                f"{path}: none of its {num} rows has both {columns['prompt']!r} and {columns['answer']!r}; "
+                f"{_flag('prompt')} and {_flag('answer')} name other columns"
+            )
+
+    def result(self, what: str) -> tuple[list[Example], LoadReport]:
+        """All that was kept, and what was not; `what` is read, in a message."""
+        examples, counts = list(self.kept.values()), self.counts
+        ids = Counter(example.prompt_id for example in examples)
+        if len(ids) < len(examples):
+            twice, times = ids.most_common(1)[0]
+            self.unread["id"] = f"{what}: the id {twice!r} stands for {times} prompts of different texts"
+            if column := self.named["id"]:
+                raise ValueError(
+                    f"{self.unread['id']} in column {column!r}; name a column of unique ids with {_flag('id')}, or "
+                    "none: ids are then hashes of the texts"
+                )
+        if "id" in self.unread:
+            self._note(f"{self.unread['id']}; no id column is used, ids are hashes of the texts")
+            examples = [replace(example, prompt_id=_hash(_key(example.prompt))) for example in examples]
+        if "difficulty" in self.unread:
+            self._note(f"{self.unread['difficulty']}; no difficulty is used")
+            examples = [replace(example, difficulty=None) for example in examples]
+        if "source" in self.unread:
+            self._note(f"{self.unread['source']}; the source is the file's name there")
+        if num := counts["answered"]:
+            self._note(f"{what}: {num:,} conversations end with an assistant's message, which is left out")
+        if num := counts["other keys"]:
+            self._note(f"{what}: of {num:,} conversations only role and content are used, no other key")
+        dropped = counts["missing"], counts["duplicates"], counts["conflicts"]
+        return examples, LoadReport(counts["rows"], *dropped, notes=tuple(self.notes))
+
+    def _note(self, text: str) -> None:
+        self.notes[text] = None
+
+    def _take(self, row: Row, columns: Mapping[str, str | None], label: str, where: str) -> bool:
+        """Keep the example of a row, or count why not; whether it has a prompt and an answer."""
+        cells = {what: None if name is None else _cell(row, name, where) for what, name in columns.items()}
+        prompt, messages = self._prompt(cells["prompt"], where, str(columns["prompt"]))
+        answer = _text(cells["answer"], where, columns["answer"], listed=True)
+        if prompt is None or answer is None:
+            self.counts["missing"] += 1
+            return False
+        key = _key(prompt)
+        digest = blake2b(key.encode(), digest_size=16).digest()  # a text kept twice would double the memory
+        if digest in self.kept:
+            self.counts["duplicates"] += 1
+            self.counts["conflicts"] += self.kept[digest].answer != answer
+            return True
+        prompt_id = self._unless_unread("id", _text, cells["id"], where, columns["id"])
+        if prompt_id is None and self.named["id"]:
+            raise ValueError(f"{where}: {columns['id']!r} is empty; expected an id in every row, or no {_flag('id')}")
+        self.kept[digest] = Example(
+            prompt_id=_hash(key) if prompt_id is None else prompt_id,
+            prompt=prompt,
+            answer=answer,
+            source=intern(
+                self._unless_unread("source", _text, cells["source"], where, columns["source"]) or self.source or label
+            ),
+            difficulty=self._unless_unread("difficulty", _number, cells["difficulty"], where, columns["difficulty"]),
+            messages=tuple(messages),
+            pass_rate=_pass_rate(cells["pass_rate"], where, columns["pass_rate"]),
+        )
+        return True
+
+    def _prompt(self, value: Any, where: str, column: str) -> tuple[str | None, list[dict[str, str]]]:
+        """A prompt's text, and the messages it was made of."""
+        at = f"{where}: {column!r}"
+        conversation = conversation_in(value, at)
+        if conversation is None:
+            if isinstance(value, list) and len(value) == 1:
+                value = value[0]
+            return _text(value, where, column), []
+        messages, others = messages_of(conversation, at)
+        end = len(messages)
+        while end and messages[end - 1]["role"] == "assistant":
+            end -= 1
+        if end < len(messages):
+            if column.rpartition(".")[2].lower() not in CONVERSATION_COLUMNS:
+                raise ValueError(f"{at} ends with a message of the assistant; expected one that waits for a response")
+            self.counts["answered"] += 1
+        self.counts["other keys"] += bool(others)
+        texts = [_text(message["content"], where, column) for message in messages[:end]]
+        return "\n\n".join(filter(None, texts)) or None, messages[:end]
+
+    def _unless_unread(self, what: str, read: Callable[..., T | None], *cell: Any) -> T | None:
+        """What `read` makes of a cell; None where a column that nobody named holds something else."""
+        try:
+            return read(*cell)
+        except ValueError as error:
+            if self.named[what]:
+                raise
+            self.unread.setdefault(what, str(error))
+            return None
+
+    def _columns(self, table: Table, said: Counter[str]) -> dict[str, str | None]:
+        """Which columns of a file are read, by what they are; what is not obvious is counted in `said`."""
+        usual: dict[str, Sequence[str]] = {
+            "prompt": PROMPT_COLUMNS,
+            "answer": ANSWER_COLUMNS,
+            "id": ID_COLUMNS,
+            "source": () if self.source else SOURCE_COLUMNS,
+            "difficulty": DIFFICULTY_COLUMNS,
+            "pass_rate": (),  # what a pass rate is of, only a person knows
+        }
+        columns: dict[str, str | None] = {}
+        for what, name in self.named.items():
+            if name is not None:
+                columns[what] = _named(table, what, name)
+                continue
+            found = [column for column in _present(table, usual[what]) if column not in self.named.values()]
+            columns[what] = found[0] if found else None
+            if not found and what in ("prompt", "answer"):
+                raise ValueError(_no_column(table, f"{what} column ({', '.join(usual[what])})") + _how(what))
+            if found and (len(found) > 1 or found[0].lower() not in _PLAIN):
+                instead = f", not from {', '.join(map(repr, found[1:]))}" if found[1:] else ""
+                said[f"{_PLURAL[what]} are read from {found[0]!r}{instead} ({_flag(what)} names another)"] += 1
+        for column in table.columns:
+            if column.lower() in ("system", "system_prompt") and column not in self.named.values():
+                said[f"column {column!r} is not read; a system prompt is a message of the prompt"] += 1
+        if self.named["prompt"] is None and str(columns["prompt"]).lower() == "instruction":
+            _refuse_two_parts(table, str(columns["prompt"]))
+        return columns
 
 
-def _from_parquet(file: Path) -> list[Row]:
-    import pyarrow.parquet
-
-    rows: list[Row] = pyarrow.parquet.read_table(file).to_pylist()
-    return rows
+def _flag(what: str) -> str:
+    """What names a column, on the command line of `didact train`."""
+    return f"--{what.replace('_', '-')}-column"
 
 
-def _from_jsonl(file: Path) -> list[Row]:
-    with file.open(encoding="utf-8") as lines:
-        return list(_objects((number, _parsed(number, line)) for number, line in enumerate(lines, 1) if line.strip()))
+def _how(what: str) -> str:
+    return f"; name it with {_flag(what)} ({what}_column= in Python)"
 
 
-def _parsed(number: int, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"line {number}, column {error.colno}: {error.msg}") from None
+def _no_column(table: Table, what: str) -> str:
+    known = ", ".join(table.columns[:40]) + (", ..." if len(table.columns) > 40 else "")
+    return f"{table.name}: there is no {what}; the columns are {known}"
 
 
-def _from_json(file: Path) -> list[Row]:
-    content = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(content, list):
-        raise ValueError(f"it holds a {type(content).__name__}; expected a list of objects, or one per line in .jsonl")
-    return list(_objects(enumerate(content, 1)))
+def _named(table: Table, what: str, name: str) -> str:
+    if _is_in(table, name):
+        return name
+    folded = {column.lower(): column for column in table.columns}
+    near = get_close_matches(name.lower(), folded, 1)
+    hint = f"; did you mean {folded[near[0]]!r}?" if near else _how(what)
+    raise ValueError(_no_column(table, f"column {name!r}") + hint)
 
 
-def _objects(values: Iterable[tuple[int, Any]]) -> Iterator[Row]:
-    for number, value in values:
-        if not isinstance(value, dict):
-            raise ValueError(f"entry {number} is a {type(value).__name__}; expected an object with named columns")
-        yield value
+def _present(table: Table, usual: Sequence[str]) -> Iterator[str]:
+    """Those of the usual names that the file has, as it spells them."""
+    folded = {column.strip().lower(): column for column in reversed(table.columns)}
+    for name in usual:
+        if name in folded:
+            yield folded[name]
+        elif _is_in(table, name):
+            yield name
 
 
-def _from_csv(file: Path) -> list[Row]:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        rows = list(csv.DictReader(lines, strict=True))
-    if any(None in row for row in rows):
-        raise ValueError("a row has more fields than the header")
-    return rows
+def _is_in(table: Table, name: str) -> bool:
+    """Whether there is such a column, perhaps within objects that are written out as text."""
+    if name in table.columns:
+        return True
+    root, _, rest = name.partition(".")
+    if root == name or root not in table.columns:
+        return False
+    held = next((row[root] for row in table.rows([root]) if row.get(root)), None)
+    within = written_out(held) if isinstance(held, str) else None
+    return isinstance(within, Mapping) and _cell(within, rest, table.name) is not None
 
 
-def _from_hub(name: str, split: str, config: str | None) -> list[Row]:
-    try:
-        from datasets import load_dataset
-    except ImportError as error:
-        raise ImportError(f"{name!r} on the hub needs datasets; {how_to_install('tasks')}") from error
-    try:
-        return [dict(row) for row in load_dataset(name, config, split=split)]
-    except (OSError, ValueError) as error:  # the library's own errors are one or the other
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FileNotFoundError(
-            f"the hub did not deliver {name!r}, split {split!r} ({reason}); expected a public data set, or a local file"
-        ) from error
+def _refuse_two_parts(table: Table, column: str) -> None:
+    """Data in the manner of Alpaca asks half of its question in another column."""
+    for other in (name for name in table.columns if name.lower() == "input"):
+        for number, row in enumerate(table.rows([other]), 1):
+            if row.get(other):
+                raise ValueError(
+                    f"{table.name}, row {number}: the prompt lies in two columns, {column!r} and {other!r}; join them, "
+                    f"or name the one that is the whole prompt with {_flag('prompt')}"
+                )
 
 
-_READERS: Final = {".parquet": _from_parquet, ".jsonl": _from_jsonl, ".json": _from_json, ".csv": _from_csv}
+def _refuse_media(row: Row, media: Sequence[str], where: str) -> None:
+    for name in media:
+        if _holds(row.get(name)):
+            raise ValueError(
+                f"{where}: {name!r} holds something, and only text is trained on; choose prompts without it, or take "
+                "the column out where the text says it all"
+            )
 
 
-def _column(path: str | Path, columns: list[str], named: str | None, usual: Sequence[str], what: str) -> str:
-    if named is None:
-        for column in usual:
-            if column in columns:
-                return column
-    elif named in columns:
-        return named
-    near = get_close_matches(named, columns, 1) if named else []
-    wanted = f"column {named!r}" if named else f"{what} column ({', '.join(usual)})"
-    hint = f"; did you mean {near[0]!r}?" if near else f"; name it with {what}_column" if named is None else ""
-    raise ValueError(f"{path}: there is no {wanted}; the columns are {', '.join(map(str, columns))}{hint}")
+def _holds(value: Any) -> bool:
+    return any(map(_holds, value.values())) if isinstance(value, Mapping) else value not in (None, "", b"", [])
 
 
-def _text(value: Any, where: str, column: str | None) -> str | None:
+def _cell(row: Mapping[str, Any], name: str, where: str) -> Any:
+    """What a row holds under a name, which may reach into objects; None where there is nothing."""
+    if name in row:
+        return row[name]
+    first, dot, rest = name.partition(".")
+    held = row.get(first)
+    if not dot or held is None or held == "":
+        return None
+    within = written_out(held) if isinstance(held, str) else held
+    if not isinstance(within, Mapping):
+        raise ValueError(f"{where}: {first!r} holds {held!r:.60}; expected an object with {rest!r}")
+    return _cell(within, rest, where)
+
+
+def _text(value: Any, where: str, column: str | None, *, listed: bool = False) -> str | None:
     """A cell as text; None where there is nothing in it."""
-    if value is None or isinstance(value, str):
-        return value.strip() or None if value else None
-    if isinstance(value, bool | int):
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"{where}: {column!r} holds bytes that are no text in UTF-8") from None
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _whole(value, where, column).strip() or None
+    if isinstance(value, bool):
         return str(value)
-    if isinstance(value, float):
-        return None if math.isnan(value) else str(int(value)) if value.is_integer() else repr(value)
-    if isinstance(value, list | tuple) and not any(isinstance(item, dict | list) for item in value):
+    if isinstance(value, Integral):
+        return str(int(value))
+    if isinstance(value, Decimal):
+        digits = format(value, "f")
+        return None if value.is_nan() else digits.rstrip("0").rstrip(".") if "." in digits else digits
+    if isinstance(value, Real):
+        number = float(value)
+        return None if math.isnan(number) else str(int(number)) if number.is_integer() else repr(number)
+    if listed and isinstance(value, list):
         forms = [form for item in value if (form := _text(item, where, column)) is not None]
         return json.dumps(forms, ensure_ascii=False) if len(forms) > 1 else forms[0] if forms else None
-    raise ValueError(f"{where}: {column!r} holds a {type(value).__name__}; expected text, a number or a list of these")
+    hint = ""
+    if isinstance(value, Mapping) and value:
+        hint = f"; name one of its keys, as {f'{column}.{next(iter(value))}'!r}"
+    expected = "text, a number or a list of these" if listed else "text or a number"
+    raise ValueError(f"{where}: {column!r} holds a {type(value).__name__}; expected {expected}{hint}")
 
 
-def _number(value: Any, where: str, column: str) -> float | None:
-    if value is None or value == "":
-        return None
+def _whole(text: str, where: str, column: str | None) -> str:
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{where}: {column!r} holds {value!r}; expected a number") from None
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{where}: {column!r} has half of a character, {text[error.start]!a}, at place {error.start + 1}, which no "
+            "tokenizer takes; delete it, or write '\\ufffd' in its place"
+        ) from None
+    return text
 
 
-def _check_unique(path: str | Path, column: str | None, examples: Sequence[Example]) -> None:
-    seen: set[str] = set()
-    for example in examples:
-        if example.prompt_id in seen:
-            raise ValueError(f"{path}: the id {example.prompt_id!r} in column {column!r} stands for two prompts")
-        seen.add(example.prompt_id)
+def _number(value: Any, where: str, column: str | None) -> float | None:
+    """A cell as a finite number; None where there is nothing in it."""
+    try:
+        number = math.nan if value is None or value == "" else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.inf
+    if isinstance(value, bool) or math.isinf(number):
+        raise ValueError(f"{where}: {column!r} holds {value!r:.60}; expected a number")
+    return None if math.isnan(number) else number
 
 
-def _label(path: str | Path) -> str:
-    return Path(path).stem
+def _pass_rate(value: Any, where: str, column: str | None) -> float | None:
+    number = _number(value, where, column)
+    if number is not None and not 0 <= number <= 1:
+        raise ValueError(f"{where}: {column!r} holds {value!r:.60}; expected a pass rate from 0 to 1, not per cent")
+    return number
+
+
+def _key(text: str) -> str:
+    """The same for texts that differ in white space alone."""
+    return " ".join(text.split())
 
 
 def _hash(text: str) -> str:

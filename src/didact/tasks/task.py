@@ -40,6 +40,9 @@ class Example:
     messages: tuple[dict[str, str], ...] = ()
     pass_rate: float | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "messages", tuple(self.messages))  # a list where it comes out of a JSON file
+
 
 class Task(ABC):
     """Prompts and their verifier.
