@@ -44,14 +44,14 @@ class Alarms:
         self._errors += sum(score.errored for score in scores)
         if self._in_a_row >= self._limit:
             raise VerifierFailedError(
-                f"every verdict on the last {self._in_a_row:,} rollouts ({ERROR_STEPS} steps' worth) was an error of the "
-                f"verifier {self._config.task!r}: {detail}; nothing can be learnt from them: mend the verifier first"
+                f"every verdict on the last {self._in_a_row:,} rollouts ({ERROR_STEPS} steps' worth) was an error of "
+                f"the verifier {self._config.task!r}: {detail}; nothing can be learnt from them; mend it first"
             )
         if self._verdicts >= self._next and 2 * self._errors > self._verdicts:
             self._next = 2 * self._verdicts
             self._display.note(
-                f"WARNING: {self._errors:,} of {self._verdicts:,} verdicts are errors of the verifier ({detail}): these "
-                "rollouts teach nothing, and the others are a selection; stop with Ctrl-C and mend it"
+                f"WARNING: {self._errors:,} of {self._verdicts:,} verdicts are errors of the verifier ({detail}): "
+                "these rollouts teach nothing, and the others are a selection; stop with Ctrl-C and mend it"
             )
 
     def stepped(self, metrics: dict[str, float]) -> None:
@@ -63,8 +63,8 @@ class Alarms:
         self._silent += 1
         if self._silent % SILENT_STEPS == 0 and (self._silent // SILENT_STEPS).bit_count() == 1:
             self._display.note(
-                f"WARNING: nothing to learn from in the last {self._silent:,} steps and {new['rollouts']:,.0f} rollouts: "
-                f"{_reason(new, self._config)}"
+                f"WARNING: nothing to learn from in the last {self._silent:,} steps and {new['rollouts']:,.0f} "
+                f"rollouts: {_reason(new, self._config)}"
             )
 
 
@@ -73,8 +73,8 @@ def nothing_learnt(metrics: dict[str, float]) -> str | None:
     if not metrics["rollouts"] or metrics["groups_with_signal"]:
         return None
     return (
-        f"none of the {metrics['groups']:,.0f} groups had signal: in each all rollouts passed, all failed or none could be "
-        "judged, so the model has learnt nothing"
+        f"none of the {metrics['groups']:,.0f} groups had signal: in each, all rollouts passed, all failed or none "
+        "could be judged, so the model has learnt nothing"
     )
 
 
@@ -98,6 +98,6 @@ def _reason(new: dict[str, float], config: TrainConfig) -> str:
             "--trl log_completions=true prints responses"
         )
     return (
-        f"{new['groups_all_pass']:,.0f} groups passed and {new['groups_all_fail']:,.0f} failed as a whole; roll out more "
-        "for each prompt (rollouts_per_step / prompts_per_step), or give other prompts"
+        f"{new['groups_all_pass']:,.0f} groups passed and {new['groups_all_fail']:,.0f} failed as a whole; roll out "
+        "more for each prompt (rollouts_per_step / prompts_per_step), or give other prompts"
     )

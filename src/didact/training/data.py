@@ -59,9 +59,11 @@ class Data:
 
     def write(self, folder: Path) -> None:
         """Keep the prompts in the run folder, where they are not there already or have changed."""
-        files = {"prompts.jsonl": [
-            {**asdict(each), "prompt_tokens": num} for each, num in zip(self.training, self.tokens, strict=True)
-        ]}
+        files = {
+            "prompts.jsonl": [
+                {**asdict(each), "prompt_tokens": num} for each, num in zip(self.training, self.tokens, strict=True)
+            ]
+        }
         if self.held_out and not self.on_training:
             files["eval_prompts.jsonl"] = [asdict(example) for example in self.held_out]
         for name, rows in files.items():
@@ -139,8 +141,8 @@ def settle(
     unfit = frozenset(sieve.too_long(training))
     if unfit:
         display.note(
-            f"{len(unfit):,} prompts of the pool are longer than {room:,} tokens, first {min(unfit)!r}: they stay in it, "
-            "since the run began with them, and are never sent; their rollouts count as errors"
+            f"{len(unfit):,} prompts of the pool are longer than {room:,} tokens, first {min(unfit)!r}: they stay in "
+            "it, since the run began with them, and are never sent; their rollouts count as errors"
         )
     long = sieve.too_long(held_out)
     held_out = [example for example in held_out if example.prompt_id not in long]
@@ -183,7 +185,9 @@ class _Sieve:
         prompts.counts["too_long"] = len(long)
         if long:
             first, length = next(iter(long.items()))
-            line = f"{len(long):,} of {num} are longer than {self._room:,} tokens, for example {first!r} with {length:,}"
+            line = (
+                f"{len(long):,} of {num} are longer than {self._room:,} tokens, for example {first!r} with {length:,}"
+            )
             if len(long) == len(rest):
                 raise ValueError(f"{line}: max_prompt_tokens sets the limit, a lower max_completion_length raises it")
             display.note(f"{line}; they are left out (max_prompt_tokens sets the limit)")

@@ -127,6 +127,19 @@ def _accuracy(passed: Sequence[int | None], sources: Sequence[str]) -> dict[str,
     }
 
 
+def verifier_of(config: TrainConfig, data: Data) -> Verifier:
+    """The verifier of a run, tried on some gold answers.
+
+    Raises:
+        ValueError: there is none of that name, or it cannot judge anything.
+    """
+    verifier = Verifier(config.task, timeout=config.verifier_timeout, **config.verifier_options)
+    if hasattr(verifier, "check") and (why := verifier.check([example.answer for example in data.training])):
+        verifier.close()
+        raise ValueError(f"the verifier {config.task!r} cannot judge anything: {why}")
+    return verifier
+
+
 class Scorer:
     """The verifier, which says so when it first fails: errors are no evidence, but they are not hidden either."""
 

@@ -60,10 +60,9 @@ def prepare(
         tokenizer, positions = build_tokenizer(small.vocabulary(), skipped=small.skipped), SmallModelConfig().max_length
     else:
         tokenizer, positions = load_tokenizer(source), _positions(source)
-    conversations = any(example.messages for prompts in found for example in prompts.examples)
-    wording = Wording(config, tokenizer, conversations=conversations)
-    if conversations and config.instruction is None and wording.task_instruction:
-        display.note(f"conversations are sent as they are, without the instruction of {config.task}; --instruction adds one")
+    wording = Wording(config, tokenizer, [example for prompts in found for example in prompts.examples])
+    for note in wording.notes:
+        display.note(note)
     room = _room(config, arguments, positions, getattr(tried.context, "longest", None), display)
     data = settle(config, folder if begun else None, wording, found, room, display, accept_changes)
     curriculum = make(config.method, data.pool(), **_options(config))
@@ -176,5 +175,3 @@ def _arguments(config: TrainConfig, folder: Path) -> GRPOConfig:
         return GRPOConfig(**settings)
     except (ValueError, TypeError) as error:
         raise ValueError(f"TRL's GRPOConfig refuses the settings: {error}") from error
-
-

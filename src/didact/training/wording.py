@@ -15,36 +15,58 @@ class Wording:
     """Prompts as TRL takes them and as the model reads them.
 
     A prompt that is a conversation is sent as it is; an instruction is appended to it only where the settings give
-    one. Text gets the task's instruction, or the one that the settings give in its place.
+    one. Text gets the task's instruction, or the one that the settings give in its place. Without a chat template a
+    conversation is sent as text, its messages between blank lines, if nobody has answered in it yet.
 
     Args:
-        conversations: whether some prompt is a conversation.
+        examples: all prompts that are to be sent.
 
     Attributes:
         chat: whether prompts go through the chat template.
+        notes: what a person should be told, one line each.
 
     Raises:
         ValueError: a chat template is needed, and the tokenizer has none or the settings say not to use it.
     """
 
-    def __init__(self, config: TrainConfig, tokenizer: Any, *, conversations: bool = False) -> None:
+    def __init__(self, config: TrainConfig, tokenizer: Any, examples: Sequence[Example] = ()) -> None:
         self._tokenizer = tokenizer
         self._system = config.system_prompt
         self._options = config.trl.get("chat_template_kwargs") or {}
-        self._appended = config.instruction or ""
+        self._appended = f"\n\n{config.instruction}" if config.instruction else ""
         own = "" if config.own_verifier else task(config.task).instruction
-        self._instruction = own if config.instruction is None else self._appended and f"\n{self._appended}"
-        self.chat = _uses_chat(config, tokenizer, conversations)
+        self._instruction = self._appended if config.instruction is not None else own and f"\n{own}"
+        conversations = [example for example in examples if example.messages]
+        self.chat = _uses_chat(config, tokenizer, bool(conversations))
+        self.notes: list[str] = []
+        if not conversations:
+            return
+        if own and config.instruction is None:
+            self.notes.append(
+                f"conversations are sent as they are, without the instruction of {config.task}; --instruction adds one"
+            )
+        if any(each.messages[0]["role"] == "system" for each in conversations) and self._system is not None:
+            self.notes.append(
+                "some prompts have a system message of their own and keep it; the others get system_prompt"
+            )
+        if not self.chat:
+            if answered := [each for each in conversations if any(m["role"] == "assistant" for m in each.messages)]:
+                raise ValueError(
+                    f"{len(answered):,} prompts are conversations with answers, first {answered[0].prompt_id!r}, "
+                    "and can only be sent in a chat template; give a model that has one, and leave chat out"
+                )
+            self.notes.append(
+                "without a chat template, conversations are sent as text, their messages between blank lines"
+            )
 
     def prompt(self, example: Example) -> Prompt:
         """A prompt as TRL takes it: text, or a list of messages."""
-        text = f"{example.prompt}\n{self._instruction}" if self._instruction else example.prompt
+        text = example.prompt + (self._appended if example.messages else self._instruction)
         if not self.chat:
             return text
         if example.messages:
-            messages = [dict(message) for message in example.messages]
-            if self._appended:
-                messages[-1]["content"] += f"\n\n{self._appended}"
+            *before, last = [dict(message) for message in example.messages]
+            messages = [*before, {**last, "content": last["content"] + self._appended}]
         else:
             messages = [{"role": "user", "content": text}]
         if self._system is not None and messages[0]["role"] != "system":
@@ -93,17 +115,15 @@ class Wording:
 
 
 def _uses_chat(config: TrainConfig, tokenizer: Any, conversations: bool) -> bool:
-    if conversations or config.system_prompt is not None:
-        what = "some prompts are conversations" if conversations else "a system_prompt is given"
-        if config.chat is False:
-            raise ValueError(f"chat=false, but {what}; leave chat out to send them in the model's chat template")
-        if tokenizer.chat_template is None:
-            raise ValueError(
-                f"{what}, but {config.model} has no chat template; give a model that has one, or prompts as plain text"
-            )
-        return True
-    if config.chat and tokenizer.chat_template is None:
+    has_template = tokenizer.chat_template is not None
+    if config.system_prompt is not None and (config.chat is False or not has_template):
+        why = "chat=false" if has_template else f"{config.model} has no chat template"
+        raise ValueError(
+            f"a system_prompt needs a chat template, but {why}; put it into the prompts or the instruction"
+        )
+    if config.chat and not has_template:
         raise ValueError(f"chat=true, but {config.model} has no chat template; leave it out to send plain prompts")
     if config.chat is None:
-        return tokenizer.chat_template is not None and config.task != "arithmetic"
+        needed = conversations or config.system_prompt is not None or config.task != "arithmetic"
+        return has_template and needed
     return config.chat
