@@ -231,7 +231,7 @@ def _quieten() -> None:
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.simplefilter("ignore")
-    for name in ("huggingface_hub", "trl"):  # they report each retry, and each response without a reward
+    for name in ("huggingface_hub", "trl", "math_verify"):  # each retry, response without a reward, switch
         logging.getLogger(name).setLevel(logging.ERROR)
     import datasets
     import transformers
