@@ -40,6 +40,8 @@ DIFFICULTY_COLUMNS: Final = ("difficulty",)
 #: What a person expects; any other is said.
 _PLAIN: Final = {"prompt", "problem", "question", "reward_model.ground_truth", "answer", *ID_COLUMNS, *SOURCE_COLUMNS}
 _PLURAL: Final = {"prompt": "prompts", "answer": "answers", "id": "ids", "difficulty": "difficulties"}
+#: What may belong to a prompt without being in it.
+_BESIDE: Final = ("system", "system_prompt", "choices", "options", "context", "passage")
 #: No text model can be trained on these.
 _MEDIA: Final = ("image", "images", "video", "videos", "audio", "audios")
 
@@ -95,7 +97,7 @@ def load_examples(
             expected there, by row; images; a named id used twice.
     """
     listed = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not listed:
+    if not listed or "" in listed:
         raise ValueError("no file of prompts was given; expected at least one")
     named = {
         "prompt": prompt_column,
@@ -291,12 +293,12 @@ class _Loading:
             columns[what] = found[0] if found else None
             if not found and what in ("prompt", "answer"):
                 raise ValueError(_no_column(table, f"{what} column ({', '.join(usual[what])})") + _how(what))
-            if found and (len(found) > 1 or found[0].lower() not in _PLAIN):
+            if found and (len(found) > 1 or found[0].strip().lower() not in _PLAIN):
                 instead = f", not from {', '.join(map(repr, found[1:]))}" if found[1:] else ""
                 said[f"{_PLURAL[what]} are read from {found[0]!r}{instead} ({_flag(what)} names another)"] += 1
         for column in table.columns:
-            if column.lower() in ("system", "system_prompt") and column not in self.named.values():
-                said[f"column {column!r} is not read; a system prompt is a message of the prompt"] += 1
+            if column.lower() in _BESIDE and column not in self.named.values():
+                said[f"{column!r} is not read; what a prompt needs must be in its text or its messages"] += 1
         if self.named["prompt"] is None and str(columns["prompt"]).lower() == "instruction":
             _refuse_two_parts(table, str(columns["prompt"]))
         return columns

@@ -8,6 +8,7 @@ What this does not do: apply a chat template, or read what is no text (images ar
 
 import re
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any, Final
 
 from didact.tasks.rows import written_out
@@ -22,11 +23,14 @@ _SHARE_GPT: Final = {
     "bing": "assistant",
     "bard": "assistant",
 }
+_KEYS: Final = (("role", "content"), ("from", "value"))
 _WRITTEN: Final = re.compile(r"\s*\[\s*\{\s*['\"](role|content|from|value)['\"]\s*:")
 
 
 def conversation_in(value: Any, where: str) -> list[Any] | None:
-    """The list that a cell holds, if it is a conversation, perhaps written out as text; None if it is none.
+    """The messages that a cell holds, perhaps written out as text, as a list; None if it is no conversation.
+
+    One message may stand alone, or all roles and all contents be lists of their own, as `datasets` once stored them.
 
     Raises:
         ValueError: text that begins as one and cannot be read.
@@ -35,6 +39,11 @@ def conversation_in(value: Any, where: str) -> list[Any] | None:
         value = written_out(value)
         if not isinstance(value, list):
             raise ValueError(f"{where} begins like a list of messages and cannot be read; write it as JSON")
+    for role, content in _KEYS:
+        if isinstance(value, Mapping) and role in value and content in value:
+            if isinstance(value[role], list) and isinstance(value[content], list):
+                return [{role: each, content: said} for each, said in zip_longest(value[role], value[content])]
+            value = [value]
     return value if isinstance(value, list) and any(isinstance(each, Mapping) for each in value) else None
 
 
@@ -50,7 +59,7 @@ def messages_of(conversation: list[Any], where: str) -> tuple[list[dict[str, str
         at = f"{where}, message {number}"
         if not isinstance(message, Mapping):
             raise ValueError(f"{at} is a {type(message).__name__}; expected an object with 'role' and 'content'")
-        names = ("role", "content") if message.get("role") is not None else ("from", "value")
+        names = _KEYS[0] if message.get("role") is not None else _KEYS[1]
         role, content = (message.get(name) for name in names)
         if not isinstance(role, str) or not role:
             raise ValueError(

@@ -36,6 +36,7 @@ _ERRORS: Final = (
     *(ValueError, OSError, EOFError, RuntimeError, LookupError, TypeError, OverflowError),
     *(csv.Error, zlib.error, lzma.LZMAError),
 )
+_LFS: Final = b"version https://git-lfs"
 #: What may lie beside the files of a data set and is none of them.
 _METADATA: Final = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
 #: Words in names of files and folders that say which split they hold.
@@ -122,6 +123,9 @@ def _of_file(file: Path) -> Table:
     if file.stat().st_size == 0:
         raise ValueError(f"{file}: the file is empty")
     with _readable(str(file), kind):
+        with file.open("rb") as start:
+            if start.read(len(_LFS)) == _LFS:
+                raise ValueError("it only points to a file that Git LFS keeps; fetch that with 'git lfs pull'")
         columns, read = _READERS["." + kind](file)
     bare = Path(file.stem) if file.suffix.lower() in _COMPRESSED else file
     return Table(str(file), re.sub(r"-\d+-of-\d+$", "", bare.stem), columns, kind, read)
@@ -132,7 +136,7 @@ def _kind(file: Path) -> str | None:
     suffixes = [suffix.lower() for suffix in file.suffixes[-2:]]
     compressed = bool(suffixes) and suffixes[-1] in _COMPRESSED
     suffix = "".join(suffixes[-2:-1] if compressed else suffixes[-1:])
-    if suffix not in _READERS or (compressed and suffix in (".parquet", ".arrow")):
+    if suffix not in _READERS or (compressed and suffix in (".parquet", ".arrow", ".feather")):
         return None
     return suffix[1:]
 
@@ -199,6 +203,7 @@ def _readable(name: str, kind: str) -> Iterator[None]:
         raise ImportError(f"{name}: a {kind} file needs {error.name}; {how_to_install('tasks')}") from error
     except _ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason += "; expected UTF-8" if isinstance(error, UnicodeDecodeError) else ""
         raise ValueError(f"{name}: not a readable {kind} file, or cut off ({reason})") from error
 
 
@@ -262,6 +267,7 @@ def _listed(content: Any) -> list[Any]:
     if len(lists) == 1:
         return list(within[lists[0]])
     what = f"several lists ({', '.join(lists)})" if lists else f"a {type(content).__name__}"
+    what += f" with the keys {', '.join(list(within)[:8])}" if within and not lists else ""
     raise ValueError(f"it holds {what}; expected a list of objects, or one object a line")
 
 
@@ -284,7 +290,7 @@ def _objects(values: Iterable[tuple[int, Any]]) -> Iterator[Row]:
 def _names(row: Row, within: str = "") -> Iterator[str]:
     for key, value in row.items():
         yield within + key
-        if isinstance(value, dict) and within.count(".") < 2:
+        if isinstance(value, dict) and within.count(".") < 4:
             yield from _names(value, f"{within}{key}.")
 
 
@@ -313,7 +319,7 @@ def _fields(reader: Any) -> Iterator[Row]:
             elif "".join(row).strip():  # else an empty line
                 which = "more" if len(row) > len(header) else "fewer"
                 raise ValueError(
-                    f"line {reader.line_num} has {which} fields than the header: {len(row)}, {len(header)}"
+                    f"line {reader.line_num} has {which} fields than the header, {len(row)} instead of {len(header)}"
                 )
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num}: {error}") from None
@@ -362,7 +368,7 @@ def _of_arrow(schema: Any, batches: Callable[[list[str]], Iterable[Any]]) -> tup
     """Columns and reader of what arrives in record batches (or tables) of chosen columns."""
     import pyarrow
 
-    top = _distinct(schema.names)
+    top, labels = _distinct(schema.names), _labels(schema)
     singles = [field.name for field in schema if pyarrow.types.is_float32(field.type)]
 
     def read(wanted: Collection[str] | None) -> Iterator[Row]:
@@ -374,9 +380,23 @@ def _of_arrow(schema: Any, batches: Callable[[list[str]], Iterable[Any]]) -> tup
                 shortest = table[name].cast(pyarrow.string()).cast(pyarrow.float64())
                 table = table.set_column(chosen.index(name), name, shortest)
             for part in table.to_batches(max_chunksize=_BATCH):
-                yield from part.to_pylist()
+                for row in part.to_pylist():
+                    for name in labels.keys() & row.keys():
+                        row[name] = labels[name].get(row[name])
+                    yield row
 
     return tuple(_fields_of(schema)), read
+
+
+def _labels(schema: Any) -> dict[str, dict[int, str]]:
+    """What the numbers of a column stand for, where `datasets` wrote it as classes: 0 is "A", and -1 is nothing."""
+    written = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    features = (written.get("info") or {}).get("features") or {}
+    return {
+        name: dict(enumerate(feature["names"]))
+        for name, feature in features.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+    }
 
 
 def _fields_of(fields: Iterable[Any], within: str = "") -> Iterator[str]:
@@ -439,4 +459,5 @@ _READERS: Final[dict[str, Callable[[Path], tuple[tuple[str, ...], Read]]]] = {
     ".tsv": _csv,
     ".ndjson": _json,
     ".arrow": _arrow,
+    ".feather": _arrow,
 }
