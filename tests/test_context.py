@@ -31,10 +31,20 @@ def test_bad_length() -> None:
         FixedContext(0)
 
 
-@pytest.mark.parametrize("context", [0, -1, 2**31, True, "512", 1.5, [], {}, FixedContext, object()])
+@pytest.mark.parametrize("context", [0, -1, 2**31, True, "512", 1.5, {}, FixedContext, object()])
 def test_a_context_is_a_length_or_a_schedule(context: Any) -> None:
     with pytest.raises(ValueError, match="a context length in tokens must be a whole number from 1 to 2147483647"):
         as_context(context)
+
+
+def test_stages_as_a_configuration_has_them() -> None:
+    assert as_context([[1, 8], [1, 16]]) == StagedContext([(1, 8), (1, 16)])
+
+
+@pytest.mark.parametrize("stages", [[], [8, 16], [[1, 8, 2]], [[1, "8"]], [[0, 8]], [["x"]], ["ab"]])
+def test_a_list_that_is_no_stages(stages: Any) -> None:
+    with pytest.raises(ValueError, match=r"stages \(number of steps, length\)|must be a whole number"):
+        as_context(stages)
 
 
 def test_a_length_of_numpy_is_a_length() -> None:

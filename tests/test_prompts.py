@@ -28,7 +28,9 @@ def test_ids_have_positions() -> None:
         ([], ValueError, "at least one"),
         (["a", "b", "a"], ValueError, "duplicate prompt id 'a'"),
         (["a", ""], ValueError, "empty string"),
-        (["a", 7], TypeError, "convert them with str"),
+        (["a", 7.0], TypeError, "must be str or int, got 7.0"),
+        (["a", True], TypeError, "got True"),
+        (["1", 1], ValueError, "duplicate prompt id '1'"),
         (["a", None], TypeError, "NoneType"),
         ("abc", TypeError, "single string"),
     ],
@@ -124,7 +126,6 @@ def test_an_id_that_no_file_can_hold() -> None:
         ("prompt_tokens", [1, 2**31]),
         ("prompt_tokens", [1, 10**400]),
         ("prompt_tokens", [1, 1.5]),
-        ("prompt_tokens", [1, math.nan]),
         ("prompt_tokens", ["1", "2"]),
         ("prompt_tokens", [True, False]),
         ("prompt_tokens", [[1], [2]]),
@@ -132,18 +133,71 @@ def test_an_id_that_no_file_can_hold() -> None:
         ("difficulty", [1, 1e308]),
         ("difficulty", ["1", "2"]),
         ("difficulty", [1, 1j]),
+        ("difficulty", [{"level": 1}, {"level": 2}]),
+        ("pass_rate", [0.5, 1.1]),
+        ("pass_rate", [0.5, -0.1]),
+        ("pass_rate", ["0.5", None]),
         ("features", [[0.0], [math.inf]]),
         ("features", [[0.0], [math.nan]]),
         ("features", [["0"], ["1"]]),
     ],
 )
 def test_columns_hold_numbers_that_can_be_worked_with(name: str, column: list[Any]) -> None:
-    with pytest.raises(ValueError, match=f"column '{name}' must be"):
-        PromptPool(["a", "b"], **{name: column})
+    unasked = PromptPool(["a", "b"], **{name: column})
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"column '{name}' must be .*in row [01]$"):
+            getattr(unasked, name)
+    given = unasked.given(name)
+    assert given is not None
+    assert given.tolist() == column or "nan" in str(column)
     pool = PromptPool(["c"], **{name: [[1.0]] if name == "features" else [1]})
     with pytest.raises(ValueError, match=f"column '{name}' must be"):
         pool.extend(["a", "b"], **{name: column})
     assert len(pool) == 1
+
+
+def test_the_row_and_its_value_are_named() -> None:
+    pool = PromptPool(["a", "b", "c"], difficulty=[1, None, "hard"], features=[[1, 2], [3], [4, 5]], source=[1, {}, None])
+    with pytest.raises(ValueError, match="column 'difficulty' must be numbers, .*got 'hard' in row 2"):
+        pool.difficulty  # noqa: B018 - reading it is what raises
+    with pytest.raises(ValueError, match=r"column 'features' must be numbers, .*got \[3\] in row 1"):
+        pool.features  # noqa: B018
+    pool.extend(["d"], difficulty=["easy"], features=["none"], source=["x"])
+    assert pool.given("difficulty").tolist() == [1, None, "hard", "easy"]  # type: ignore[union-attr]
+    assert pool.source.tolist() == [1, {}, None, "x"]  # type: ignore[union-attr]
+    assert pool.given("prompt_tokens") is None
+
+
+@pytest.mark.parametrize("column", ["ab", b"ab", {"a": 1, "b": 2}, {1, 2}, 5, np.array(5), iter([1, 2])])
+@pytest.mark.parametrize("name", ["source", "difficulty", "pass_rate"])
+def test_a_column_is_a_list(name: str, column: Any) -> None:
+    with pytest.raises(TypeError, match=f"column '{name}' must be a list with one entry for each prompt"):
+        PromptPool(["a", "b"], **{name: column})
+
+
+def test_whole_numbers_are_ids() -> None:
+    pool = PromptPool(np.array([3, 1]))
+    assert pool.ids.tolist() == ["3", "1"]
+    assert pool.fingerprint() == PromptPool(["3", "1"]).fingerprint()
+    pool.extend([2])
+    assert pool.positions(["2", "3"]).tolist() == [2, 0]
+
+
+def test_unknown_lengths_and_rates_are_nan() -> None:
+    pool = PromptPool(["a", "b"], prompt_tokens=[7, None], pass_rate=[None, 0.25])
+    assert np.array_equal(pool.prompt_tokens, [7, math.nan], equal_nan=True)  # type: ignore[arg-type]
+    assert np.array_equal(pool.pass_rate, np.float32([math.nan, 0.25]), equal_nan=True)  # type: ignore[arg-type]
+    assert [pool.prompt_length(position) for position in (0, 1)] == [7, None]
+    assert PromptPool(["a", "b"], prompt_tokens=["x", 5]).prompt_length(1) == 5
+    assert PromptPool(["a"]).prompt_length(0) is None
+
+
+def test_pass_rates_are_part_of_the_fingerprint() -> None:
+    plain, rated = PromptPool(["a", "b"]), PromptPool(["a", "b"], pass_rate=[0.5, None])
+    other = PromptPool(["a", "b"], pass_rate=[0.5, 0.5])
+    assert len({pool.fingerprint() for pool in (plain, rated, other)}) == 3
+    assert rated.fingerprint(1) == other.fingerprint(1)
+    assert PromptPool(["a", "b"], pass_rate=["?", "?"]).fingerprint() == plain.fingerprint()
 
 
 def test_numbers_come_in_many_forms() -> None:

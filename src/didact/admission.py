@@ -1,13 +1,14 @@
 """Which groups train: a yes or no for each group that came back."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from didact.bounds import MAX_REWARD, real, shortened
+from didact.bounds import MAX_REWARD, one_of, real, shortened
 
 
 class Admission(Protocol):
@@ -60,15 +61,29 @@ class AdmitBand:
         return bool(self.low < rewards.mean() < self.high)
 
 
-def as_admission(admission: Admission) -> Admission:
-    """The rule itself.
+def as_admission(admission: object) -> Admission:
+    """The rule itself, or as a configuration says it: "all", "signal", or a band [low, high] of mean rewards.
 
     Raises:
-        TypeError: an object without the method `admits`, or a class where an object of it was meant.
+        ValueError: another word, or bounds that make no band. TypeError: an object without the method `admits`, or a
+            class where an object of it was meant.
     """
+    if isinstance(admission, str):
+        return _BY_NAME[one_of("admission", admission, _BY_NAME)]
+    if isinstance(admission, Sequence) and len(admission) == 2:
+        try:
+            return AdmitBand(*admission)
+        except ValueError as error:
+            raise ValueError(f"admission must be a band [low, high], got {shortened(admission)}: {error}") from None
     if isinstance(admission, type) or not callable(getattr(admission, "admits", None)):
-        raise TypeError(f"admission must be an object with a method admits(rewards), got {shortened(admission)}")
-    return admission
+        raise TypeError(
+            f'admission must be "all", "signal", a band [low, high] or an object with a method admits(rewards), got '
+            f"{shortened(admission)}"
+        )
+    return admission  # type: ignore[return-value]
+
+
+_BY_NAME: dict[str, Admission] = {"all": AdmitAll(), "signal": AdmitWithSignal()}
 
 
 def has_signal(rewards: NDArray[np.float64], noise: float = 1e-6) -> bool:

@@ -43,10 +43,14 @@ class StagedContext:
     stages: Sequence[tuple[int, int]]
 
     def __post_init__(self) -> None:
-        stages = tuple(tuple(stage) for stage in self.stages)
+        pairs = isinstance(self.stages, Sequence) and all(isinstance(stage, Sequence) for stage in self.stages)
+        stages = tuple(tuple(stage) for stage in self.stages) if pairs else ()
         if not stages or any(len(stage) != 2 for stage in stages):
-            raise ValueError(f"StagedContext needs stages (number of steps, length), got {shortened(self.stages)}")
-        checked = tuple((whole("steps of a stage", steps, 1), as_length(length)) for steps, length in stages)
+            raise ValueError(f"context needs stages (number of steps, length), got {shortened(self.stages)}")
+        checked = tuple(
+            (whole("steps of a stage", steps, 1), whole("a context length in tokens", length, 1, MAX_TOKENS))
+            for steps, length in stages
+        )
         object.__setattr__(self, "stages", checked)
 
     @property
@@ -62,15 +66,21 @@ class StagedContext:
         return self.stages[-1][1]
 
 
-def as_context(context: "ContextSchedule | int | None") -> "ContextSchedule":
-    """A number of tokens, or None, stands for a fixed context length.
+def as_context(context: object) -> ContextSchedule:
+    """A schedule itself, or as a configuration says it: tokens or None for a fixed length, [[steps, length], ...] for
+    stages.
 
     Raises:
-        ValueError: a number out of range, or neither a number nor a schedule.
+        ValueError: a number out of range, stages that are none, or nothing of the kind.
     """
-    if isinstance(context, type) or not callable(getattr(context, "context_length", None)):
+    if not isinstance(context, type) and callable(getattr(context, "context_length", None)):
+        return context  # type: ignore[return-value]
+    if isinstance(context, Sequence) and not isinstance(context, str):
+        return StagedContext(context)
+    try:
         return FixedContext(context)  # type: ignore[arg-type]
-    return context  # type: ignore[return-value]
+    except ValueError as error:
+        raise ValueError(f"context must be {error}; or stages [[steps, length], ...]") from None
 
 
 def as_length(length: object) -> int | None:

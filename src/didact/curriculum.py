@@ -20,9 +20,10 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from didact import silence
 from didact.admission import Admission, AdmitAll, as_admission, has_signal
 from didact.advantage import AdvantageKind, WeightMode
-from didact.bounds import MAX_PER_STEP, MAX_STEP, flag, one_of, whole
+from didact.bounds import MAX_PER_STEP, MAX_STEP, flag, one_of, real, whole
 from didact.context import ContextSchedule, FixedContext, as_context, as_length
 from didact.ledger import Ledger, OpenGroup
 from didact.outcomes import GroupOutcome, Truncated
@@ -34,6 +35,7 @@ from didact.state import check_seal, digest, in_order, seal
 
 SCHEMA = 2
 _BINS = 10
+_MOST_BATCHES = 20  # of rollouts_per_step that a step may take by default: SPEED's steps took up to 13 in our benchmarks
 #: Reasons of rollouts that are made to learn about a prompt before the rest of its group, if any.
 PROBES = ("pilot", "screen")
 
@@ -62,10 +64,17 @@ class Curriculum(ABC):
         prompts_per_step: groups that train in a step. A smaller pool gives smaller plans (a prompt is planned once in
             a plan), with the whole budget.
         rollouts_per_step: rollout budget of a plan. Both are at most 2**20.
+        max_rollouts_per_step: most rollouts of all rounds of a step, for methods that draw again until a batch is full:
+            a step that comes to it trains on what it has. None is 20 * rollouts_per_step, or what the method's own
+            options make a step take if that is more (a pilot of a whole subset).
         seed: root of all randomness.
-        context: context length: tokens, a ContextSchedule, or None for the trainer's own setting.
-        admission: which groups train; None is the method's own rule.
+        context: context length: tokens, [[steps, tokens], ...] for stages, a ContextSchedule, or None for the trainer's
+            own setting.
+        admission: which groups train: "all", "signal", a band [low, high] of mean rewards, or an Admission; None is the
+            method's own rule.
         prior, discount, window, pass_above: how the belief counts, see BetaBelief.
+        prior_weight: pseudo-rollouts that the pool's `pass_rate` counts for where it is known, in place of `prior`.
+            None is the method's own, 4 for most; without such a column it is nothing.
         truncated: "exclude" keeps truncated rollouts out of the belief (they say little about the pass rate at full
             length); "observe" takes their rewards as they are. They are counted either way.
         options: the method's own options, for the record and for the check when a state is loaded.
@@ -86,6 +95,8 @@ class Curriculum(ABC):
     #: Whether all that grows with the pool is in the stores that the pool gives out (`belief`, `weight_tree`,
     #: `passes`), and no step passes over all of it: then the pool may be sharded.
     shardable = False
+    #: The default of `prior_weight`.
+    own_prior_weight = 4.0
     #: The objective the method is meant for; adapters read these.
     advantage: AdvantageKind = "rloo"
     loss_weighting: WeightMode = "prompt"
@@ -97,9 +108,11 @@ class Curriculum(ABC):
         prompts_per_step: int,
         rollouts_per_step: int,
         seed: int = 0,
-        context: ContextSchedule | int | None = None,
-        admission: Admission | None = None,
+        max_rollouts_per_step: int | None = None,
+        context: ContextSchedule | int | Sequence[Sequence[int]] | None = None,
+        admission: Admission | str | Sequence[float] | None = None,
         prior: tuple[float, float] = (1.0, 1.0),
+        prior_weight: float | None = None,
         discount: float = 1.0,
         window: int | None = None,
         pass_above: float | None = None,
@@ -121,6 +134,8 @@ class Curriculum(ABC):
                 f"rollouts_per_step={rollouts_per_step} is less than 2 rollouts for each of {prompts_per_step} "
                 "prompts: a group of one has no advantage; raise rollouts_per_step or lower prompts_per_step"
             )
+        if max_rollouts_per_step is not None:
+            max_rollouts_per_step = whole("max_rollouts_per_step", max_rollouts_per_step, rollouts_per_step)
         one_of("truncated", truncated, ("exclude", "observe"))
         self.pool = pool
         self.prompts_per_step = prompts_per_step
@@ -128,14 +143,18 @@ class Curriculum(ABC):
         self.seed = seed
         self.context = as_context(context)
         self.admission: Admission = AdmitAll() if admission is None else as_admission(admission)
-        self.belief = pool.belief(prior=prior, discount=discount, window=window, pass_above=pass_above)
+        weight = self._checked_weight(prior_weight)
+        self.belief = pool.belief(
+            prior=prior, discount=discount, window=window, pass_above=pass_above, prior_weight=weight
+        )
+        self._cap = max_rollouts_per_step
         self._truncated = truncated
         self.options: dict[str, Any] = {
             "prompts_per_step": self.prompts_per_step,
             "rollouts_per_step": self.rollouts_per_step,
             "seed": self.seed,
             "context": self.context.length if isinstance(self.context, FixedContext) else describe(self.context),
-            "admission": None if admission is None else describe(admission),
+            "admission": None if admission is None else describe(self.admission),
             "prior": list(self.belief.prior),
             "discount": self.belief.discount,
             "window": self.belief.window,
@@ -143,12 +162,16 @@ class Curriculum(ABC):
             "truncated": truncated,
             **(options or {}),
         }
+        # Options that are later than others stand here where they matter: earlier states load.
+        later = {"max_rollouts_per_step": max_rollouts_per_step, "prior_weight": weight or None}
+        self.options |= {name: value for name, value in later.items() if value is not None}
         self._step = -1
         self._round = 0
         self._ledger = Ledger()
         self._admitted: list[AdmittedGroup] = []
         self._totals: dict[str, float] = dict.fromkeys(_TOTALS, 0.0)
         self._now: dict[str, float] = {}
+        self._out_of_range = False  # whether it was said that rewards leave [0, 1]; said once a process
         self._calibration = np.zeros((3, _BINS))  # rollouts, predicted passes, passes, by predicted pass rate
 
     @property
@@ -160,6 +183,11 @@ class Curriculum(ABC):
     def num_admitted(self) -> int:
         """Groups admitted at the current step so far."""
         return len(self._admitted)
+
+    @property
+    def max_rollouts_per_step(self) -> int:
+        """Most rollouts that all plans of a step can hold together."""
+        return self._cap or max(_MOST_BATCHES * self.rollouts_per_step, self._usual_most())
 
     @property
     def next_round(self) -> Literal["none", "now", "later"]:
@@ -182,12 +210,16 @@ class Curriculum(ABC):
         """
         step = self._checked_step(step)
         before = self._step, self._round, self._admitted, self._now
+        silent = self._silence() if step > self._step else {}
+        if silent.get("silent_steps", 0.0) > self._now.get("silent_steps", 0.0):
+            silence.say(silent)
         self._advance(step)
         try:
             draft = self._draft(step, self._round, generator(self.seed, "plan", step, self._round))
-            if draft is None or len(draft.positions) == 0:
+            planned = [] if draft is None or len(draft.positions) == 0 else self._open_groups(draft)
+            if not planned:
                 return Plan(step, self._round)
-            plan = Plan(step, self._round, self._open_groups(draft))
+            plan = Plan(step, self._round, planned)
         except BaseException:
             self._step, self._round, self._admitted, self._now = before
             raise
@@ -224,11 +256,13 @@ class Curriculum(ABC):
             tokens.append(sum(outcome.num_tokens or ()))
             if outcome.prompt_tokens is not None:
                 self._totals["prompt_tokens"] += outcome.prompt_tokens * len(outcome.rewards)
-            elif self.pool.prompt_tokens is not None:
-                self._totals["prompt_tokens"] += int(self.pool.prompt_tokens[group.position]) * len(outcome.rewards)
+            elif (length := self.pool.prompt_length(group.position)) is not None:
+                self._totals["prompt_tokens"] += length * len(outcome.rewards)
         where, counts = np.array(positions, dtype=np.int64), np.array(sizes, dtype=np.int64)
         self._spend(where, counts, np.array(tokens, dtype=np.int64))
         graded = np.array([reward for reward in scored if not math.isnan(reward)])
+        if self.belief.pass_above is None and not self._out_of_range:
+            self._out_of_range = silence.out_of_range(graded)
         self._now["passes"] = self._now.get("passes", 0.0) + float(self.belief.passes(graded).sum())
         self._now["scored"] = self._now.get("scored", 0.0) + len(graded)
         kept = np.array([len(usable) for usable in believed], dtype=np.int64)
@@ -339,6 +373,8 @@ class Curriculum(ABC):
             "calibration_error": float(error),
             "effective_prompts": totals["rollouts"] ** 2 / max(totals["_rollout_squares"], 1.0),
             "context_length": now.get("context_length", 0.0),
+            "steps_without_signal": now.get("silent_steps", 0.0),
+            "capped_steps": now.get("capped_steps", 0.0),
             "pool_size": float(len(self.pool)),
             "rounds": float(self._round),
         }
@@ -416,7 +452,82 @@ class Curriculum(ABC):
     def _load_own_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `_own_state` gave."""
 
+    def _usual_most(self) -> int:
+        """Most rollouts that the method's own options make a full step take, where that is not a matter of luck."""
+        return self.rollouts_per_step
+
+    def _fitting(self, num: int, total: int) -> int:
+        """How many of `num` groups alike, of `total` rollouts in all, the step has room for. A method that draws again
+        asks before it takes prompts off their pass; what is drafted beyond the room is cut off."""
+        if self._fits(total):
+            return num
+        room = self.max_rollouts_per_step - int(self._now.get("planned", 0.0))
+        if not self._now.get("capped"):
+            self._now["capped"] = 1.0
+            self._now["capped_steps"] = self._now.get("capped_steps", 0.0) + 1
+        return num * room // total
+
+    def _fits(self, num_rollouts: int) -> bool:
+        """Whether the step has room for so many rollouts more, for `next_round`, which changes nothing."""
+        return self._now.get("planned", 0.0) + num_rollouts <= self.max_rollouts_per_step
+
+    def _column(self, name: str, *, complete: bool = False) -> NDArray[Any] | None:
+        """A column of the pool; with `complete`, one without a gap.
+
+        Raises:
+            ValueError: it cannot be worked with, or has a gap: says method, column and row.
+        """
+        try:
+            column: NDArray[Any] | None = getattr(self.pool, name)
+        except ValueError as error:
+            raise ValueError(f"method {self.name!r} reads {name!r}: {error}") from None
+        if column is not None and complete and np.isnan(column).any():
+            row = int(np.argmax(np.isnan(column)))
+            raise ValueError(
+                f"method {self.name!r} needs {name!r} of every prompt, and that of {self.pool.ids[row]!r} in row {row} is "
+                "unknown: give it a guess, such as the median, or leave the prompt out"
+            )
+        return column
+
     # The books --------------------------------------------------------------------------------------------------
+
+    def _checked_weight(self, given: float | None) -> float:
+        """The weight of the pool's pass rates, 0 where there are none to use."""
+        weight = self.own_prior_weight if given is None else real("prior_weight", given, 0)
+        try:
+            return weight if weight > 0 and self.pool.pass_rate is not None else 0.0
+        except ValueError as error:
+            if given is None:
+                silence.warn(f"{error}; the belief starts at its prior everywhere")
+                return 0.0
+            raise
+
+    def _cut(self, positions: NDArray[np.int64], counts: NDArray[np.int64], *columns: Any) -> tuple[Any, ...]:
+        """The groups that the step has room for: a method that draws more has not asked."""
+        if self._fitting(1, int(counts.sum())):
+            return positions, counts, *columns
+        room = self.max_rollouts_per_step - self._now.get("planned", 0.0)
+        num = int(np.searchsorted(counts.cumsum(), room, side="right"))
+        return tuple(column[:num] for column in (positions, counts, *columns))
+
+    def _silence(self) -> dict[str, float]:
+        """The steps in a row up to this one, the current one included, that gave nothing to train on; empty if it did."""
+        now = self._now
+        errored, scored = now.get("errored", 0.0), now.get("scored", 0.0)
+        if now.get("admitted_with_signal") and errored <= scored:
+            return {}
+        before = {name: now.get(name, 0.0) for name in silence.FIGURES}
+        if errored + scored == 0:  # nothing came back, so nothing can be said
+            return {name: value for name, value in before.items() if value}
+        figures = {"silent_steps": 1.0, "silent_rollouts": errored + scored, "silent_errored": errored}
+        figures |= {"silent_cut_off": now.get("truncated", 0.0), "silent_passed": now.get("passes", 0.0)}
+        figures["silent_with_signal"] = now.get("with_signal", 0.0)
+        return {name: before[name] + figures[name] for name in silence.FIGURES}
+
+    def _carried(self) -> dict[str, float]:
+        """Figures of the step that go on with the next one."""
+        capped = self._now.get("capped_steps", 0.0)
+        return {**self._silence(), **({"capped_steps": capped} if capped else {})}
 
     def _checked_step(self, step: int) -> int:
         checked = whole("step", step, 0, MAX_STEP)
@@ -426,7 +537,7 @@ class Curriculum(ABC):
 
     def _advance(self, step: int) -> None:
         if step > self._step:
-            self._step, self._round, self._admitted, self._now = step, 0, [], {}
+            self._step, self._round, self._admitted, self._now = step, 0, [], self._carried()
             for group in self._ledger.overdue(step):
                 self._write_off(group, group.in_flight)
             # A trainer that never asks what to train on must not make the books grow.
@@ -436,7 +547,7 @@ class Curriculum(ABC):
         self.belief.grow(len(self.pool))
 
     def _open_groups(self, draft: Draft) -> list[PlannedGroup]:
-        positions, counts, known, weights = self._checked_draft(draft)
+        positions, counts, known, weights = self._cut(*self._checked_draft(draft))
         context = as_length(self.context.context_length(self._step, self._now))
         self._now["context_length"] = float(context or 0)
         last_seen = self.belief.last_seen(positions)
@@ -447,7 +558,7 @@ class Curriculum(ABC):
         reasons = [draft.reason] * len(positions) if isinstance(draft.reason, str) else draft.reason
         planned = []
         for position, prompt_id, count, group_id, reason, mean, weight in zip(
-            positions.tolist(), ids, counts.tolist(), known, reasons, predicted, weights.tolist(), strict=True
+            positions.tolist(), ids, counts.tolist(), known, reasons[: len(ids)], predicted, weights.tolist(), strict=True
         ):
             if group_id is None:
                 group = self._ledger.open(position, self._step, reason, mean, count, weight)
@@ -455,6 +566,7 @@ class Curriculum(ABC):
                 group = self._ledger.extend(group_id, count, self._step, reason, weight)
             planned.append(PlannedGroup(group.group_id, prompt_id, count, context, reason, mean))
         self._totals["rollouts_planned"] += float(counts.sum())
+        self._now["planned"] = self._now.get("planned", 0.0) + float(counts.sum())
         return planned
 
     def _checked_draft(
@@ -513,6 +625,8 @@ class Curriculum(ABC):
         totals["outcomes_late"] += group.step < self._step
         totals["rollouts_errored"] += sum(errored)
         totals["rollouts_truncated"] += sum(truncated)
+        for name, marks in {"errored": errored, "truncated": truncated}.items():
+            now[name] = now.get(name, 0.0) + sum(marks)
         totals["rollouts_pilot"] += size if group.reason in PROBES else 0
         if group.settled:
             totals["rollouts_discarded"] += size
@@ -554,6 +668,7 @@ class Curriculum(ABC):
             if has_signal(rewards):
                 totals["groups_with_signal"] += 1
                 now["with_signal"] = now.get("with_signal", 0.0) + 1
+                now["admitted_with_signal"] = now.get("admitted_with_signal", 0.0) + (kept > 0)
             elif len(rewards):
                 passed = self.belief.passes(rewards).mean() >= 0.5
                 totals["groups_all_pass" if passed else "groups_all_fail"] += 1
@@ -605,6 +720,7 @@ class Curriculum(ABC):
         """A curriculum that shares what stays the same with this one, and nothing that a state is loaded into."""
         fresh = copy.copy(self)
         how = {name: self.options[name] for name in ("prior", "discount", "window", "pass_above")}
+        how["prior_weight"] = self.options.get("prior_weight", 0.0)
         fresh.belief, fresh._ledger = self.pool.belief(**how), Ledger()
         for name, part in vars(self).items():
             if hasattr(part, "load_state_dict") and part not in (self, self.belief, self._ledger):

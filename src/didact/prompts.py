@@ -4,38 +4,43 @@ Inside the engine a prompt is its position in the pool; everything stored, logge
 The pool holds no prompt text: that stays with the trainer's data set.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.belief import BetaBelief
-from didact.bounds import MAX_TOKENS, shortened
+from didact.bounds import MAX_TOKENS, plain, shortened
 from didact.selection import ShuffledPasses
 from didact.weight_tree import WeightTree
 
 #: Of difficulties and features, whose squared distances must be finite.
 MAX_COLUMN = 1e15
+#: What can be known about prompts before any rollout.
+COLUMNS = ("source", "difficulty", "prompt_tokens", "features", "pass_rate")
 
 
 class PromptPool:
     """Prompts by unique id, with optional columns of the same length.
 
     Args:
-        ids: unique, non-empty strings.
+        ids: unique and not empty; whole numbers are taken as text (1 is "1").
         source: a label per prompt, for example the data set it came from.
-        difficulty: a number per prompt that describes the problem (digits, depth, level), not a pass rate; nan where
-            unknown.
+        difficulty: a number per prompt that describes the problem (digits, depth, level), not a pass rate.
         prompt_tokens: prompt length in tokens.
         features: array of shape (num_prompts, num_features), finite.
+        pass_rate: how often some other model passes, in [0, 1]: where the belief starts, see `Curriculum`.
+
+    None and nan stand for an unknown difficulty, length or pass rate; which methods take those is theirs to say. A
+    column that holds something else (words in `difficulty`) is taken too, since nobody may ask for it: reading it
+    raises, and names the row. `given` reads it as it is. What `extend` adds must be as good as what is there.
 
     Raises:
-        ValueError: no ids, a duplicate or empty id or one that UTF-8 cannot express, or a column of another length or
-            with something else than such numbers.
-        TypeError: an id that is not a string.
+        ValueError: no ids, a duplicate or empty id or one that UTF-8 cannot express, or a column of another length.
+        TypeError: an id that is neither text nor a whole number, or a column that is no list.
     """
 
     #: Whether the prompts are spread over shards, see `didact.sharded`.
@@ -48,16 +53,17 @@ class PromptPool:
         difficulty: ArrayLike | None = None,
         prompt_tokens: ArrayLike | None = None,
         features: ArrayLike | None = None,
+        pass_rate: ArrayLike | None = None,
     ) -> None:
         self._ids: NDArray[np.object_] = np.empty(0, dtype=object)
         self._hashes: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._order: NDArray[np.int32] = np.empty(0, dtype=np.int32)
         self._fingerprints: dict[int, str] = {}
-        self._columns: dict[str, NDArray[Any]] = {}
+        self._columns: dict[str, Column] = {}
         ids = _as_ids(ids)
         if len(ids) == 0:
             raise ValueError("an empty pool: PromptPool needs at least one prompt id")
-        columns = {"source": source, "difficulty": difficulty, "prompt_tokens": prompt_tokens, "features": features}
+        columns = dict(zip(COLUMNS, (source, difficulty, prompt_tokens, features, pass_rate), strict=True))
         self._append(ids, {name: column for name, column in columns.items() if column is not None})
 
     def __len__(self) -> int:
@@ -76,19 +82,33 @@ class PromptPool:
 
     @property
     def source(self) -> NDArray[Any] | None:
-        return self._columns.get("source")
+        return self._column("source")
 
     @property
     def difficulty(self) -> NDArray[Any] | None:
-        return self._columns.get("difficulty")
+        return self._column("difficulty")
 
     @property
     def prompt_tokens(self) -> NDArray[Any] | None:
-        return self._columns.get("prompt_tokens")
+        return self._column("prompt_tokens")
 
     @property
     def features(self) -> NDArray[Any] | None:
-        return self._columns.get("features")
+        return self._column("features")
+
+    @property
+    def pass_rate(self) -> NDArray[Any] | None:
+        return self._column("pass_rate")
+
+    def given(self, name: str) -> NDArray[Any] | None:
+        """A column whether or not it can be worked with, for the record; None if there is none."""
+        column = self._columns.get(name)
+        return None if column is None else column.values
+
+    def prompt_length(self, position: int) -> int | None:
+        """Tokens of one prompt; None where they are not known, or not a number."""
+        column = self._columns.get("prompt_tokens")
+        return None if column is None else as_length(column.values[position])
 
     def extend(self, ids: Iterable[str], **columns: ArrayLike) -> None:
         """Add prompts during a run; they get the next positions. The columns must be those the pool was built with."""
@@ -107,7 +127,10 @@ class PromptPool:
         return found
 
     def fingerprint(self, size: int | None = None) -> str:
-        """A hash of the first `size` ids in order (default: all), which says whether a checkpoint fits this pool."""
+        """A hash of the first `size` ids in order (default: all), and of their pass rates if there are any.
+
+        It says whether a checkpoint fits this pool.
+        """
         size = len(self) if size is None else size
         if size not in self._fingerprints:
             digest = blake2b(digest_size=16)
@@ -116,14 +139,27 @@ class PromptPool:
                 # With the lengths, no two lists of as many ids look the same, whatever characters they hold.
                 digest.update(np.fromiter(map(len, encoded), dtype="<i8", count=len(encoded)).tobytes())
                 digest.update(b"".join(encoded))
+            if (rates := self._columns.get("pass_rate")) is not None:
+                rates.hash_into(digest, size)
             self._fingerprints[size] = digest.hexdigest()
         return self._fingerprints[size]
 
     # What a curriculum keeps about every prompt; a pool that is spread over shards keeps it there.
 
     def belief(self, **options: Any) -> BetaBelief:
-        """A belief about the prompts; options as in `BetaBelief`."""
-        return BetaBelief(len(self), **options)
+        """A belief about the prompts; options as in `BetaBelief`, of which `prior_weight` needs pass rates."""
+        return BetaBelief(len(self), known=self.known_rates, **options)
+
+    def known_rates(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The pass rates of some prompts, nan where unknown. Raises ValueError if the pool has none."""
+        rates = self.pass_rate
+        if rates is None:
+            raise ValueError("this pool has no column 'pass_rate'")
+        return rates[positions]
+
+    def _column(self, name: str) -> NDArray[Any] | None:
+        column = self._columns.get(name)
+        return None if column is None else column.checked()
 
     def weight_tree(self) -> WeightTree:
         """A weight for each prompt of the pool as it is now, all zero."""
@@ -136,7 +172,7 @@ class PromptPool:
     def _append(self, ids: NDArray[np.object_], columns: Mapping[str, Any]) -> None:
         prepared = {name: as_column(name, column, len(ids)) for name, column in columns.items()}
         if self._columns:
-            prepared = {name: np.concatenate([self._columns[name], column]) for name, column in prepared.items()}
+            prepared = {name: self._columns[name].joined(column) for name, column in prepared.items()}
         merged = np.concatenate([self._ids, ids])
         # A sorted array of 64-bit hashes costs 12 bytes a prompt where a dict of positions costs about 75.
         hashes = np.fromiter(map(hash, merged), dtype=np.int64, count=len(merged))
@@ -148,7 +184,7 @@ class PromptPool:
                 raise ValueError(f"duplicate prompt id {merged[order[index]]!r}: ids must be unique")
         self._ids, self._hashes, self._order = merged, ordered, order
         self._columns = prepared
-        for array in (self._ids, *self._columns.values()):
+        for array in (self._ids, *(column.values for column in prepared.values())):
             array.flags.writeable = False
 
     def _find(self, prompt_id: str) -> int:
@@ -162,14 +198,11 @@ class PromptPool:
         return -1
 
 
-def _as_ids(ids: Iterable[str]) -> NDArray[np.object_]:
+def _as_ids(ids: Iterable[str | int]) -> NDArray[np.object_]:
     if isinstance(ids, str):
         raise TypeError(f"ids must be a sequence of strings, not the single string {ids!r}")
-    listed = list(ids)
+    listed = [as_id(prompt_id) for prompt_id in ids]
     for prompt_id in listed:
-        if not isinstance(prompt_id, str):
-            kind = type(prompt_id).__name__
-            raise TypeError(f"prompt ids must be str, got {prompt_id!r} ({kind}); convert them with str()")
         if not prompt_id:
             raise ValueError("an empty string is no prompt id")
         try:
@@ -181,37 +214,122 @@ def _as_ids(ids: Iterable[str]) -> NDArray[np.object_]:
     return array
 
 
-def as_column(name: str, column: Any, size: int) -> NDArray[Any]:
+def as_id(prompt_id: object) -> str:
+    """An id as text.
+
+    Raises:
+        TypeError: neither text nor a whole number; True and 1.0 are none.
+    """
+    if isinstance(prompt_id, str):
+        return prompt_id
+    number = plain(prompt_id)
+    if isinstance(number, bool) or not isinstance(number, int):
+        kind = type(prompt_id).__name__
+        raise TypeError(f"prompt ids must be str or int, got {prompt_id!r} ({kind}); convert them with str()")
+    return str(number)
+
+
+def as_length(tokens: object) -> int | None:
+    """A number of tokens; None for anything else."""
+    number = plain(tokens)
+    whole = isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number <= MAX_TOKENS
+    return int(number) if whole and number == int(number) else None
+
+
+class Column(NamedTuple):
+    """What is known about each prompt: numbers that can be worked with or, with a `fault`, what was given instead."""
+
+    values: NDArray[Any]
+    fault: str | None = None
+
+    def checked(self) -> NDArray[Any]:
+        """The values. Raises ValueError, naming column and row, if they cannot be worked with."""
+        if self.fault is not None:
+            raise ValueError(self.fault)
+        return self.values
+
+    def joined(self, more: "Column") -> "Column":
+        """With the rows of prompts that join. Raises ValueError for rows worse than those that are there."""
+        added = _as_given(more.values) if self.fault else more.checked()
+        return Column(np.concatenate([self.values, added]), self.fault)
+
+    def hash_into(self, digest: Any, size: int) -> None:
+        """Add the first `size` rows to a hash, unless they cannot be worked with."""
+        if self.fault is None:
+            digest.update(np.ascontiguousarray(self.values[:size], dtype="<f4").tobytes())
+
+
+def as_column(name: str, column: Any, size: int) -> Column:
     """A column as the pool keeps it: a copy, one row for each of `size` prompts.
 
     Raises:
-        ValueError: another number of rows, or values that are not what `PromptPool` says.
+        ValueError: another number of rows. TypeError: no list at all.
     """
+    try:
+        listed = not isinstance(column, str | bytes | Mapping | Set) and len(column) >= 0
+    except TypeError:
+        listed = False
+    if not listed:
+        raise TypeError(f"column {name!r} must be a list with one entry for each prompt, got {shortened(column)}")
+    if len(column) != size:
+        raise ValueError(f"column {name!r} has {len(column)} rows for {size} prompts")
     if name == "source":
-        array: NDArray[Any] = np.empty(len(column), dtype=object)
-        array[:] = list(column)
-    else:
-        array = _as_numbers(name, column)
-    if len(array) != size:
-        raise ValueError(f"column {name!r} has {len(array)} rows for {size} prompts")
+        return Column(_as_given(column))
+    try:
+        return Column(_as_numbers(name, column))
+    except ValueError as error:
+        return Column(_as_given(column), str(error))
+
+
+def _as_given(column: Any) -> NDArray[Any]:
+    array: NDArray[Any] = np.empty(len(column), dtype=object)
+    for row, value in enumerate(column):  # all at once, numpy would look into lists
+        array[row] = value
     return array
 
 
 def _as_numbers(name: str, column: Any) -> NDArray[Any]:
-    given = np.asarray(column)
+    try:
+        given = np.asarray(column)
+    except (ValueError, OverflowError):  # rows of different lengths
+        given = _as_given(column)
     if given.dtype == object and all(each is None or type(each) in (int, float) for each in given.flat):
         with suppress(OverflowError):  # of a whole number that no float can hold
             given = given.astype(np.float64)  # None becomes nan
-    ragged = given.ndim not in ((1, 2) if name == "features" else (1,))
-    if ragged or given.dtype.kind not in "iuf":
-        raise ValueError(f"column {name!r} must be numbers, one row for each prompt, got {shortened(column)}")
+    if given.ndim not in ((1, 2) if name == "features" else (1,)) or given.dtype.kind not in "iuf":
+        row, value = _first_strange(name, column)
+        raise ValueError(f"column {name!r} must be numbers, one row for each prompt, got {shortened(value)} in row {row}")
+    unknown = np.isnan(given)
     if name == "prompt_tokens":
-        bad = ~((given >= 0) & (given <= MAX_TOKENS) & (given == np.floor(given)))
+        bad = ~((given >= 0) & (given <= MAX_TOKENS) & (given == np.floor(given)) | unknown)
         wanted = f"whole numbers from 0 to {MAX_TOKENS}"
+    elif name == "pass_rate":
+        bad = ~((given >= 0) & (given <= 1) | unknown)
+        wanted = "shares of passes from 0 to 1"
     else:
-        bad = np.isinf(given) | (np.abs(given) > MAX_COLUMN) | (np.isnan(given) & (name == "features"))
+        bad = np.isinf(given) | (np.abs(given) > MAX_COLUMN) | (unknown & (name == "features"))
         wanted = f"numbers from {-MAX_COLUMN:g} to {MAX_COLUMN:g}"
     if bad.any():
         row = int(np.argwhere(bad)[0][0])
         raise ValueError(f"column {name!r} must be {wanted}, got {shortened(given[row].tolist())} in row {row}")
-    return np.array(given, dtype=np.int32 if name == "prompt_tokens" else np.float32)
+    if name == "prompt_tokens":
+        return np.array(given, dtype=np.float64 if unknown.any() else np.int32)
+    return np.array(given, dtype=np.float32)
+
+
+def _first_strange(name: str, column: Any) -> tuple[int, Any]:
+    """The first row that is no number; of features, that is no list of numbers, or longer or shorter than the first."""
+
+    def strange(value: Any) -> bool:
+        if name == "features" and hasattr(value, "__len__") and not isinstance(value, str | bytes | Mapping):
+            inner = list(value)
+            return len(inner) != len(column[0]) or any(map(_no_number, inner))
+        return _no_number(value) or name == "features" and hasattr(column[0], "__len__")
+
+    rows = [(row, value) for row, value in enumerate(column) if strange(value)]
+    return rows[0] if rows else (0, column[0])
+
+
+def _no_number(value: Any) -> bool:
+    number = plain(value)
+    return isinstance(number, bool) or not isinstance(number, int | float | None)

@@ -240,7 +240,7 @@ def test_a_belief_in_shards_holds_the_same_values(options: dict, num_shards: int
 def test_every_method_of_a_belief_was_thought_of() -> None:
     """What ShardedBelief inherits would look at a belief without prompts."""
     public = {name for name, value in vars(BetaBelief).items() if callable(value) and not name.startswith("_")}
-    assert public - set(vars(ShardedBelief)) == {"passes"}
+    assert public - set(vars(ShardedBelief)) == {"passes", "prior_at"}  # which looks at the pool
 
 
 @pytest.mark.parametrize("method", ["uniform", "dapo", "cures", "speed", "reinforce_ada", "hora"])

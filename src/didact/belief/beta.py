@@ -13,7 +13,7 @@ weighs 1, and what is older fades against it.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from didact.state import in_order, pieces
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
 
+_EDGE = 0.01  # the least and (from 1) the most that another model's pass rate makes believed: no prior is certain
 _NOTHING = 1e-12  # evidence that is as good as none, and the pseudo-counts that stand for it: no variance is 0 / 0
 _COUNTS = ("passes", "evidence", "reward_sum", "reward_squares")
 _COLUMNS = dict.fromkeys(_COUNTS, np.float64) | {
@@ -48,6 +49,9 @@ class BetaBelief:
         window: remember only the outcomes of the latest `window` policy versions, exactly.
         pass_above: a rollout passes when its reward is greater than this. None: rewards are clipped to [0, 1] and
             counted as fractions.
+        prior_weight: pseudo-rollouts that a known pass rate counts for, in place of `prior`; 0 looks at none.
+        known: gives the pass rates that are known of some positions, float of their shape, nan where none is. Rates
+            below 0.01 count as 0.01, those above 0.99 as 0.99. It is asked when a prompt is read, and fades never.
 
     Raises:
         ValueError: an option out of range, or both discount and window.
@@ -61,6 +65,8 @@ class BetaBelief:
         discount: float = 1.0,
         window: int | None = None,
         pass_above: float | None = None,
+        prior_weight: float = 0.0,
+        known: Callable[[Positions], NDArray[Any]] | None = None,
     ) -> None:
         self.discount = real("discount", discount, 0, 1)
         if self.discount == 0:
@@ -70,6 +76,10 @@ class BetaBelief:
         self.prior = (real("prior", prior[0], 0), real("prior", prior[1], 0))
         if 0 < sum(self.prior) < 2 * _NOTHING:
             raise ValueError(f"prior must be (0, 0) or add up to {2 * _NOTHING:g} or more, got {self.prior}")
+        self.prior_weight = real("prior_weight", prior_weight, 0)
+        if 0 < self.prior_weight < 2 * _NOTHING:
+            raise ValueError(f"prior_weight must be 0, or {2 * _NOTHING:g} or more, got {prior_weight}")
+        self._known = known if self.prior_weight > 0 else None
         self.window = whole_or_none("window", window, 1, MAX_STEP)
         if self.window is not None and self.discount < 1:
             raise ValueError("give discount or window, not both: each is a way to forget")
@@ -160,10 +170,20 @@ class BetaBelief:
         evidence, sums, squares = (
             self._columns[name][positions] * scale for name in ("evidence", "reward_sum", "reward_squares")
         )
-        unknown = (evidence < _NOTHING) * _NOTHING if sum(self.prior) == 0 else 0.0
-        passes, total = self.prior[0] + unknown, evidence + sum(self.prior) + 2 * unknown
+        passes, failures = self.prior_at(positions)
+        unknown = _unknown(evidence, passes + failures)
+        passes, total = passes + unknown, evidence + (passes + failures) + 2 * unknown
         mean = (sums + passes) / total
         return np.sqrt(np.maximum((squares + passes) / total - mean**2, 0.0))
+
+    def prior_at(self, positions: Positions | slice = slice(None)) -> tuple[Floats | float, Floats | float]:
+        """Pseudo-counts of passes and failures that these prompts start from; numbers where they all start alike."""
+        if self._known is None:
+            return self.prior
+        rates = self._known(np.arange(len(self))[positions]).astype(np.float64)
+        passes = self.prior_weight * np.clip(rates, _EDGE, 1 - _EDGE)
+        unknown = np.isnan(rates)
+        return np.where(unknown, self.prior[0], passes), np.where(unknown, self.prior[1], self.prior_weight - passes)
 
     def evidence(self, positions: Positions | slice = slice(None), *, step: int = 0) -> Floats:
         """Remembered rollouts per prompt."""
@@ -252,8 +272,9 @@ class BetaBelief:
         self._forget(step)
         scale = self._scale(positions, step)
         passes, evidence = self._columns["passes"][positions], self._columns["evidence"][positions]
-        unknown = (evidence * scale < _NOTHING) * _NOTHING if sum(self.prior) == 0 else 0.0
-        return passes * scale + self.prior[0] + unknown, (evidence - passes) * scale + self.prior[1] + unknown
+        alpha, beta = self.prior_at(positions)
+        unknown = _unknown(evidence * scale, alpha + beta)
+        return passes * scale + alpha + unknown, (evidence - passes) * scale + beta + unknown
 
     def _scale(self, positions: Positions | slice, step: int) -> Floats | float:
         if self.discount == 1:
@@ -292,3 +313,9 @@ class BetaBelief:
             passes[positions] = np.clip(passes[positions], 0.0, evidence[positions])
             for name in _COUNTS:
                 self._columns[name][positions[evidence[positions] == 0]] = 0.0
+
+
+def _unknown(evidence: Floats, prior: Floats | float) -> Floats | float:
+    """What stands for a prompt of which nothing is known: neither evidence nor pseudo-counts."""
+    none = np.equal(prior, 0)
+    return (evidence < _NOTHING) * none * _NOTHING if none.any() else 0.0

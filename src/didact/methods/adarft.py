@@ -50,7 +50,7 @@ def next_target(
 
 
 class AdaRFT(Curriculum):
-    """AdaRFT as the paper has it; the pool needs `difficulty`.
+    """AdaRFT as the paper has it; the pool needs `difficulty`, or `pass_rate`, of which it takes 100 (1 - p).
 
     Args:
         beta: mean reward that the target steers toward.
@@ -155,13 +155,14 @@ class AdaRFT(Curriculum):
         self._sorted = difficulty[self._order]
 
     def _difficulty(self) -> NDArray[Any]:
-        difficulty = self.pool.difficulty
+        difficulty = self._column("difficulty", complete=True)
+        if difficulty is None and (rate := self._column("pass_rate", complete=True)) is not None:
+            difficulty = 100 * (1 - rate)
         if difficulty is None:
             raise ValueError(
-                "adarft needs the difficulty of every prompt, published from 0 to 100: PromptPool(ids, difficulty=...)"
+                "adarft needs the difficulty of every prompt, published from 0 to 100, or how often another model passes "
+                "it: PromptPool(ids, difficulty=...) or PromptPool(ids, pass_rate=...)"
             )
-        if not np.isfinite(difficulty).all():
-            raise ValueError("adarft needs finite difficulties; give prompts without one a guess, such as the median")
         return difficulty
 
     def _scaling(self) -> tuple[float, float]:

@@ -158,7 +158,7 @@ class BOTS(Curriculum):
         self._counts[:, spared] = before
 
     def _pass_rates(self, rng: np.random.Generator) -> Floats | Singles:
-        alpha, beta = (self._counts[row] + np.float32(self.belief.prior[row]) for row in (0, 1))
+        alpha, beta = self._counts + np.stack([np.float32(each) for each in self.belief.prior_at()]).reshape(2, -1)
         if self.options["thompson"]:
             return np.asarray(rng.beta(np.maximum(alpha, 1e-9), np.maximum(beta, 1e-9)))
         return np.asarray(alpha / np.maximum(alpha + beta, np.float32(1e-9)))

@@ -138,6 +138,7 @@ class CurES(Curriculum):
         min_rollouts, max_rollouts: bounds on the rollouts of a drawn prompt; the paper has none. One that is drawn and
             gets no rollout is no group.
         prior: pseudo-counts in rho and sigma; none, as in the paper.
+        prior_weight: of the pool's pass rates, in rho and sigma; 0: the pilot alone says. None of it counts as a pilot.
         with_replacement: draw batches with replacement; a prompt drawn k times weighs k times (`AdmittedGroup.weight`).
         gradient_norms: weight the allocation by gradients; the trainer must then report them for pilot groups, see
             `observe_gradients`.
@@ -151,6 +152,7 @@ class CurES(Curriculum):
     name = "cures"
     shardable = True
     uneven = True
+    own_prior_weight = 0.0
 
     def __init__(
         self,
@@ -238,7 +240,14 @@ class CurES(Curriculum):
     def next_round(self) -> Literal["none", "now", "later"]:
         if self._drawn == self._step:
             return "none"
-        return "now" if len(self._pending) else "later"
+        return "now" if len(self._pending) and self._fits(self.options["pilot_rollouts"]) else "later"
+
+    def _usual_most(self) -> int:
+        """The pilot of a subset and a batch; of the released code, eight shards with 4 rollouts for each unit."""
+        batch = self.rollouts_per_step
+        if self._released:
+            batch = Released.most(self.prompts_per_step, batch)
+        return self._subset_size * int(self.options["pilot_rollouts"]) + batch
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
         if self._drawn == step:
@@ -247,6 +256,8 @@ class CurES(Curriculum):
             self._begin_iteration(step)
         if len(self._pending):
             return self._draft_pilot(step)
+        if not self._released and not self._fitting(1, self.rollouts_per_step):
+            return None
         self._drawn = step
         self._steps_done += 1
         if self._released:
@@ -272,7 +283,8 @@ class CurES(Curriculum):
     def _draft_pilot(self, step: int) -> Draft:
         """As many pilots as fit the budget; with `train_on_pilot` they are the step's batch."""
         rollouts = self.options["pilot_rollouts"]
-        batch, self._pending = np.split(self._pending, [max(self.rollouts_per_step // rollouts, 1)])
+        num = min(max(self.rollouts_per_step // rollouts, 1), len(self._pending))
+        batch, self._pending = np.split(self._pending, [self._fitting(num, num * rollouts)])
         if self.options["train_on_pilot"]:
             self._drawn = step
         return Draft(batch, np.full(len(batch), rollouts, dtype=np.int64), reason="pilot")
@@ -387,6 +399,11 @@ class Released:
             accepted, self._pilot_rollouts, curriculum.prompts_per_step, curriculum.rollouts_per_step, rng
         )
         return Draft(subset[chosen], sizes) if len(chosen) else None
+
+    @classmethod
+    def most(cls, prompts: int, budget: int) -> int:
+        """No batch has more rollouts: each shard rounds the budget over its prompts, and the sum is aligned."""
+        return (cls.NUM_GPUS * budget + prompts + cls.NUM_GPUS) * cls.ROLLOUTS_PER_COPY
 
     @classmethod
     def batch(

@@ -54,7 +54,8 @@ class DAPO(Curriculum):
         if round >= self._max_rounds or len(self._admitted) + len(self._with_signal()) >= self.prompts_per_step:
             return None
         batch = min(self.prompts_per_step, self.rollouts_per_step // 2)  # a group needs two rollouts to have signal
-        positions = self._passes.take(self._prompts_per_round or batch, len(self.pool))
+        num = self._prompts_per_round or batch
+        positions = self._passes.take(self._fitting(num, self.rollouts_per_step * num // batch), len(self.pool))
         groups = max(batch, len(positions))
         per_group = largest_remainder(np.ones(groups), self.rollouts_per_step * groups // batch)
         return Draft(positions, per_group[: len(positions)])

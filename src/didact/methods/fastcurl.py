@@ -239,11 +239,12 @@ class FastCuRL(Curriculum):
         return None if split_by_prompt_length(lengths).all() else float(lengths.mean(dtype=np.float64))
 
     def _lengths(self) -> NDArray[Any]:
-        if self.pool.prompt_tokens is None:
+        lengths = self._column("prompt_tokens", complete=True)
+        if lengths is None:
             raise ValueError(
                 "fastcurl splits by prompt length: give PromptPool(ids, prompt_tokens=...), or stages on all"
             )
-        return self.pool.prompt_tokens
+        return lengths
 
     def _split(self, split: Split) -> NDArray[np.int32] | None:
         """Positions of a split, or None for all. The threshold stays, so that prompts that join come at the end."""

@@ -136,9 +136,8 @@ class GRESO(Curriculum):
         if round >= self.options["max_rounds"] or missing <= 0 or self._last_request:
             return None
         batch = min(self.prompts_per_step, self.rollouts_per_step // 2)  # a group needs two rollouts to have signal
-        positions = self._walk(
-            self._request(missing, self.options["prompts_per_round"] or batch, first=round == 0), rng
-        )
+        num = self._request(missing, self.options["prompts_per_round"] or batch, first=round == 0)
+        positions = self._walk(self._fitting(num, self.rollouts_per_step * num // batch), rng)
         groups = max(batch, len(positions))
         per_group = largest_remainder(np.ones(groups), self.rollouts_per_step * groups // batch)
         return Draft(positions, per_group[: len(positions)])

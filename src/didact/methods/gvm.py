@@ -141,7 +141,12 @@ class GVM(Curriculum):
     def next_round(self) -> Literal["none", "now", "later"]:
         if self._drawn == self._step:
             return "none"
-        return "now" if len(self._pending) else "later"
+        return "now" if len(self._pending) and self._fits(self.options["pilot_rollouts"]) else "later"
+
+    def _usual_most(self) -> int:
+        """The pilot of a subset and a batch."""
+        pilots = self.options["steps_per_iteration"] * self.prompts_per_step * self.options["pilot_rollouts"]
+        return int(pilots) + self.rollouts_per_step
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
         if self._drawn == step:
@@ -150,8 +155,11 @@ class GVM(Curriculum):
             self._begin_iteration()
         if len(self._pending):
             rollouts = self.options["pilot_rollouts"]
-            batch, self._pending = np.split(self._pending, [self.rollouts_per_step // rollouts])
+            num = min(self.rollouts_per_step // rollouts, len(self._pending))
+            batch, self._pending = np.split(self._pending, [self._fitting(num, num * rollouts)])
             return Draft(batch, np.full(len(batch), rollouts, dtype=np.int64), reason="pilot")
+        if not self._fitting(1, self.rollouts_per_step):
+            return None
         if not self._split:
             self._split_budget()
         self._drawn = step

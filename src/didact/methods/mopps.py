@@ -60,7 +60,7 @@ class MoPPS(Curriculum):
         low, high: the band.
         lam: how much of the evidence a visit leaves; 1 forgets nothing (mathematics), 0.5 in their other runs.
         offline_rates: pass rates measured before the run, one per prompt (nan where unknown), as numbers or as the path
-            of an .npy array or .json list.
+            of an .npy array or .json list. They take the place of the pool's `pass_rate`.
         offline_weight: pseudo-rollouts an offline rate counts for; the released code counts each offline rollout three
             times, so give 3 k for rates out of k rollouts.
 
@@ -130,16 +130,21 @@ class MoPPS(Curriculum):
         if missing:
             self._counts = np.concatenate([self._counts, self._initial(self._counts.shape[1], len(self.pool))], axis=1)
         positions, passes, sizes = self._evidence.take()
-        lam, prior = self.options["lam"], np.array(self.belief.prior)[:, None]
+        lam, prior = self.options["lam"], self._prior(positions)
         new = np.stack([passes, sizes - passes])
         self._counts[:, positions] = lam * self._counts[:, positions] + (1 - lam) * prior + new
 
     def _initial(self, start: int, stop: int) -> Singles:
-        counts = np.repeat(np.array(self.belief.prior, dtype=np.float32)[:, None], stop - start, axis=1)
+        counts = self._prior(np.arange(start, stop)).astype(np.float32)
         if self._offline is not None:
             rates = fitted(self._offline, stop)[start:]
             counts += np.nan_to_num(self.options["offline_weight"] * np.stack([rates, 1 - rates])).astype(np.float32)
         return counts
+
+    def _prior(self, positions: Positions) -> Floats:
+        """The pseudo-counts these prompts start from, shape (2, n). Offline rates take the place of the pool's."""
+        pair = self.belief.prior if self._offline is not None else self.belief.prior_at(positions)
+        return np.stack([np.broadcast_to(counts, len(positions)) for counts in pair])
 
     def _own_state(self) -> dict[str, Any]:
         seen = np.flatnonzero(self.belief.last_seen(slice(self._counts.shape[1])) >= 0)

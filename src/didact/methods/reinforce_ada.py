@@ -91,18 +91,23 @@ class ReinforceAda(Curriculum):
 
     @property
     def next_round(self) -> Literal["none", "now", "later"]:
-        return "now" if len(self._pending) else "later"
+        return "now" if len(self._pending) and self._fits(self._per_round) else "later"
+
+    def _usual_most(self) -> int:
+        """All rounds of all prompts."""
+        return self.prompts_per_step * self._most
 
     def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
         if self._drawn < step:
             self._drawn, self._pending = step, self._passes.take(self._batch_size(), len(self.pool))
-        room = self.rollouts_per_step // self._per_round
-        if len(self._pending):
-            batch, self._pending = np.split(self._pending, [room])
+        most = self.rollouts_per_step // self._per_round
+        if num := min(len(self._pending), most):
+            batch, self._pending = np.split(self._pending, [self._fitting(num, num * self._per_round)])
             return Draft(batch, np.full(len(batch), self._per_round))
         active = [group for group in self._ledger.waiting() if group.step == step and self._wants_more(group)]
         fewest = min((group.planned for group in active), default=0)  # one round after the other
-        active = [group for group in active if group.planned == fewest][:room]
+        active = [group for group in active if group.planned == fewest][:most]
+        active = active[: self._fitting(len(active), len(active) * self._per_round)]
         return Draft(
             np.array([group.position for group in active], dtype=np.int64),
             np.full(len(active), self._per_round),

@@ -93,8 +93,9 @@ class ScreenedCurriculum(Curriculum):
             if phase == "accepted":
                 accepted.setdefault(group.position, group)  # late outcomes can leave two groups of one prompt
         chosen = self._first(list(accepted.values()), missing, rng)
-        chosen = chosen[: self.rollouts_per_step // max(self._num_continue, 1)]
-        left = self.rollouts_per_step - len(chosen) * self._num_continue
+        room = self._fitting(self.rollouts_per_step, self.rollouts_per_step)
+        chosen = chosen[: room // max(self._num_continue, 1)]
+        left = room - len(chosen) * self._num_continue
         busy = {group.position for group, phase in waiting if phase != "out"}
         new = self._next_prompts(min(self._prompts_per_round, left // self._num_screen), busy)
         return Draft(

@@ -127,7 +127,9 @@ class VIP(Curriculum):
             "prior_std": prior_std,
         }
         super().__init__(pool, options=options, **common)
-        if all(column is None for column in (pool.features, pool.source, pool.difficulty, pool.prompt_tokens)):
+        if self._column("features") is None and all(
+            self._column(name) is None for name in ("source", "difficulty", "prompt_tokens")
+        ):
             raise ValueError(
                 "vip predicts pass rates from what prompts look like, and this pool has nothing but ids: give "
                 "PromptPool features= (embeddings), or source=, difficulty= or prompt_tokens="

@@ -12,6 +12,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from didact.prompts import as_id
+
 Bytes = NDArray[np.uint8]
 Ends = NDArray[np.uint32] | NDArray[np.int64]
 Positions = NDArray[np.int64]
@@ -29,7 +31,7 @@ class CompactIds:
         ids: strings, or a numpy array of fixed-width bytes (dtype "S"), which is read without a Python loop.
 
     Raises:
-        ValueError: an empty or duplicate id. TypeError: an id that is not a string.
+        ValueError: an empty or duplicate id. TypeError: an id that is neither text nor a whole number.
     """
 
     def __init__(self, ids: Iterable[str] | NDArray[np.bytes_]) -> None:
@@ -133,13 +135,9 @@ def _encoded(ids: Iterable[str] | NDArray[np.bytes_]) -> tuple[Bytes, Ends]:
     lengths: list[NDArray[np.int64]] = []
     for chunk in _chunks(ids):
         try:
-            encoded = [prompt_id.encode() for prompt_id in chunk]
+            encoded = [as_id(prompt_id).encode() for prompt_id in chunk]
         except UnicodeEncodeError as error:
             raise ValueError(f"prompt id {error.object!r} is no text that UTF-8 can express") from None
-        except AttributeError:
-            wrong = next(each for each in chunk if not isinstance(each, str))
-            kind = type(wrong).__name__
-            raise TypeError(f"prompt ids must be str, got {wrong!r} ({kind}); convert them with str()") from None
         blocks.append(b"".join(encoded))
         lengths.append(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)))
     sizes = np.concatenate([np.zeros(0, np.int64), *lengths])

@@ -35,7 +35,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from didact.belief import BetaBelief
 from didact.pass_rates import PassRates
-from didact.prompts import PromptPool
+from didact.prompts import PromptPool, as_id, as_length
 from didact.seeding import generator
 from didact.selection import ShuffledPasses
 from didact.sharded.shards import PROMPTS, Call, LocalShards, Shards, Source
@@ -81,14 +81,17 @@ class ShardedPool(PromptPool):
         if len({frozenset(columns) for _, columns in about}) > 1:
             listed = "; ".join(f"shard {index}: {', '.join(columns)}" for index, (_, columns) in enumerate(about))
             raise ValueError(f"all shards need the same columns, got {listed}")
-        self._names: tuple[str, ...] = about[0][1]
+        self._names: tuple[str, ...] = tuple(about[0][1])
+        self._faults = {
+            name: f"shard {shard}: {fault}" for shard, (_, columns) in enumerate(about) for name, fault in columns.items()
+            if fault
+        }
         self._sizes = np.array([size for size, _ in about], dtype=np.int64)
         self._total = int(self._sizes.sum())
         self.starts: Positions = np.concatenate([[0], np.cumsum(self._sizes)[:-1]]).astype(np.int64)
         self._rows: dict[int, tuple[str, int | None]] = {}
         self._prints: dict[int, str] = {}
         self._ids_view = _view(_View(self, self._ids_at, self._id_at, self._all_ids))
-        self._tokens_view = _view(_View(self, self._tokens_at, self._length_at))
         if check_unique and len(self.shards) > 1:
             self._refuse_repeated()
 
@@ -124,27 +127,23 @@ class ShardedPool(PromptPool):
         """All ids by position. A view: `ids[positions]` asks the shards for those, a loop for one shard at a time."""
         return self._ids_view
 
-    @property
-    def source(self) -> NDArray[Any] | None:
-        return self._column("source")
+    def given(self, name: str) -> NDArray[Any] | None:
+        def read(positions: Positions) -> NDArray[Any]:
+            return self.gather(positions, lambda local: Call(PROMPTS, "column", (name, local)))
 
-    @property
-    def difficulty(self) -> NDArray[Any] | None:
-        return self._column("difficulty")
+        return _view(_View(self, read)) if name in self._names else None
 
-    @property
-    def prompt_tokens(self) -> NDArray[Any] | None:
-        return self._tokens_view if "prompt_tokens" in self._names else None
-
-    @property
-    def features(self) -> NDArray[Any] | None:
-        return self._column("features")
+    def prompt_length(self, position: int) -> int | None:
+        if "prompt_tokens" not in self._names:
+            return None
+        row = self._rows.get(position)
+        return as_length((row or self._rows_at(np.array([position]))[0])[1])
 
     def extend(self, ids: Iterable[str], **columns: ArrayLike) -> None:
         """Add prompts during a run: they go to the last shard."""
         if isinstance(ids, str):
             raise TypeError(f"ids must be a sequence of strings, not the single string {ids!r}")
-        listed = list(ids)
+        listed = [as_id(prompt_id) for prompt_id in ids]
         if set(columns) != set(self._names):
             raise ValueError(f"extend was given columns {sorted(columns)}, the pool has {sorted(self._names)}")
         if not listed:
@@ -203,7 +202,8 @@ class ShardedPool(PromptPool):
         parts = self.parts(positions) or [(0, positions, positions)]
         answers = self.shards.ask({shard: call(local) for shard, _, local in parts})
         first = np.asarray(answers[parts[0][0]])
-        gathered = np.empty((len(positions), *first.shape[1:]), dtype=first.dtype)
+        kind = np.result_type(*(each.dtype for each in answers.values()))  # lengths are whole where all are known
+        gathered = np.empty((len(positions), *first.shape[1:]), dtype=kind)
         for shard, mine, _ in parts:
             gathered[mine] = answers[shard]
         return gathered
@@ -262,10 +262,6 @@ class ShardedPool(PromptPool):
         row = self._rows.get(position)
         return row[0] if row else self._rows_at(np.array([position]))[0][0]
 
-    def _length_at(self, position: int) -> int | None:
-        row = self._rows.get(position)
-        return row[1] if row else self._rows_at(np.array([position]))[0][1]
-
     def _ids_at(self, positions: Positions) -> NDArray[np.object_]:
         ids = np.empty(len(positions), dtype=object)
         for start in range(0, len(positions), _REMEMBERED // 4):  # no more at once than are remembered
@@ -273,18 +269,14 @@ class ShardedPool(PromptPool):
             ids[some] = [prompt_id for prompt_id, _ in self._rows_at(positions[some])]
         return ids
 
-    def _tokens_at(self, positions: Positions) -> NDArray[np.int32]:
-        return self.gather(positions, lambda local: Call(PROMPTS, "column", ("prompt_tokens", local)))
-
     def _all_ids(self) -> Iterator[str]:
         for shard in range(len(self.shards)):
             yield from self.shards.ask({shard: Call(PROMPTS, "ids")})[shard]
 
     def _column(self, name: str) -> NDArray[Any] | None:
-        def read(positions: Positions) -> NDArray[Any]:
-            return self.gather(positions, lambda local: Call(PROMPTS, "column", (name, local)))
-
-        return _view(_View(self, read)) if name in self._names else None
+        if name in self._faults:
+            raise ValueError(self._faults[name])
+        return self.given(name)
 
     def _refuse_repeated(self) -> None:
         num_parts = max(len(self) // _HASHES, 1)
@@ -304,7 +296,7 @@ class ShardedBelief(BetaBelief):
 
     def __init__(self, pool: ShardedPool, **options: Any) -> None:
         self._pool, self._size = pool, len(pool)
-        super().__init__(0, **options)
+        super().__init__(0, known=pool.known_rates, **options)
         self._key = pool.new_store(self, "LazyBelief", [options] * len(pool.shards))
         self._read: tuple[Positions, int, dict[str, NDArray[Any]]] | None = None  # the latest answer, till it changes
         self._steady = self.discount == 1 and self.window is None  # whether what is known is the same at every step

@@ -10,6 +10,7 @@ What one prompt costs: its letters and 12 bytes for the id, 8.3 for its weight, 
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from didact.belief import BetaBelief
-from didact.prompts import as_column
+from didact.prompts import COLUMNS, Column, as_column
 from didact.seeding import generator
 from didact.sharded.compact_ids import CompactIds
 from didact.state import digest, in_order, load_state, save_state
@@ -30,7 +31,6 @@ Positions = NDArray[np.int64]
 Source = Callable[[], Mapping[str, Any]]
 #: The number under which a shard knows its own prompts; its stores have others.
 PROMPTS = 0
-_COLUMNS = ("source", "difficulty", "prompt_tokens", "features")
 
 
 class Call(NamedTuple):
@@ -72,8 +72,7 @@ class Shard:
 
     def _call(self, call: Call) -> Any:
         if call.method == "make":
-            kind, size, options = call.arguments
-            self._targets[call.target] = _KINDS[kind](size, **options)
+            self._targets[call.target] = self._new(*call.arguments)
         elif call.method == "copy":
             self._targets[call.arguments[0]] = copy.deepcopy(self._targets[call.target])
         elif call.method == "drop":
@@ -90,20 +89,24 @@ class Shard:
         """Come back to a snapshot, from prompts as the source gives them."""
         for key, (kind, state) in stores.items():
             if key != PROMPTS:
-                self._targets[key] = _KINDS[kind](state["size"], **state["options"])
+                self._targets[key] = self._new(kind, state["size"], state["options"])
             self._targets[key].restore(state)
+
+    def _new(self, kind: str, size: int, options: Mapping[str, Any]) -> Any:
+        known = {"known": self._targets[PROMPTS].known_rates} if kind == LazyBelief.__name__ else {}
+        return _KINDS[kind](size, **options, **known)
 
 
 class Prompts:
     """Ids and columns of a shard. They are not part of a snapshot, but for what joined later."""
 
     def __init__(self, columns: Mapping[str, Any]) -> None:
-        if unknown := set(columns) - {"ids", *_COLUMNS}:
-            raise ValueError(f"a shard's source gave {sorted(unknown)}; it can give ids, {', '.join(_COLUMNS)}")
+        if unknown := set(columns) - {"ids", *COLUMNS}:
+            raise ValueError(f"a shard's source gave {sorted(unknown)}; it can give ids, {', '.join(COLUMNS)}")
         self._ids = CompactIds(columns["ids"])
         if len(self._ids) == 0:
             raise ValueError("an empty shard: each needs at least one prompt id")
-        self._columns = {
+        self._columns: dict[str, Column] = {
             name: as_column(name, column, len(self._ids))
             for name, column in columns.items()
             if name != "ids" and column is not None
@@ -113,20 +116,23 @@ class Prompts:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def about(self) -> tuple[int, tuple[str, ...]]:
-        """Prompts, and names of columns."""
-        return len(self), tuple(self._columns)
+    def about(self) -> tuple[int, dict[str, str | None]]:
+        """Prompts, and columns by name, each with what is wrong with it."""
+        return len(self), {name: column.fault for name, column in self._columns.items()}
 
     def rows(self, positions: Positions) -> tuple[list[str], Any]:
         """Ids and prompt lengths, the two columns that a step asks for."""
         tokens = self._columns.get("prompt_tokens")
-        return self._ids.take(positions), None if tokens is None else tokens[positions]
+        return self._ids.take(positions), None if tokens is None else tokens.values[positions]
 
     def ids(self) -> list[str]:
         return self._ids.take()
 
     def column(self, name: str, positions: Positions) -> Any:
-        return self._columns[name][positions]
+        return self._columns[name].values[positions]
+
+    def known_rates(self, positions: Positions) -> NDArray[np.float32]:
+        return self._columns["pass_rate"].values[positions]
 
     def find(self, ids: Sequence[str]) -> Positions:
         return self._ids.find(ids)
@@ -138,11 +144,16 @@ class Prompts:
         return self._ids.with_hashes(hashes)
 
     def fingerprint(self, size: int) -> str:
-        return self._ids.fingerprint(size)
+        printed = self._ids.fingerprint(size)
+        if (rates := self._columns.get("pass_rate")) is not None:
+            digest = blake2b(printed.encode(), digest_size=16)
+            rates.hash_into(digest, size)
+            printed = digest.hexdigest()
+        return printed
 
     def extend(self, ids: list[str], columns: Mapping[str, Any]) -> None:
         added = {name: as_column(name, column, len(ids)) for name, column in columns.items()}
-        merged = {name: np.concatenate([self._columns[name], column]) for name, column in added.items()}
+        merged = {name: self._columns[name].joined(column) for name, column in added.items()}
         self._ids.extend(ids)
         self._columns = merged
         self._joined.append((ids, dict(columns)))
@@ -163,9 +174,9 @@ class LazyBelief:
 
     _BLOCK = 256
 
-    def __init__(self, size: int, **options: Any) -> None:
-        self._options = options
-        self._belief = BetaBelief(self._BLOCK, **options)
+    def __init__(self, size: int, *, known: Callable[[Positions], NDArray[Any]], **options: Any) -> None:
+        self._options, self._known = options, known
+        self._belief = self._new(self._BLOCK)
         self._row = np.zeros(size, dtype=np.int32)  # 0: never rolled out
         self._positions = np.full(self._BLOCK, -1, dtype=np.int32)  # by row
         self._used = 1
@@ -190,13 +201,17 @@ class LazyBelief:
         """All that a step reads of prompts, by the name of the method of `BetaBelief`."""
         rows = self._row[positions].astype(np.int64)
         belief = self._belief
-        return {
+        table: dict[str, NDArray[Any]] = {
             "mean": belief.mean(rows, step=step),
             "spread": belief.spread(rows, step=step),
             "evidence": belief.evidence(rows, step=step),
             "num_rollouts": belief.num_rollouts(rows),
             "last_seen": belief.last_seen(rows),
         }
+        if self._belief.prior_weight > 0 and (rows == 0).any():
+            unseen = self._unseen(positions[rows == 0])
+            table["mean"][rows == 0], table["spread"][rows == 0] = unseen.mean(), unseen.spread()
+        return table
 
     def spent(self) -> tuple[int, int, int]:
         return self._belief.spent()
@@ -204,7 +219,13 @@ class LazyBelief:
     def all_rates(self, *, step: int) -> dict[str, NDArray[Any]]:
         """The columns of `PassRates` for all of the shard's prompts, but for their ids."""
         inner = self._belief.pass_rates(np.empty(len(self._belief), dtype=object), step=step)
-        return {name: column[self._row] for name, column in vars(inner).items() if name != "ids"}
+        columns = {name: column[self._row] for name, column in vars(inner).items() if name != "ids"}
+        if self._belief.prior_weight > 0:
+            rest = np.flatnonzero(self._row == 0)
+            unseen = self._unseen(rest).pass_rates(np.empty(len(rest), dtype=object))
+            for name in ("mean", "std"):
+                columns[name][rest] = getattr(unseen, name)
+        return columns
 
     def state_dict(self) -> dict[str, Any]:
         """Only prompts that were ever rolled out are stored."""
@@ -218,7 +239,7 @@ class LazyBelief:
             raise ValueError(f"rolled-out prompts must be among the {len(self._row)} of the shard, each once")
         if not used <= rows <= used * 9 // 8 + self._BLOCK:
             raise ValueError(f"a belief about {len(positions)} prompts does not have {rows} rows")
-        belief = BetaBelief(rows, **self._options)
+        belief = self._new(rows)
         belief.load_state_dict(state["rows"])
         self._belief, self._used = belief, used
         self._row = np.zeros(size, dtype=np.int32)
@@ -246,6 +267,14 @@ class LazyBelief:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.load_state_dict(state["state"])
+
+    def _new(self, size: int) -> BetaBelief:
+        """A belief about rows, which starts each at what is known about its prompt."""
+        return BetaBelief(size, known=lambda rows: self._known(self._positions[rows]), **self._options)
+
+    def _unseen(self, positions: Positions) -> BetaBelief:
+        """What is believed about prompts that were never rolled out."""
+        return BetaBelief(len(positions), known=lambda rows: self._known(positions[rows]), **self._options)
 
     def _rows(self, positions: Positions) -> Positions:
         new = np.unique(positions[self._row[positions] == 0])

@@ -1,0 +1,75 @@
+"""What a run says when it pays for rollouts and learns nothing from them: once, and then ever more seldom.
+
+A step is silent when rollouts came back, and no group that was admitted has signal or more than half of the rollouts
+have no verdict. One such step is bad luck; PATIENCE in a row are said, and again when they have doubled.
+"""
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Silent steps in a row after which it is said.
+PATIENCE = 5
+#: What a curriculum adds up over silent steps in a row.
+FIGURES = (
+    "silent_steps",
+    "silent_rollouts",
+    "silent_errored",
+    "silent_cut_off",
+    "silent_passed",
+    "silent_with_signal",
+)
+_DUST = 1e-6
+
+
+class NothingLearnt(UserWarning):
+    """Rollouts are paid for, and what comes back cannot be learnt from as it is."""
+
+
+def say(figures: Mapping[str, float]) -> None:
+    """Warn if the silent steps are PATIENCE, or that doubled once or more."""
+    steps = int(figures.get("silent_steps", 0))
+    if steps >= PATIENCE and steps % PATIENCE == 0 and (steps // PATIENCE).bit_count() == 1:
+        warn(_said(steps, figures))
+
+
+def out_of_range(rewards: NDArray[np.float64]) -> bool:
+    """Whether rewards leave [0, 1], which is said: without `pass_above` the belief clips them."""
+    if len(rewards) == 0 or (low := rewards.min()) >= -_DUST and rewards.max() <= 1 + _DUST:
+        return False
+    warn(
+        f"rewards from {low:g} to {rewards.max():g} came back; the belief clips them to [0, 1] and counts them as fractions "
+        "of a pass. Say what passes: pass_above=0 for rewards of -1 and +1, the score above which an answer is right for "
+        "a scale, or give it the verifier's own verdict instead of a sum with bonuses"
+    )
+    return True
+
+
+def warn(text: str) -> None:
+    """Warn the caller of the library."""
+    warnings.warn(text, NothingLearnt, stacklevel=2)
+
+
+def _said(steps: int, figures: Mapping[str, float]) -> str:
+    num, errored, cut, passed = (
+        figures[f"silent_{name}"] for name in ("rollouts", "errored", "cut_off", "passed")
+    )
+    counts = (
+        f"{steps} steps in a row gave nothing to train on: of {num:,.0f} rollouts {errored:,.0f} have no verdict, "
+        f"{passed:,.0f} passed, {num - errored - passed:,.0f} failed; {cut:,.0f} were cut off by the context length"
+    )
+    if 2 * errored > num:
+        why = "The verifier gives no verdict: call it on one response and its answer, and look at what it raises or returns"
+    elif figures["silent_with_signal"]:
+        why = "Groups had signal and none was admitted: look at the option admission, and ask admitted(step) in each step"
+    elif 2 * cut > num:
+        why = "Raise the context length, or shorten the responses"
+    elif passed <= _DUST * num:
+        why = "Nothing passes: read some responses, and try the verifier on gold answers; or the prompts are too hard"
+    elif passed >= (1 - _DUST) * (num - errored):
+        why = "Everything passes: try the verifier on wrong answers; or the prompts are too easy"
+    else:
+        why = "Each prompt passes always or never: take other prompts, or larger groups"
+    return f"{counts}. {why}"
