@@ -129,7 +129,7 @@ def train_command(
         return f"go on with: didact train --resume {folder}" if (folder / "config.json").is_file() else ""
 
     leave_at_once(lambda: "; ".join(filter(None, ("didact: interrupted", resumable()))))
-    _quieten()
+    _quieten(display)
     from didact.training.run import resume_run, start_run
 
     try:
@@ -155,7 +155,7 @@ def train_command(
 
 def _check(config: TrainConfig, folder: Path | None, display: "_Terminal", as_json: bool) -> int:
     leave_at_once(lambda: "didact: interrupted")
-    _quieten()
+    _quieten(display)
     from didact.training.check import check_run
     from didact.training.run import refuse_unless_empty
 
@@ -223,14 +223,19 @@ def _next_folder(config: TrainConfig) -> Path:
     return Path("runs") / f"{stem}-{number}"
 
 
-def _quieten() -> None:
-    """Keep other libraries' progress bars and notices from breaking ours. Only the command line does this."""
+def _quieten(display: "_Terminal") -> None:
+    """Keep other libraries' progress bars and notices from breaking ours, and show the curriculum's own warnings. Only
+    the command line does this."""
     import logging
     import os
     import warnings
 
+    from didact.silence import NothingLearnt
+
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.simplefilter("ignore")
+    warnings.simplefilter("always", NothingLearnt)
+    warnings.showwarning = lambda message, *_, **__: display.note(f"WARNING: {message}")
     for name in ("huggingface_hub", "trl", "math_verify"):  # each retry, response without a reward, switch
         logging.getLogger(name).setLevel(logging.ERROR)
     import datasets

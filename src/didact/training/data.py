@@ -7,6 +7,7 @@ on with those prompts, in that order, and refuses texts or answers that have cha
 
 import inspect
 import json
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -50,11 +51,13 @@ class Data:
 
     def pool(self) -> PromptPool:
         """The pool as the curriculum takes it."""
+        rates = [_number(example.pass_rate) for example in self.training]
         return PromptPool(
             [example.prompt_id for example in self.training],
             source=[example.source for example in self.training],
-            difficulty=[float("nan") if each.difficulty is None else each.difficulty for each in self.training],
+            difficulty=[_number(example.difficulty) for example in self.training],
             prompt_tokens=self.tokens,
+            pass_rate=None if all(math.isnan(rate) for rate in rates) else rates,
         )
 
     def write(self, folder: Path) -> None:
@@ -323,6 +326,10 @@ def _as_begun(
     return [replace(now[row["prompt_id"]], **{name: row[name] for name in described if name in row}) for row in rows], (
         changed
     )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -12,11 +12,17 @@ from didact.journal import Journal
 from didact.report.intervals import wilson
 from didact.tasks import Example
 from didact.tasks.verifier import Score, Verifier
-from didact.training.alarms import VerifierFailedError
 from didact.training.config import TrainConfig
 from didact.training.data import Data
 from didact.training.display import Display
 from didact.training.wording import Wording
+
+#: Rollouts in a row, in steps' worth of them, whose every verdict is an error before a run stops.
+ERROR_STEPS: Final = 3
+
+
+class VerifierFailedError(RuntimeError):
+    """The verifier judged nothing; it has to be mended before the run can go on."""
 
 
 class Evaluator:
@@ -143,14 +149,33 @@ def verifier_of(config: TrainConfig, data: Data) -> Verifier:
 class Scorer:
     """The verifier, which says so when it first fails: errors are no evidence, but they are not hidden either."""
 
-    def __init__(self, verifier: Verifier, display: Display) -> None:
+    def __init__(self, verifier: Verifier, config: TrainConfig, display: Display) -> None:
         self._verifier, self._display = verifier, display
+        self._name, self._limit = config.task, ERROR_STEPS * config.rollouts_per_step
+        self._in_a_row = 0
         self.latest_error = ""
 
     def score(self, responses: Sequence[str], answers: Sequence[str]) -> list[Score]:
+        """A verdict on each response."""
         scores = self._verifier.score(responses, answers)
         errors = [score.detail for score in scores if score.errored]
         if errors and not self.latest_error:
             self._display.note(f"the verifier failed on {len(errors)} of {len(scores)} responses: {errors[0]}")
         self.latest_error = errors[-1] if errors else self.latest_error
+        return scores
+
+    def score_rollouts(self, responses: Sequence[str], answers: Sequence[str]) -> list[Score]:
+        """The same for rollouts, which are paid for.
+
+        Raises:
+            VerifierFailedError: the verdicts on the latest `ERROR_STEPS` steps' worth of rollouts are all errors.
+        """
+        scores = self.score(responses, answers)
+        for score in scores:
+            self._in_a_row = self._in_a_row + 1 if score.errored else 0
+        if self._in_a_row >= self._limit:
+            raise VerifierFailedError(
+                f"the verifier {self._name!r} failed on each of the last {self._in_a_row:,} rollouts, {ERROR_STEPS} "
+                f"steps' worth: {self.latest_error}; nothing can be learnt from them, mend it first"
+            )
         return scores

@@ -29,7 +29,6 @@ from didact.interrupts import Interrupts
 from didact.journal import Journal, RecordedCurriculum, read_journal
 from didact.manifest import MANIFEST, clear, files_in, seal
 from didact.state import load_state
-from didact.training.alarms import Alarms, nothing_learnt
 from didact.training.config import TrainConfig, config_from, read_config, write_config
 from didact.training.display import Display, Silent
 from didact.training.evaluation import Evaluator, Scorer, verifier_of
@@ -180,10 +179,10 @@ def _train(
         _interrupts(display) as interrupts,
     ):
         curriculum = RecordedCurriculum(ready.curriculum, journal, metrics)
-        scorer, alarms = Scorer(verifier, display), Alarms(config, display)
-        trainer = _build_trainer(ready, model, curriculum, scorer, alarms)
+        scorer = Scorer(verifier, config, display)
+        trainer = _build_trainer(ready, model, curriculum, scorer)
         evaluator = Evaluator(trainer, data, ready.wording, scorer, config, journal, display)
-        trainer.add_callback(_Recorder(folder, journal, curriculum, evaluator, alarms, interrupts, config, display))
+        trainer.add_callback(_Recorder(folder, journal, curriculum, evaluator, interrupts, config, display))
         if checkpoint is None and not read_journal(journal.path)[1:]:
             evaluator.run(0)
         try:
@@ -204,11 +203,20 @@ def _train(
                 raise RuntimeError(f"training failed at step {trainer.state.global_step}: {error}") from error
             raise
     figures = curriculum.metrics()
-    return RunResult(str(folder), steps >= config.steps, steps, evaluations, figures, nothing_learnt(figures))
+    return RunResult(str(folder), steps >= config.steps, steps, evaluations, figures, _warning(figures))
+
+
+def _warning(metrics: dict[str, float]) -> str | None:
+    if not metrics["rollouts"] or metrics["groups_with_signal"]:
+        return None
+    return (
+        f"none of the {metrics['groups']:,.0f} groups had signal: in each, all rollouts passed, all failed or none "
+        "could be judged, so the model has learnt nothing"
+    )
 
 
 def _build_trainer(
-    ready: Preparation, model: Any, curriculum: RecordedCurriculum, scorer: Scorer, alarms: Alarms
+    ready: Preparation, model: Any, curriculum: RecordedCurriculum, scorer: Scorer
 ) -> CurriculumGRPOTrainer:
     data = ready.data
     shortest = data.training[int(np.argmin(data.tokens))]
@@ -225,8 +233,7 @@ def _build_trainer(
         responses = [
             completion if isinstance(completion, str) else completion[0]["content"] for completion in completions
         ]
-        scores = scorer.score(responses, answer)
-        alarms.judged(scores)
+        scores = scorer.score_rollouts(responses, answer)
         return [
             None if score.errored or name in data.unfit else score.value
             for score, name in zip(scores, prompt_id, strict=True)
@@ -262,14 +269,13 @@ class _Recorder(TrainerCallback):
         journal: Journal,
         curriculum: RecordedCurriculum,
         evaluator: Evaluator,
-        alarms: Alarms,
         interrupts: Interrupts,
         config: TrainConfig,
         display: Display,
     ) -> None:
         self._timing = folder / "timing.jsonl"
         self._journal, self._curriculum, self._evaluator = journal, curriculum, evaluator
-        self._alarms, self._interrupts, self._config, self._display = alarms, interrupts, config, display
+        self._interrupts, self._config, self._display = interrupts, config, display
         self._began = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
@@ -282,7 +288,6 @@ class _Recorder(TrainerCallback):
             if state.global_step % self._config.eval_every == 0 or state.global_step == self._config.steps:
                 self._evaluator.run(state.global_step)
             figures = self._curriculum.metrics()
-            self._alarms.stepped(figures)
             figures["context_length"] = figures["context_length"] or float(self._config.max_completion_length or 0)
             self._display.step(state.global_step, self._config.steps, figures)
             now = time.monotonic()
