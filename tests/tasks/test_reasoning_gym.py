@@ -1,11 +1,14 @@
 import json
+from fractions import Fraction
 from random import Random
 
 import pytest
 from reasoning_gym.factory import DATASETS
 
 from didact.tasks.reasoning_gym import ReasoningGym
+from didact.tasks.reasoning_gym_scores import REFUSED
 
+ALL = sorted(set(DATASETS) - {"composite"} - set(REFUSED))
 FAMILIES = {
     "chain_sum": 11,
     "gcd": 4,
@@ -184,7 +187,7 @@ def mutated(gold: str, rng: Random) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", sorted(set(DATASETS) - {"composite"}))
+@pytest.mark.parametrize("family", ALL)
 def test_a_hostile_answer_is_a_wrong_one(family: str) -> None:
     task, rng = ReasoningGym(family), Random(3)
     for example in task.examples("train", 2):
@@ -206,13 +209,124 @@ def test_a_hostile_answer_is_a_wrong_one(family: str) -> None:
         ("rubiks_cube", "R9999999999"),
         ("rush_hour", "A+9999999999"),
         ("codeio", json.dumps({str(number): [number] for number in range(800)})),
-        ("propositional_logic", "(" * 9000 + "A" + ")" * 9000),
+        ("advanced_geometry", "(1, 2, 3)"),
         ("game_of_life_halting", "whatever"),
     ],
 )
 def test_an_answer_that_upstream_would_choke_on_or_fall_for_is_wrong(family: str, answer: str) -> None:
     task = ReasoningGym(family)
     assert task.verify(f"<answer>{answer}</answer>", task.examples("train", 1)[0].answer) == 0.0
+
+
+NONSENSE = [
+    *["", " ", ".", "?", "None", "null", "nan", "N/A", "yes", "No", "True", "false", "undefined", "the answer is 42"],
+    *[
+        "no idea",
+        "I don't know",
+        "impossible",
+        "infeasible",
+        "[]",
+        "{}",
+        "()",
+        "[None]",
+        "[[0]]",
+        "[1, 2, 3]",
+        '{"a": 1}',
+    ],
+    *["0", "1", "-1", "2", "10", "100", "0.5", "3.14", "1/2", "0x1", "1e3", "0:00", "1 day", "Monday", "2020-01-01"],
+    *[
+        "A",
+        "x",
+        "up",
+        "R",
+        "A B C",
+        "a, b, c",
+        "1 2 3 4",
+        "0 0 0 0\n0 0 0 0",
+        "\u7b54\u6848",
+        "\U0001f642",
+        "\u00bd",
+        "\u0663",
+    ],
+    *[
+        "0" * 50,
+        "word " * 500,
+        "x" * 9000,
+        " ".join(map(str, range(300))),
+        "\\boxed{1}",
+        "<answer>",
+        "'",
+        "%s",
+        "\\",
+        "#",
+    ],
+]
+NEAR = {  # the nearer an answer, the more of the credit: so upstream wants it, and nonsense can be near
+    *("calendar_arithmetic", "complex_arithmetic", "polynomial_equations", "codeio"),  # by value, or as a tree
+    *(
+        "emoji_mystery",
+        "figlet_font",
+        "letter_jumble",
+        "sentence_reordering",
+        "spell_backward",
+        "word_sorting",
+    ),  # by place
+    *("futoshiki", "mini_sudoku", "sudoku", "pool_matrix", "knights_knaves"),  # by cells, by shape, by roles
+    *("jugs", "n_queens", "number_sorting", "quantum_lock", "tower_of_hanoi"),  # another entry's answer may be right
+}
+
+
+def same(text: str, gold: str) -> bool:
+    if text.strip().lower() == gold.strip().lower():
+        return True
+    try:
+        return Fraction(text) == Fraction(gold)
+    except (ValueError, ZeroDivisionError):
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ALL)
+def test_nonsense_is_wrong_and_never_an_error(family: str) -> None:
+    task = ReasoningGym(family)
+    examples = task.examples("train", 6)
+    golds = [json.loads(example.answer)["answer"] for example in examples]
+    for example, gold in zip(examples, golds, strict=True):
+        pieces = [gold[: len(gold) // 2], gold[1:]] if gold and family not in NEAR else []
+        for text in [*NONSENSE, example.prompt, *filter(None, golds), *pieces]:
+            score = task.verify(f"<answer>{text}</answer>", example.answer)
+            if gold is not None and same(text, gold):
+                continue
+            if family in NEAR:
+                assert score < 1 or text in golds, (text, gold)
+            elif gold and gold.lower() in text.lower():  # upstream's share of the answer that is right
+                assert score < 1, (text, gold)
+            elif text in pieces:
+                assert score <= 0.1 or task.verify(text, example.answer) == score, (text, gold)
+            else:
+                assert score <= 0.05, (text, gold)
+            assert task.verify(text, example.answer) == (score if score == 1 else 0), (text, gold)
+
+
+def test_a_family_whose_questions_ask_for_nothing_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"'propositional_logic' of reasoning_gym is refused: all that follows from"):
+        ReasoningGym("propositional_logic")
+
+
+def test_a_time_out_is_an_error_and_no_verdict() -> None:
+    task = ReasoningGym("gcd")
+
+    def late(answer: str, entry: dict[str, object]) -> float:
+        raise TimeoutError("late")
+
+    upstream, task._upstream = task._upstream, late
+    with pytest.raises(TimeoutError):
+        task.verify("3", "3")
+    task._upstream = upstream
+    assert task.verify("3", "3") == 1.0  # and the entry is not taken for a bad one
+    task._upstream = late
+    with pytest.raises(TimeoutError):
+        task.verify("4", "3")
 
 
 @pytest.mark.parametrize(

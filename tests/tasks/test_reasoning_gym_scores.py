@@ -1,7 +1,8 @@
-"""Our scores against upstream's own, on answers made here and harmless to evaluate."""
+"""Our scores against upstream's own, on answers made here and harmless to evaluate; and where upstream is wrong."""
 
 import ast
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
@@ -11,7 +12,7 @@ import pytest
 from reasoning_gym.factory import get_score_answer_fn
 
 from didact.tasks.reasoning_gym import ReasoningGym
-from didact.tasks.reasoning_gym_scores import SCORES
+from didact.tasks.reasoning_gym_scores import MENDED, SCORES
 
 
 def arithmetic(numbers: list[int], rng: Random) -> str:
@@ -33,6 +34,14 @@ def arithmetic(numbers: list[int], rng: Random) -> str:
 def from_numbers(entry: dict[str, Any], rng: Random) -> str:
     """Gold, or arithmetic of the entry's numbers."""
     return entry["answer"] if rng.random() < 0.2 else arithmetic(entry["metadata"]["numbers"], rng)
+
+
+def from_these_numbers(entry: dict[str, Any], rng: Random) -> str:
+    """Gold, or arithmetic of the very numbers; upstream takes any four."""
+    while True:
+        text = from_numbers(entry, rng)
+        if sorted(map(int, re.findall(r"\b\d+\b", text))) == sorted(entry["metadata"]["numbers"]):
+            return text
 
 
 def reworked(entry: dict[str, Any], rng: Random) -> str:
@@ -119,7 +128,7 @@ ANSWERS: dict[str, Callable[[dict[str, Any], Random], str]] = {
     "n_queens": listed,
     "number_sorting": sorted_numbers,
     "polynomial_multiplication": reworked,
-    "puzzle24": from_numbers,
+    "puzzle24": from_these_numbers,
     "simple_integration": reworked,
     "spiral_matrix": listed,
     "string_insertion": listed,
@@ -160,8 +169,8 @@ def test_verdicts_are_upstreams(family: str) -> None:
     assert len(verdicts) > 1
 
 
-def test_every_score_of_ours_is_compared_but_the_one_that_upstream_lost() -> None:
-    assert set(SCORES) - set(ANSWERS) == {"game_of_life_halting"}
+def test_every_score_of_ours_is_compared_but_those_that_upstream_gets_wrong() -> None:
+    assert set(SCORES) - set(ANSWERS) == set(MENDED)
 
 
 def score(family: str, answer: str, gold: str = "", **metadata: Any) -> float:
@@ -226,10 +235,49 @@ def test_an_integral_is_judged_by_its_derivative(answer: str, integrand: str, ri
     assert verdict == right
 
 
-@pytest.mark.parametrize("gold", ["True", "False"])
-def test_a_game_halts_or_not(gold: str) -> None:
-    assert [score("game_of_life_halting", answer, gold) for answer in (gold, gold.lower(), "x")] == [1.0, 1.0, 0.0]
-    assert score("game_of_life_halting", "True" if gold == "False" else "False", gold) == 0.0
+POINT = {"simplified_numerator": 3, "simplified_denominator": 4, "numerator": 6, "denominator": 8}
+
+
+@pytest.mark.parametrize(
+    ("family", "gold", "metadata", "verdicts"),
+    [
+        ("game_of_life_halting", "True", {}, {"True": 1, "true": 1, "False": 0, "no idea": 0, "": 0}),
+        ("game_of_life_halting", "False", {}, {"False": 1, "True": 0, "no idea": 0, "": 0}),
+        ("game_of_life", "[[0,1],[0,0]]", {}, {"[[0, 1], [0, 0]]": 1, "[[0,0],[0,0]]": 0, "[[0,1],[0,0],[0,0]]": 0}),
+        ("coin_flip", "0.9997558594", {}, {"0.99976": 1, "4095/4096": 1, "0": 0, "0.9": 0, "1": 0, "0.999": 0}),
+        ("coin_flip", "3.051757812e-05", {}, {"0.0000305": 1, "1/32768": 1, "0": 0, "0.00003": 0, "0.0001": 0}),
+        ("time_intervals", "22 days, 00:32:04", {}, {"22 days, 0:32:04": 1, "22 days": 0, "22 days, 00:32": 0}),
+        ("time_intervals", "96 days", {}, {"96 days": 1, "96": 1, "1 day": 0, "96:00": 0, "95 days": 0}),
+        ("time_intervals", "00:12:22.591", {}, {"0:12:22.591": 1, "0:00": 0, "00:12:22": 0, "12:22": 0}),
+        ("rectangle_count", "3", {}, {"3": 1, "2": 0, "4": 0}),
+        ("prime_factorization", "2 \u00d7 2 \u00d7 5", {}, {"5\u00d72\u00d72": 1, "20": 0.01, "4 \u00d7 5": 0.01}),
+        ("polynomial_equations", "", {}, {"": 1, '""': 1, "0": 0, "1, 2": 0}),
+        ("polynomial_equations", "-1.0, 0.5", {}, {"0.5, -1": 1, "0.5": 0.5, "0.5, -1, 7": 0.5, "nan, 0.5": 0, "nan": 0}),
+        ("gsm_symbolic", "18", {}, {"18": 1, "$18.00": 1, "18 apples": 1, "**18**.": 1, "It is 18, I think": 1}),
+        ("gsm_symbolic", "18", {}, {"-18": 0.01, "18,000": 0.01, "18 or 19": 0.01, "18.5": 0.01, "eighteen": 0}),
+        ("gsm_symbolic", "1234", {}, {"1,234": 1, "$1,234.00": 1, "1": 0.01, "1,234,000": 0.01}),
+        ("fraction_simplification", "3/4", POINT, {"3/4": 1, " 3 / 4": 1, "$3/4$": 1, r"$\frac{3}{4}$": 1}),
+        ("fraction_simplification", "3/4", POINT, {"6/8": 0.1, "1/2": 0.05, r"\dfrac{3}{4}1": 0, "3/4 or 6/8": 0}),
+        ("letter_jumble", "Ab cd", {}, {"ab cd": 1, "ab dc": 0.5, "ab cd ef gh": 0.5, "ab": 0.5, "": 0}),
+        (
+            "word_sorting",
+            "",
+            {"sorted_words": ["a", "b"]},
+            {"a, b": 1, "a,b": 1, "b, a": 0.2, "a, b, c, d": 0.5, "": 0},
+        ),
+        ("spell_backward", "cba", {}, {"cba": 1, "CBA": 1, "cbaabc": 0.5, "c": 1 / 3, "abc": 1 / 3, "": 0}),
+        ("figlet_font", "TRIFLUOROCHLORO", {}, {"trifluorochloro": 1, "TRIFLUOROC": 0.9, "TRI": 0.3, "": 0}),
+        ("puzzle24", "", {"numbers": [1, 2, 3, 4]}, {"4*3*2*1": 1, "6*4*1*1": 0.01, "4*3*2": 0.01, "24": 0.01}),
+    ],
+)
+def test_what_upstream_gets_wrong(family: str, gold: str, metadata: dict[str, Any], verdicts: dict[str, float]) -> None:
+    found = {}
+    for answer in verdicts:
+        try:
+            found[answer] = score(family, answer, gold, **metadata)
+        except ValueError:
+            found[answer] = 0
+    assert found == pytest.approx(verdicts, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +299,7 @@ def test_a_game_halts_or_not(gold: str) -> None:
 )
 def test_a_bomb_costs_nothing(answer: str) -> None:
     # worked out, each of these takes more time or memory than there is
-    numbers = {"numbers": [1, 2, 3, 4], "target": 24, "variable": "x", "integrand": "x"}
+    numbers: dict[str, Any] = {"numbers": [1, 2, 3, 4], "target": 24, "variable": "x", "integrand": "x"}
     for family in ("countdown", "puzzle24", "polynomial_multiplication", "simple_integration"):
         with suppress(ValueError, SyntaxError, MemoryError, RecursionError, OverflowError):
             assert score(family, answer, "x + 1", **numbers) < 0.1

@@ -95,7 +95,28 @@ def test_odd_text_travels_and_large_batches_too() -> None:
     text = "\ud800 \x00 \u2028 \n" + "x" * 200_000
     with Verifier(PROBE) as verifier:
         assert verifier.score([text] * 20, [text] * 20) == [RIGHT] * 20
+        assert verifier.score(["x" * 30_000_000, "\udfff"], ["x", "\udfff"]) == [WRONG, RIGHT]
         assert verifier.score([], []) == []
+
+
+@pytest.mark.parametrize("name", ["gsm8k", "math", "reasoning_gym:chain_sum", "arithmetic"])
+def test_odd_and_enormous_responses_to_the_tasks_get_a_verdict_and_touch_no_other(name: str) -> None:
+    right = "<answer>12</answer>" if ":" in name else "\\boxed{12}" if name == "math" else "#### 12"
+    odd = [
+        "\ud800",
+        "\udc80" * 1000,
+        "\0",
+        "\0" * 100_000,
+        "",
+        "x" * 5_000_000,
+        right[:-1] + "\ud800\0",
+        "9" * 1_000_000,
+    ]
+    with Verifier(name) as verifier:
+        scores = verifier.score([*odd, right], ["12"] * (len(odd) + 1))
+        golds = verifier.score([right] * 3, ["\ud800", "\0", "9" * 100_000])
+    assert scores[-1] == RIGHT
+    assert all(score.errored or score.value == 0.0 for score in [*scores[:-1], *golds])
 
 
 @pytest.mark.parametrize(
@@ -129,11 +150,11 @@ def test_bad_arguments_are_refused() -> None:
 @pytest.mark.parametrize(
     ("response", "detail"),
     [
-        ("returns:decimal", "the verifier returned Decimal('1'); expected a number from 0 to 1"),
-        ("returns:list", "the verifier returned [1.0]; expected a number from 0 to 1"),
-        ("returns:array", "the verifier returned array([1., 1.]); expected a number from 0 to 1"),
-        ("returns:1e999", "the verifier returned inf; expected a number from 0 to 1"),
-        ("returns:complex", "the verifier returned 1j; expected a number from 0 to 1"),
+        ("returns:decimal", "hostile returned Decimal('1'), a Decimal; expected a number from 0 to 1"),
+        ("returns:list", "hostile returned [1.0], a list; expected a number from 0 to 1"),
+        ("returns:array", "hostile returned array([1., 1.]), a ndarray; expected a number from 0 to 1"),
+        ("returns:1e999", "hostile returned inf, a float; expected a number from 0 to 1"),
+        ("returns:complex", "hostile returned 1j, a complex; expected a number from 0 to 1"),
         ("returns:huge", "OverflowError: int too large to convert to float"),
         ("returns:unprintable", "RuntimeError: no text"),
         ("raises:base", "BaseException: base"),
@@ -165,7 +186,7 @@ def test_what_else_a_response_may_do_touches_no_other(hostile: Verifier, respons
     assert len(scores[1].detail) <= 500
 
 
-@pytest.mark.parametrize("response", ["returns:numpy", "returns:bool"])
+@pytest.mark.parametrize("response", ["returns:numpy", "returns:numpy bool", "returns:bool", "returns:fraction"])
 def test_numbers_of_other_libraries_count(hostile: Verifier, response: str) -> None:
     assert hostile.score([response], [""]) == [RIGHT]
 
@@ -261,14 +282,105 @@ def test_a_verifier_gets_what_it_is_given(tmp_path: Path) -> None:
     assert (tmp_path / "new").read_text() == "written"
 
 
-def test_a_module_of_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_of_the_current_folder_is_found_and_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "my_verifier.py").write_text(
-        "print('loaded')\ndef verify(response, answer): return response == answer\n"
+        "import json, my_helper\nprint('loaded')\n"
+        "def verify(response, answer): return json.loads(response) == my_helper.number(answer)\n"
     )
+    (tmp_path / "my_helper.py").write_text("number = int\n")
+    for name in ("json", "numpy", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('hidden')\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", ["", *sys.path])
-    with Verifier("my_verifier:verify") as verifier:
-        assert verifier.score(["a"], ["a"]) == [RIGHT]
+    monkeypatch.setenv("PYTHONPATH", "")
+    for path in (sys.path, ["", *sys.path], [str(tmp_path), *sys.path]):
+        monkeypatch.setattr(sys, "path", path)
+        with Verifier("my_verifier:verify") as verifier:
+            assert verifier.score(["7", "8"], ["7", "7"]) == [RIGHT, WRONG]
+            verifier._workers[0].kill()
+            with monkeypatch.context() as elsewhere:  # it is looked for where the run was started
+                elsewhere.chdir("/")
+                assert verifier.score(["7"], ["7"]) == [RIGHT]
+
+
+def test_a_module_that_is_not_found_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.py").write_text("import no_such_library\n")
+    for name in ("random.py", "fine.py"):
+        (tmp_path / name).write_text("def verify(response, answer): return 1.0\n")
+    for name, message in (
+        ("rewards:check", f"no module 'rewards' in the current folder, {tmp_path}, nor where Python looks; start the "),
+        ("rewards:check", "in the folder that holds it, when resuming too, or put that folder on PYTHONPATH"),
+        ("rewards.maths:check", "no module 'rewards.maths' in the current folder"),
+        ("fine.py:verify", "write 'fine:verify'"),
+        ("broken:check", "No module named 'no_such_library'"),
+        ("random:verify", f"{tmp_path / 'random.py'} is hidden by the module 'random' of "),
+    ):
+        with pytest.raises(ValueError) as caught:
+            Verifier(name)
+        assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "verl",
+            "verl(data_source, solution_str, ground_truth, extra_info=None) does not take two arguments; expected "
+            "(response: str, answer: str) -> float. Name a function such as def score(response, answer): return "
+            "verl(data_source='', solution_str=response, ground_truth=answer), or ['score'] of that if it is a dict",
+        ),
+        ("only_response", "only_response(response) does not take two arguments"),
+        ("Judge", "Judge is a class; name a function or an instance, such as judge = Judge()"),
+        ("later", "asyncio.run(later(response, answer))"),
+        ("gold_first", "gold_first(gold, pred) would get the response as 'gold'"),
+        ("prompt_first", "prompt_first(prompt, completion) would get the response as 'prompt'"),
+    ],
+)
+def test_a_function_that_cannot_be_called_as_a_verifier_is_refused_at_once(name: str, message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        Verifier(f"verifier_signatures:{name}")
+    assert f"the verifier 'verifier_signatures:{name}' cannot be loaded: ValueError: {name}" in str(caught.value)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["judge", "with_defaults", "with_anything", "part", "builtin"])
+def test_what_can_be_called_with_two_texts_is_a_verifier(name: str) -> None:
+    with Verifier(f"verifier_signatures:{name}") as verifier:
+        assert verifier.score(["a", "b"], ["a", "a"]) == [RIGHT, WRONG]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("judge", None),
+        ("shy", None),  # nothing is said of an empty response, and the gold answers are judged
+        ("minus_one", "minus_one returned -1.0; expected a number from 0 to 1 (rewards from a to b become that as "),
+        ("to_ten", "to_ten returned 10; expected a number from 0 to 1 (rewards from a to b become that as "),
+        (
+            "scored",
+            "4 of 4 verdicts are errors: scored returned {'score': 1.0}, a dict; expected a number from 0 to 1;",
+        ),
+        ("silent", "4 of 4 verdicts are errors: silent returned None, a NoneType; expected a number from 0 to 1"),
+        (
+            "for_batches",
+            "4 of 4 verdicts are errors: for_batches returned [1.0], a list; expected a number from 0 to 1",
+        ),
+        ("broken", "4 of 4 verdicts are errors: KeyError: 'no such key'"),
+    ],
+)
+def test_a_verifier_that_judges_nothing_is_found_out_before_anything_is_spent(name: str, reason: str | None) -> None:
+    with Verifier(f"verifier_signatures:{name}") as verifier:
+        found = verifier.check(["3", "5", "7"])
+        assert verifier.check([]) is None
+    assert found is None if reason is None else found is not None and found.startswith(reason)
+
+
+def test_gold_answers_of_no_use_to_a_task_are_found_out_too() -> None:
+    with Verifier("gsm8k") as verifier:
+        assert verifier.check(["#### 18", "none", "none"]) is None
+        assert str(verifier.check(["none"] * 100)).startswith("9 of 9 verdicts are errors: ValueError: ")
 
 
 def test_a_worker_that_cannot_be_started_again_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

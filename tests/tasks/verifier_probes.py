@@ -2,6 +2,7 @@
 
 import decimal
 import fcntl
+import fractions
 import json
 import os
 import signal
@@ -32,6 +33,8 @@ RETURNED = {
     "array": np.ones(2),
     "list": [1.0],
     "bool": True,
+    "numpy bool": np.bool_(True),
+    "fraction": fractions.Fraction(1),
     "long text": "1" * 10_000_000,
     "1e999": 1e999,
     "complex": 1j,

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from didact.seeding import hashed_seed
 from didact.tasks.reasoning_gym_reach import reached_code
-from didact.tasks.reasoning_gym_scores import BARRED, LONGEST, NEEDED, SCORES
+from didact.tasks.reasoning_gym_scores import BARRED, LONGEST, NEEDED, REFUSED, SCORES
 from didact.tasks.task import Example, Split, Task, check_split, missing_extra, nearest, split_of
 
 _MAX_DRAWS: Final = 200  # draws of one example before a family counts as used up
@@ -41,7 +41,7 @@ class ReasoningGym(Task):
 
     Raises:
         ImportError: reasoning-gym is not installed.
-        ValueError: there is no such family, or its scoring can run text.
+        ValueError: there is no such family, its scoring can run text, or it cannot tell right from wrong.
     """
 
     instruction = "\nThink step by step. Write the final answer, and nothing else, between <answer> and </answer>."
@@ -55,6 +55,8 @@ class ReasoningGym(Task):
             raise ValueError(f"reasoning_gym has no family {family!r}; {nearest(family, list(DATASETS))}")
         if family == "composite":
             raise ValueError("'composite' is a mixture of families; load the families you want, one by one")
+        if family in REFUSED:
+            raise ValueError(f"the family {family!r} of reasoning_gym is refused: {REFUSED[family]}; choose another")
         self.name = f"reasoning_gym:{family}:allow_code" if allow_code else f"reasoning_gym:{family}"
         self._family = family
         self._datasets: dict[str, Any] = {}
@@ -82,6 +84,8 @@ class ReasoningGym(Task):
             return 0.0
         try:
             score = self._score(text, entry)
+        except OSError:  # a time-out is one
+            raise
         except Exception:  # the entry has been tried, so it is the answer
             return 0.0
         return score if (marked or score == 1.0) and 0 <= score <= 1 else 0.0
@@ -103,6 +107,8 @@ class ReasoningGym(Task):
             score = max(self._score(text, entry) for text in (["", "{}"] if gold is None else [gold]))
         except KeyError as error:
             return f"{self.name} needs the whole entry as JSON, with {error}; {answer[:80]!r} given"
+        except OSError:
+            raise
         except Exception as error:
             return f"{self.name}: {answer[:80]!r} cannot be scored against itself ({type(error).__name__}: {error})"
         if gold is None:

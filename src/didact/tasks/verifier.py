@@ -25,7 +25,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,12 +34,13 @@ from typing import IO, Any, Final, Self, cast
 
 from didact.tasks import TASKS, task
 from didact.tasks.sandbox import Guarantees, Sandbox, environment
-from didact.tasks.worker import DIGITS, LENGTH, judge, one_line, read_answer
+from didact.tasks.worker import DIGITS, LENGTH, RESCALE, judge, one_line, read_answer
 
 _BATCH: Final = 16  # items per message: few enough to share the end of a batch, enough to make messages cheap
 _START_SECONDS: Final = 120.0  # to start an interpreter and import sympy on a busy machine
 _GRACE_SECONDS: Final = 15.0  # for a worker to end what took too long, before it is taken for dead itself
 _END_SECONDS: Final = 5.0  # for a worker to clear up
+_TRIED: Final = 8  # gold answers of `Verifier.check`
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,8 @@ class Verifier:
     own needs beyond that is named here; none of it can be given to the built-in tasks.
 
     Args:
-        name: a name that `didact.tasks.task` knows, or ``module:function``, a function of (response, answer) that can
-            be imported.
+        name: a name that `didact.tasks.task` knows, or ``module:function``, a function (response: str, answer: str) ->
+            float. Its module is looked for where Python looks and then in the current folder.
         timeout: seconds for one response.
         workers: number of processes that judge at a time.
         isolate: whether a task's verifier runs in processes of its own; None: as the task wishes. In this one nothing
@@ -119,8 +120,9 @@ class Verifier:
             self._local = None if (chosen.isolate if isolate is None else isolate) else chosen
         if self._local is None:
             try:
+                places = _places()
                 for _ in range(workers):
-                    self._workers.append(_Worker(name, timeout, sandbox, names))
+                    self._workers.append(_Worker(name, places, timeout, sandbox, names))
                 for worker in self._workers:
                     self.guarantees = worker.wait_until_ready()
             except BaseException:
@@ -136,6 +138,23 @@ class Verifier:
             if not self._workers:
                 raise RuntimeError("the Verifier is closed; make a new one")
             return self._run(items)
+
+    def check(self, answers: Sequence[str]) -> str | None:
+        """None if this verifier can judge such gold answers, else why not, in one line: ask before anything is spent.
+
+        It is tried on the empty response and on up to 8 of the gold answers, each as the response to itself. One
+        verdict that is no error will do; one number out of [0, 1] will not, as then the others mean something else.
+        """
+        tried = list(answers[:: max(1, len(answers) // _TRIED)])[:_TRIED]
+        if not tried:
+            return None
+        scores = self.score(["", *tried], [tried[0], *tried])
+        errors = [score.detail for score in scores if score.errored]
+        if out_of_range := next((detail for detail in errors if detail.endswith(RESCALE)), None):
+            return out_of_range
+        if len(errors) < len(scores):
+            return None
+        return f"{len(errors)} of {len(errors)} verdicts are errors: {Counter(errors).most_common(1)[0][0]}"
 
     def close(self) -> None:
         """End the worker processes; harmless if they have ended."""
@@ -213,8 +232,11 @@ class Verifier:
 class _Worker:
     """One process, and the items it has been given and not yet answered, in order, each with its secret name."""
 
-    def __init__(self, name: str, timeout: float, sandbox: Sandbox, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, name: str, places: tuple[str, str], timeout: float, sandbox: Sandbox, names: tuple[str, ...]
+    ) -> None:
         self._name, self._timeout, self._sandbox, self._names = name, timeout, sandbox, names
+        self._path, self._current = places
         self.assigned: deque[tuple[int, str]] = deque()
         self._start()
 
@@ -225,8 +247,8 @@ class _Worker:
         self._found: Guarantees | None = None
         self.assigned.clear()
         self._folder = tempfile.mkdtemp(prefix="didact-verifier-")
-        given = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
-        arguments = [self._name, self._folder, str(self._timeout), self._sandbox.to_json()]
+        given = {**os.environ, "PYTHONPATH": self._path}
+        arguments = [self._name, self._current, self._folder, str(self._timeout), self._sandbox.to_json()]
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "didact.tasks.worker", *arguments],
@@ -314,6 +336,16 @@ class _Worker:
             self._process.wait()
         self.assigned.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _places() -> tuple[str, str]:
+    """Where Python looks for modules, and the current folder, which comes last there unless PYTHONPATH names it: no
+    json.py that lies about takes the place of Python's own."""
+    here, path = os.getcwd(), list(map(os.path.abspath, sys.path))
+    named = [os.path.abspath(each) for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+    if here in path and here not in named:
+        path = [*(each for each in path if each != here), here]
+    return os.pathsep.join(path), here
 
 
 def _sandbox(memory: int, processes: int, network: bool, writable: Sequence[str | os.PathLike[str]]) -> Sandbox:

@@ -13,6 +13,7 @@ A worker never outlives its parent: when standard input is closed it ends everyt
 
 import gc
 import importlib
+import inspect
 import json
 import logging
 import math
@@ -23,6 +24,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from numbers import Real
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from didact.tasks import TASKS, task
@@ -34,34 +37,108 @@ Verify = Callable[[str, str], Any]
 DIGITS: Final = 32  # of what identifies a question
 LENGTH: Final = 8  # bytes of the length of a question
 _DETAIL: Final = 500  # characters
+RESCALE: Final = "expected a number from 0 to 1 (rewards from a to b become that as (reward - a) / (b - a))"
+_RESPONSES: Final = {"response", "completion", "prediction", "pred", "output", "solution_str", "y_pred", "candidate"}
+_ANSWERS: Final = {"gold", "ground_truth", "reference", "gold_answer", "y_true"}
 
 
-def load_verifier(name: str) -> Verify:
-    """The ``verify`` of a task, or the function that ``module:function`` names."""
+def load_verifier(name: str, folder: str) -> Verify:
+    """The ``verify`` of a task, or the function that ``module:function`` names.
+
+    Args:
+        folder: where to look for the module last; nothing in it hides what Python or the user has installed.
+
+    Raises:
+        ImportError: there is no such module, or what is installed hides it.
+        ValueError: there is no such task or function, or it cannot be called as a verifier is.
+    """
     if name.partition(":")[0] in TASKS:
         chosen = task(name)
         with suppress(Exception):  # what its library imports at the first use is not part of anybody's time limit
             chosen.warm_up()
         return chosen.verify
     module_name, _, attribute = name.partition(":")
-    module = importlib.import_module(module_name)
+    module = _imported(module_name, attribute, folder)
     verify = getattr(module, attribute, None)
     if not callable(verify):
         known = [key for key, value in vars(module).items() if callable(value)]
         raise ValueError(f"{name}: the module has no function {attribute!r}; {nearest(attribute, known)}")
+    if problem := misfit(verify, attribute):
+        raise ValueError(problem)
     return verify  # type: ignore[no-any-return]
+
+
+def _imported(name: str, attribute: str, folder: str) -> ModuleType:
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):  # the module is there, and imports what is not
+            raise
+        spelling = f"; write '{name.removesuffix('.py')}:{attribute}'" if name.endswith(".py") else ""
+        raise ModuleNotFoundError(
+            f"no module {name!r} in the current folder, {folder}, nor where Python looks{spelling}; start the command "
+            "in the folder that holds it, when resuming too, or put that folder on PYTHONPATH"
+        ) from None
+    top = name.partition(".")[0]
+    own = [path for path in (Path(folder, f"{top}.py"), Path(folder, top, "__init__.py")) if path.is_file()]
+    found = getattr(sys.modules[top], "__file__", None)
+    if own and not (found and any(path.samefile(found) for path in own)):
+        raise ImportError(f"{own[0]} is hidden by the module {top!r} of {found or 'Python'}; give it another name")
+    return module
+
+
+def misfit(verify: Verify, name: str) -> str | None:
+    """Why the function cannot be a verifier, and what could be, as far as its signature says; None if it can."""
+    if inspect.isclass(verify):
+        return f"{name} is a class; name a function or an instance, such as judge = {name}()"
+    if any(map(inspect.iscoroutinefunction, (verify, getattr(verify, "__call__", None)))):  # noqa: B004
+        wrapped = f"def score(response, answer): return asyncio.run({name}(response, answer))"
+        return f"{name} is async, and nobody would await it; name a function such as {wrapped}"
+    try:
+        signature = inspect.signature(verify)
+    except (ValueError, TypeError):  # written in C, some of them
+        return None
+    parameters = list(signature.parameters)
+    given = "(response: str, answer: str) -> float"
+    plain = (str(each.replace(annotation=inspect.Parameter.empty)) for each in signature.parameters.values())
+    called = f"{name}({', '.join(plain):.150})"
+    try:
+        signature.bind("", "")
+    except TypeError:
+        call = f"{name}(...)"
+        if {"solution_str", "ground_truth"} <= set(parameters):  # verl's
+            source = "data_source='', " if "data_source" in parameters else ""
+            call = f"{name}({source}solution_str=response, ground_truth=answer), or ['score'] of that if it is a dict"
+        wrapped = f"def score(response, answer): return {call}"
+        return f"{called} does not take two arguments; expected {given}. Name a function such as {wrapped}"
+    first, second = [*parameters, "", ""][:2]
+    if (second in _RESPONSES and first not in _RESPONSES) or first in _ANSWERS:
+        return f"{called} would get the response as {first!r}; expected {given}. Change their order, or the names"
+    return None
 
 
 def judge(verify: Verify, response: str, answer: str) -> tuple[float | None, str]:
     """(value, "") if the verifier gives a number from 0 to 1, else (None, what went wrong)."""
     try:
         value = verify(response, answer)
+        if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+            value = value.item()
         number = float(value) if isinstance(value, Real) else math.nan
         if not 0 <= number <= 1:  # nan is not either
-            return None, one_line(f"the verifier returned {value!r:.80}; expected a number from 0 to 1")
+            return None, one_line(_fault(verify, value))
     except Exception as error:  # whatever an outside verifier raises is reported, not raised
         return None, describe(error)
     return number, ""
+
+
+def _fault(verify: Verify, value: Any) -> str:
+    name = getattr(verify, "__qualname__", type(verify).__qualname__)
+    if isinstance(value, Real) and math.isfinite(value):
+        return f"{name} returned {value!r:.80}; {RESCALE}"
+    instead = "; return its 'score'" if isinstance(value, dict) and "score" in value else ""
+    return f"{name} returned {value!r:.80}, a {type(value).__name__}; expected a number from 0 to 1{instead}"
 
 
 def describe(error: BaseException) -> str:
@@ -93,12 +170,12 @@ def write_answer(question: str, value: float | None, detail: str) -> bytes:
     return json.dumps([question, value, detail]).encode() + b"\n"
 
 
-def main(name: str, folder: str, seconds_per_item: float, sandbox: Sandbox) -> None:
+def main(name: str, current: str, folder: str, seconds_per_item: float, sandbox: Sandbox) -> None:
     channel = os.dup(1)
     os.dup2(2, 1)  # what a module prints while it is loaded
     logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its own time limit is off
     try:
-        verify = load_verifier(name)
+        verify = load_verifier(name, current)
         os.chdir(folder)
         found = asdict(sandbox.probe(folder))
     except EOFError:
@@ -152,7 +229,8 @@ def _send(channel: int, line: bytes) -> None:
 
 
 if __name__ == "__main__":
+    _, named, here, own, seconds, settings = sys.argv
     try:
-        main(sys.argv[1], sys.argv[2], float(sys.argv[3]), Sandbox.from_json(sys.argv[4]))
+        main(named, here, own, float(seconds), Sandbox.from_json(settings))
     finally:
-        shutil.rmtree(sys.argv[2], ignore_errors=True)
+        shutil.rmtree(own, ignore_errors=True)
