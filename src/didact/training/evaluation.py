@@ -17,7 +17,7 @@ from didact.training.data import Data
 from didact.training.display import Display
 from didact.training.wording import Wording
 
-#: Rollouts in a row, in steps' worth of them, whose every verdict is an error before a run stops.
+#: Steps' worth of rollouts in a row whose every verdict is an error before a run stops; all steps of a shorter run.
 ERROR_STEPS: Final = 3
 
 
@@ -137,12 +137,12 @@ def verifier_of(config: TrainConfig, data: Data) -> Verifier:
     """The verifier of a run, tried on some gold answers.
 
     Raises:
-        ValueError: there is none of that name, or it cannot judge anything.
+        ValueError: there is none of that name, or it cannot be used.
     """
     verifier = Verifier(config.task, timeout=config.verifier_timeout, **config.verifier_options)
-    if hasattr(verifier, "check") and (why := verifier.check([example.answer for example in data.training])):
+    if why := verifier.check([example.answer for example in data.training]):
         verifier.close()
-        raise ValueError(f"the verifier {config.task!r} cannot judge anything: {why}")
+        raise ValueError(f"the verifier {config.task!r} cannot be used: {why}")
     return verifier
 
 
@@ -151,7 +151,9 @@ class Scorer:
 
     def __init__(self, verifier: Verifier, config: TrainConfig, display: Display) -> None:
         self._verifier, self._display = verifier, display
-        self._name, self._limit = config.task, ERROR_STEPS * config.rollouts_per_step
+        self._name = config.task
+        self._steps = min(ERROR_STEPS, config.steps)
+        self._limit = self._steps * config.rollouts_per_step
         self._in_a_row = 0
         self.latest_error = ""
 
@@ -175,7 +177,7 @@ class Scorer:
             self._in_a_row = self._in_a_row + 1 if score.errored else 0
         if self._in_a_row >= self._limit:
             raise VerifierFailedError(
-                f"the verifier {self._name!r} failed on each of the last {self._in_a_row:,} rollouts, {ERROR_STEPS} "
+                f"the verifier {self._name!r} failed on each of the last {self._in_a_row:,} rollouts, {self._steps} "
                 f"steps' worth: {self.latest_error}; nothing can be learnt from them, mend it first"
             )
         return scores
