@@ -62,7 +62,9 @@ def check_run(config: TrainConfig, display: Display | None = None) -> Checked:
     with verifier_of(config, data):
         pass
     longest = getattr(ready.curriculum.context, "longest", None) or config.max_completion_length or 0
-    rollouts = config.steps * config.rollouts_per_step
+    window = ready.arguments.steps_per_generation * ready.arguments.num_iterations
+    plans = -(-config.steps * ready.arguments.gradient_accumulation_steps // window)
+    rollouts = plans * config.rollouts_per_step
     due = {0, *range(config.eval_every, config.steps, config.eval_every), config.steps}
     return Checked(
         counts=data.counts,
@@ -72,6 +74,6 @@ def check_run(config: TrainConfig, display: Display | None = None) -> Checked:
         steps=config.steps,
         rollouts_to_train=rollouts,
         response_tokens=rollouts * longest,
-        passes=config.steps * config.prompts_per_step / len(data.training),
+        passes=plans * config.prompts_per_step / len(data.training),
         evaluations=len(due) if data.held_out else 0,
     )

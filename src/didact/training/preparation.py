@@ -68,6 +68,12 @@ def prepare(
     curriculum = make(config.method, data.pool(), **_options(config))
     if "scale_rewards" in config.trl and (curriculum.uneven or curriculum.advantage not in ("rloo", "grpo")):
         display.note(f"[trl] scale_rewards is not used: {config.method} makes its own advantages")
+    spread = arguments.steps_per_generation // arguments.gradient_accumulation_steps
+    if spread > 1:
+        display.note(
+            f"[trl] steps_per_generation spreads {config.rollouts_per_step:,} rollouts of a plan over {spread} optimiser "
+            "steps"
+        )
     return Preparation(arguments, tokenizer, wording, data, curriculum)
 
 
