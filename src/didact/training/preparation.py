@@ -71,8 +71,7 @@ def prepare(
     spread = arguments.steps_per_generation // arguments.gradient_accumulation_steps
     if spread > 1:
         display.note(
-            f"[trl] steps_per_generation spreads {config.rollouts_per_step:,} rollouts of a plan over {spread} optimiser "
-            "steps"
+            f"[trl] steps_per_generation: the {config.rollouts_per_step:,} rollouts of a plan train in {spread} steps"
         )
     return Preparation(arguments, tokenizer, wording, data, curriculum)
 

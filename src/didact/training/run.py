@@ -210,8 +210,8 @@ def _warning(metrics: dict[str, float]) -> str | None:
     if not metrics["rollouts"] or metrics["groups_with_signal"]:
         return None
     return (
-        f"not one group of {metrics['rollouts']:,.0f} rollouts had signal: in each, all passed, all failed or none could "
-        "be judged, so the model has learnt nothing"
+        f"not one group of {metrics['rollouts']:,.0f} rollouts had signal: in each, all passed, all failed or none "
+        "could be judged, so the model has learnt nothing"
     )
 
 
