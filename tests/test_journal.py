@@ -62,6 +62,32 @@ def test_it_holds_what_happened(path):
         json.loads(line)
 
 
+def test_a_pool_that_grows_is_known_by_its_size(tmp_path):
+    def recorded(name: str, pool: PromptPool) -> RecordedCurriculum:
+        made = make("uniform", pool, prompts_per_step=2, rollouts_per_step=8)
+        return RecordedCurriculum(made, Journal(tmp_path / name))
+
+    def grown() -> PromptPool:
+        return PromptPool(["a", "b", "c"])
+
+    first, pool = recorded("one", grown()), grown()
+    second = recorded("two", pool)
+    run_steps(first, range(1))
+    run_steps(second, range(1))
+    first.curriculum.pool.extend(["d", "e"])
+    run_steps(first, range(1, 3))
+    state = second.state_dict()
+    second.close()
+    pool.extend(["d", "e"])
+    resumed = recorded("two", pool)
+    resumed.load_state_dict(state)
+    run_steps(resumed, range(1, 3))
+    sizes = [each.get("pool_size") for each in read_journal(tmp_path / "one") if each["kind"] == "plan"]
+    assert sizes == [None, 5, 5]
+    assert read_journal(tmp_path / "one")[0]["pool"]["size"] == 3
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
 def test_it_holds_what_groups_weigh_where_a_method_weighs_them(tmp_path):
     pool = PromptPool([f"p{index}" for index in range(6)])
     made = make("cures", pool, prompts_per_step=4, rollouts_per_step=16, with_replacement=True, seed=1)

@@ -157,8 +157,10 @@ def test_columns_hold_numbers_that_can_be_worked_with(name: str, column: list[An
 
 
 def test_the_row_and_its_value_are_named() -> None:
-    pool = PromptPool(["a", "b", "c"], difficulty=[1, None, "hard"], features=[[1, 2], [3], [4, 5]], source=[1, {}, None])
-    with pytest.raises(ValueError, match="column 'difficulty' must be numbers, .*got 'hard' in row 2"):
+    pool = PromptPool(
+        ["a", "b", "c"], difficulty=[1, None, "hard"], features=[[1, 2], [3], [4, 5]], source=[1, {}, None]
+    )
+    with pytest.raises(ValueError, match=r"column 'difficulty' must be numbers, .*got 'hard' in row 2"):
         pool.difficulty  # noqa: B018 - reading it is what raises
     with pytest.raises(ValueError, match=r"column 'features' must be numbers, .*got \[3\] in row 1"):
         pool.features  # noqa: B018

@@ -4,7 +4,7 @@ Numpy's scalars, and arrays and tensors without dimensions, are numbers like Pyt
 is no number, and a bool neither. The bounds are far beyond any use, and keep the sums over a run finite.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from reprlib import repr as short_repr
 from typing import Any
 
@@ -62,6 +62,18 @@ def real(what: str, value: object, least: float = -MAX_OPTION, most: float = MAX
     if isinstance(number, bool) or not isinstance(number, int | float) or not least <= number <= most:
         raise ValueError(f"{what} must be a number from {least:g} to {most:g}, got {shortened(value)}")
     return float(number)
+
+
+def two(what: str, value: Any, names: str, least: float = -MAX_OPTION, most: float = MAX_OPTION) -> tuple[float, float]:
+    """`value`, a list of two numbers, as a pair of floats.
+
+    Raises:
+        ValueError: no such list, or a number out of range; `what` and `names` say which.
+    """
+    listed = (isinstance(value, Sequence) and not isinstance(value, str | bytes)) or getattr(value, "ndim", 0) == 1
+    if not listed or len(value) != 2:
+        raise ValueError(f"{what} must be two numbers {names}, got {shortened(value)}")
+    return real(what, value[0], least, most), real(what, value[1], least, most)
 
 
 def flag(what: str, value: object) -> bool:

@@ -80,7 +80,7 @@ def as_context(context: object) -> ContextSchedule:
     try:
         return FixedContext(context)  # type: ignore[arg-type]
     except ValueError as error:
-        raise ValueError(f"context must be {error}; or stages [[steps, length], ...]") from None
+        raise ValueError(f"context: {error}; or give stages, [[steps, length], ...]") from None
 
 
 def as_length(length: object) -> int | None:

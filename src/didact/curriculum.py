@@ -12,6 +12,7 @@ one out of stages.
 
 import copy
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,9 @@ from didact.state import check_seal, digest, in_order, seal
 
 SCHEMA = 2
 _BINS = 10
-_MOST_BATCHES = 20  # of rollouts_per_step that a step may take by default: SPEED's steps took up to 13 in our benchmarks
+_MOST_BATCHES = (
+    20  # of rollouts_per_step that a step may take by default: SPEED's steps took up to 13 in our benchmarks
+)
 #: Reasons of rollouts that are made to learn about a prompt before the rest of its group, if any.
 PROBES = ("pilot", "screen")
 
@@ -147,7 +150,7 @@ class Curriculum(ABC):
         self.belief = pool.belief(
             prior=prior, discount=discount, window=window, pass_above=pass_above, prior_weight=weight
         )
-        self._cap = max_rollouts_per_step
+        self._max_rollouts = max_rollouts_per_step
         self._truncated = truncated
         self.options: dict[str, Any] = {
             "prompts_per_step": self.prompts_per_step,
@@ -171,7 +174,8 @@ class Curriculum(ABC):
         self._admitted: list[AdmittedGroup] = []
         self._totals: dict[str, float] = dict.fromkeys(_TOTALS, 0.0)
         self._now: dict[str, float] = {}
-        self._out_of_range = False  # whether it was said that rewards leave [0, 1]; said once a process
+        # What was said already, in this process: no part of the state, since it changes nothing.
+        self._said_at, self._out_of_range = 0, False
         self._calibration = np.zeros((3, _BINS))  # rollouts, predicted passes, passes, by predicted pass rate
 
     @property
@@ -187,7 +191,7 @@ class Curriculum(ABC):
     @property
     def max_rollouts_per_step(self) -> int:
         """Most rollouts that all plans of a step can hold together."""
-        return self._cap or max(_MOST_BATCHES * self.rollouts_per_step, self._usual_most())
+        return self._max_rollouts or max(_MOST_BATCHES * self.rollouts_per_step, self._usual_most())
 
     @property
     def next_round(self) -> Literal["none", "now", "later"]:
@@ -212,7 +216,7 @@ class Curriculum(ABC):
         before = self._step, self._round, self._admitted, self._now
         silent = self._silence() if step > self._step else {}
         if silent.get("silent_steps", 0.0) > self._now.get("silent_steps", 0.0):
-            silence.say(silent)
+            self._said_at = silence.say(silent, self._said_at)
         self._advance(step)
         try:
             draft = self._draft(step, self._round, generator(self.seed, "plan", step, self._round))
@@ -239,6 +243,9 @@ class Curriculum(ABC):
         given = list(outcomes)
         groups = self._ledger.screen(given, self.pool)
         fresh = [(group, outcome) for group, outcome in zip(groups, given, strict=True) if group is not None]
+        if self.belief.pass_above is None and not self._out_of_range:  # said before anything is taken in
+            rewards = [reward for _, outcome in fresh for reward in outcome.usable("observe")]
+            self._out_of_range = silence.out_of_range(rewards)
         self._totals["outcomes_duplicate"] += len(given) - len(fresh)
         if not fresh:
             return [range(0)] * len(given)
@@ -261,8 +268,6 @@ class Curriculum(ABC):
         where, counts = np.array(positions, dtype=np.int64), np.array(sizes, dtype=np.int64)
         self._spend(where, counts, np.array(tokens, dtype=np.int64))
         graded = np.array([reward for reward in scored if not math.isnan(reward)])
-        if self.belief.pass_above is None and not self._out_of_range:
-            self._out_of_range = silence.out_of_range(graded)
         self._now["passes"] = self._now.get("passes", 0.0) + float(self.belief.passes(graded).sum())
         self._now["scored"] = self._now.get("scored", 0.0) + len(graded)
         kept = np.array([len(usable) for usable in believed], dtype=np.int64)
@@ -484,8 +489,8 @@ class Curriculum(ABC):
         if column is not None and complete and np.isnan(column).any():
             row = int(np.argmax(np.isnan(column)))
             raise ValueError(
-                f"method {self.name!r} needs {name!r} of every prompt, and that of {self.pool.ids[row]!r} in row {row} is "
-                "unknown: give it a guess, such as the median, or leave the prompt out"
+                f"method {self.name!r} needs {name!r} of every prompt, and that of {self.pool.ids[row]!r} in row {row} "
+                "is unknown: give it a guess, such as the median, or leave the prompt out"
             )
         return column
 
@@ -498,7 +503,7 @@ class Curriculum(ABC):
             return weight if weight > 0 and self.pool.pass_rate is not None else 0.0
         except ValueError as error:
             if given is None:
-                silence.warn(f"{error}; the belief starts at its prior everywhere")
+                warnings.warn(f"{error}; the belief starts at its prior everywhere", stacklevel=4)
                 return 0.0
             raise
 
@@ -511,7 +516,7 @@ class Curriculum(ABC):
         return tuple(column[:num] for column in (positions, counts, *columns))
 
     def _silence(self) -> dict[str, float]:
-        """The steps in a row up to this one, the current one included, that gave nothing to train on; empty if it did."""
+        """What steps in a row up to the current one, which gave nothing to train on, add up to; empty if it did."""
         now = self._now
         errored, scored = now.get("errored", 0.0), now.get("scored", 0.0)
         if now.get("admitted_with_signal") and errored <= scored:
@@ -558,7 +563,14 @@ class Curriculum(ABC):
         reasons = [draft.reason] * len(positions) if isinstance(draft.reason, str) else draft.reason
         planned = []
         for position, prompt_id, count, group_id, reason, mean, weight in zip(
-            positions.tolist(), ids, counts.tolist(), known, reasons[: len(ids)], predicted, weights.tolist(), strict=True
+            positions.tolist(),
+            ids,
+            counts.tolist(),
+            known,
+            reasons[: len(ids)],
+            predicted,
+            weights.tolist(),
+            strict=True,
         ):
             if group_id is None:
                 group = self._ledger.open(position, self._step, reason, mean, count, weight)

@@ -135,8 +135,8 @@ def read_journal(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return _scan(path)[0]
 
 
-def check_start(path: str | os.PathLike[str]) -> None:
-    """Make sure that the journal at `path` is a run's, and of the schema that is read here.
+def check_start(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The first record of the journal at `path`, which must be a run's, and of the schema that is read here.
 
     Raises:
         ValueError: it is not.
@@ -148,6 +148,7 @@ def check_start(path: str | os.PathLike[str]) -> None:
     if start.get("schema") != SCHEMA:
         given = shortened(start.get("schema"))
         raise ValueError(f"{path} has schema {given}, this version of didact reads schema {SCHEMA}")
+    return start
 
 
 class RecordedCurriculum:
@@ -167,9 +168,11 @@ class RecordedCurriculum:
         if journal.offset == 0:
             pool = {"size": len(curriculum.pool), "fingerprint": curriculum.pool.fingerprint()}
             start = {"kind": "start", "schema": SCHEMA, "method": curriculum.name, "options": curriculum.options}
-            journal.append({**start, "pool": pool})
+            start["pool"] = pool
+            journal.append(start)
         else:
-            check_start(journal.path)
+            start = check_start(journal.path)
+        self._began_with = start["pool"]["size"]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.curriculum, name)
@@ -177,19 +180,20 @@ class RecordedCurriculum:
     def plan(self, step: int) -> Plan:
         plan = self.curriculum.plan(step)
         if plan:
-            self.journal.append(
-                {
-                    "kind": "plan",
-                    "step": plan.step,
-                    "round": plan.round,
-                    "groups": [group.group_id for group in plan],
-                    "prompts": [group.prompt_id for group in plan],
-                    "rollouts": [group.num_rollouts for group in plan],
-                    "context_length": [group.context_length for group in plan],
-                    "reasons": [group.reason for group in plan],
-                    "predicted": [group.pass_rate for group in plan],
-                }
-            )
+            record = {
+                "kind": "plan",
+                "step": plan.step,
+                "round": plan.round,
+                "groups": [group.group_id for group in plan],
+                "prompts": [group.prompt_id for group in plan],
+                "rollouts": [group.num_rollouts for group in plan],
+                "context_length": [group.context_length for group in plan],
+                "reasons": [group.reason for group in plan],
+                "predicted": [group.pass_rate for group in plan],
+            }
+            if len(self.curriculum.pool) != self._began_with:
+                record["pool_size"] = len(self.curriculum.pool)
+            self.journal.append(record)
         return plan
 
     def observe(self, outcomes: Iterable[GroupOutcome]) -> list[range]:

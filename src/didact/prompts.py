@@ -298,7 +298,9 @@ def _as_numbers(name: str, column: Any) -> NDArray[Any]:
             given = given.astype(np.float64)  # None becomes nan
     if given.ndim not in ((1, 2) if name == "features" else (1,)) or given.dtype.kind not in "iuf":
         row, value = _first_strange(name, column)
-        raise ValueError(f"column {name!r} must be numbers, one row for each prompt, got {shortened(value)} in row {row}")
+        raise ValueError(
+            f"column {name!r} must be numbers, one row for each prompt, got {shortened(value)} in row {row}"
+        )
     unknown = np.isnan(given)
     if name == "prompt_tokens":
         bad = ~((given >= 0) & (given <= MAX_TOKENS) & (given == np.floor(given)) | unknown)
@@ -324,7 +326,7 @@ def _first_strange(name: str, column: Any) -> tuple[int, Any]:
         if name == "features" and hasattr(value, "__len__") and not isinstance(value, str | bytes | Mapping):
             inner = list(value)
             return len(inner) != len(column[0]) or any(map(_no_number, inner))
-        return _no_number(value) or name == "features" and hasattr(column[0], "__len__")
+        return _no_number(value) or (name == "features" and hasattr(column[0], "__len__"))
 
     rows = [(row, value) for row, value in enumerate(column) if strange(value)]
     return rows[0] if rows else (0, column[0])

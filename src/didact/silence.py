@@ -5,10 +5,7 @@ have no verdict. One such step is bad luck; PATIENCE in a row are said, and agai
 """
 
 import warnings
-from collections.abc import Mapping
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping, Sequence
 
 #: Silent steps in a row after which it is said.
 PATIENCE = 5
@@ -28,42 +25,45 @@ class NothingLearnt(UserWarning):
     """Rollouts are paid for, and what comes back cannot be learnt from as it is."""
 
 
-def say(figures: Mapping[str, float]) -> None:
-    """Warn if the silent steps are PATIENCE, or that doubled once or more."""
+def say(figures: Mapping[str, float], said: int) -> int:
+    """Warn if the silent steps are PATIENCE, and twice as many as when it was `said` last; returns when that was."""
     steps = int(figures.get("silent_steps", 0))
-    if steps >= PATIENCE and steps % PATIENCE == 0 and (steps // PATIENCE).bit_count() == 1:
-        warn(_said(steps, figures))
+    if steps < max(PATIENCE, 2 * said):
+        return said
+    warnings.warn(_said(steps, figures), NothingLearnt, stacklevel=3)
+    return steps
 
 
-def out_of_range(rewards: NDArray[np.float64]) -> bool:
+def out_of_range(rewards: Sequence[float]) -> bool:
     """Whether rewards leave [0, 1], which is said: without `pass_above` the belief clips them."""
-    if len(rewards) == 0 or (low := rewards.min()) >= -_DUST and rewards.max() <= 1 + _DUST:
+    low, high = min(rewards, default=0.0), max(rewards, default=1.0)
+    if low >= -_DUST and high <= 1 + _DUST:
         return False
-    warn(
-        f"rewards from {low:g} to {rewards.max():g} came back; the belief clips them to [0, 1] and counts them as fractions "
-        "of a pass. Say what passes: pass_above=0 for rewards of -1 and +1, the score above which an answer is right for "
-        "a scale, or give it the verifier's own verdict instead of a sum with bonuses"
+    warnings.warn(
+        f"rewards from {low:g} to {high:g} came back; the belief clips them to [0, 1] and counts them as fractions "
+        "of a pass. Say what passes: pass_above=0 for rewards of -1 and +1; on a scale, the score above which an "
+        "answer is right; or give it the verifier's own verdict instead of a sum with bonuses",
+        NothingLearnt,
+        stacklevel=3,
     )
     return True
 
 
-def warn(text: str) -> None:
-    """Warn the caller of the library."""
-    warnings.warn(text, NothingLearnt, stacklevel=2)
-
-
 def _said(steps: int, figures: Mapping[str, float]) -> str:
-    num, errored, cut, passed = (
-        figures[f"silent_{name}"] for name in ("rollouts", "errored", "cut_off", "passed")
-    )
+    num, errored, cut, passed = (figures[f"silent_{name}"] for name in ("rollouts", "errored", "cut_off", "passed"))
     counts = (
         f"{steps} steps in a row gave nothing to train on: of {num:,.0f} rollouts {errored:,.0f} have no verdict, "
         f"{passed:,.0f} passed, {num - errored - passed:,.0f} failed; {cut:,.0f} were cut off by the context length"
     )
     if 2 * errored > num:
-        why = "The verifier gives no verdict: call it on one response and its answer, and look at what it raises or returns"
+        why = (
+            "The verifier gives no verdict: call it on a response and its answer, and look at what it raises or returns"
+        )
     elif figures["silent_with_signal"]:
-        why = "Groups had signal and none was admitted: look at the option admission, and ask admitted(step) in each step"
+        why = (
+            "What had signal was only probed, or not admitted: see the options admission and max_rollouts_per_step; "
+            "ask admitted(step) in each step"
+        )
     elif 2 * cut > num:
         why = "Raise the context length, or shorten the responses"
     elif passed <= _DUST * num:

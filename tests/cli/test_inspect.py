@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from didact import PromptPool, make
 from didact.cli.inspect import inspect_command
+from didact.journal import Journal, RecordedCurriculum
+from didact.testing import outcomes_of
 
 
 def test_tables_name_the_findings(run_dir: Path) -> None:
@@ -37,3 +40,15 @@ def test_bad_input(tmp_path: Path) -> None:
         CliRunner().invoke(inspect_command, [str(tmp_path / "x")], catch_exceptions=False)
     assert CliRunner().invoke(inspect_command, [str(tmp_path), "--top", "0"]).exit_code == 2
     assert "didact inspect runs/first" in CliRunner().invoke(inspect_command, ["--help"]).output
+
+
+def test_the_denominator_is_the_pool(tmp_path: Path) -> None:
+    """As TRL runs leave it: a journal, and no list of prompts."""
+    pool = PromptPool([f"p{number}" for number in range(6)])
+    recorded = RecordedCurriculum(
+        make("uniform", pool, prompts_per_step=2, rollouts_per_step=8), Journal(tmp_path / "journal.jsonl")
+    )
+    recorded.observe(outcomes_of(recorded.plan(0), lambda num: [1.0] * num))
+    recorded.close()
+    result = CliRunner().invoke(inspect_command, [str(tmp_path)], catch_exceptions=False)
+    assert "2 of 6 prompts were tried." in result.output

@@ -3,13 +3,15 @@
 import itertools
 import json
 import math
+import warnings
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pytest
 
 from didact import METHODS, Curriculum, make
-from didact.methods import ABOUT, method_options
+from didact.methods import ABOUT, check_options, method_options
 from didact.testing import SimulatedPolicy, play, pool_of
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
@@ -71,13 +73,26 @@ def test_an_option_of_the_wrong_type_says_what_was_expected(name, value, wanted)
 
 
 ODD: list[Any] = [math.nan, math.inf, -1, 0, 0.5, "x", None, [], {}, True, 2**31, 10**400, 1e308, (1, 1), object()]
-ODD += [np.float32(0.5), np.int64(2), np.zeros(3)]
+ODD += [np.float32(0.5), np.int64(2), np.zeros(3), False, "", "signal", "0.5", "null", b"x", [0.2, 0.8], [0.8, 0.2]]
+ODD += [
+    [[1, 8], [1, 16]],
+    [[1, 8, 2]],
+    [None],
+    ["x", "y"],
+    {"low": 0.2},
+    {1},
+    Decimal("0.5"),
+    lambda: 1,
+    np.array(2),
+    1j,
+]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_option_is_refused_by_its_name_or_works(method: str) -> None:
     column = np.arange(12)
     columns = {"difficulty": column * 8.0, "prompt_tokens": column + 1, "features": column[:, None] * 0.5}
+    columns["pass_rate"] = column / 12
     for name, value in itertools.product(method_options(method), ODD):
         options = {"prompts_per_step": 2, "rollouts_per_step": 16, name: value}
         try:
@@ -87,6 +102,7 @@ def test_every_option_is_refused_by_its_name_or_works(method: str) -> None:
             assert any(word in str(error) for word in words), f"{name}={value!r}: {error}"  # noqa: PT017
             continue
         json.dumps(curriculum.options)  # they go into the journal
+        check_options(method, **options)
         play(curriculum, SimulatedPolicy(), range(3))
         metrics = curriculum.metrics()
         assert all(map(math.isfinite, metrics.values())), f"{name}={value!r}: {metrics}"
@@ -104,3 +120,45 @@ def test_a_method_is_a_name() -> None:
     for method in (None, 7, [], METHODS["uniform"]):
         with pytest.raises(TypeError, match="a method is known by its name"):
             make(method, pool_of(4), **SIZES)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "recorded"),
+    [
+        ({"admission": "signal"}, {"admission": "AdmitWithSignal(noise=1e-06)"}),
+        ({"admission": [0.2, 0.8]}, {"admission": "AdmitBand(low=0.2, high=0.8)"}),
+        ({"context": [[1, 8], [1, 16]]}, {"context": "StagedContext(stages=((1, 8), (1, 16)))"}),
+        ({"prior": [2, 1]}, {"prior": [2.0, 1.0]}),
+        ({"max_rollouts_per_step": 64}, {"max_rollouts_per_step": 64}),
+    ],
+)
+def test_options_as_a_configuration_has_them(options: dict[str, Any], recorded: dict[str, Any]) -> None:
+    for method in ("uniform", "dapo", "adarft"):
+        curriculum = make(method, pool_of(8, difficulty=range(8)), **SIZES, **options)
+        assert {name: curriculum.options[name] for name in recorded} == recorded
+        check_options(method, **SIZES, **options)
+        play(curriculum, SimulatedPolicy(), range(2))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_columns_that_a_method_does_not_use_do_not_stop_it(method: str) -> None:
+    """Those it uses are refused by method, column, row and value."""
+    good = {"difficulty": [1.0] * 12, "prompt_tokens": list(range(1, 13)), "features": [[1.0, 2.0]] * 12}
+    bad: dict[str, list[Any]] = {
+        "difficulty": ["easy", *[1.0] * 11],
+        "prompt_tokens": [None, *range(2, 13)],
+        "features": ["some text"] * 12,
+        "pass_rate": ["often"] * 12,
+    }
+    uses = {"adarft": {"difficulty"}, "fastcurl": {"prompt_tokens"}, "vip": {"features"}}.get(method, set())
+    for name, column in bad.items():
+        columns = {**good, name: column}
+        if name in uses:
+            words = f"method '{method}' (reads|needs) '{name}'.*row 0"
+            with pytest.raises(ValueError, match=words):
+                make(method, pool_of(12, **columns), **SIZES)
+            continue
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="column 'pass_rate' must be numbers")
+            curriculum, _ = play(make(method, pool_of(12, **columns), **SIZES), SimulatedPolicy(), range(3))
+        assert curriculum.metrics()["prompt_tokens"] > 0

@@ -148,3 +148,43 @@ def test_chat_prompts_become_text(tmp_path: Path) -> None:
     run = write_journal(tmp_path, plan([0], [1]))
     (run / "prompts.jsonl").write_text('{"prompt_id": "p0", "prompt": [{"role": "user", "content": "1+1?"}]}\n')
     assert RunHistory.load(run).prompts.text == ["1+1?"]
+
+
+EVALUATION = {"kind": "evaluation", "step": 0, "rollouts": 2, "num_prompts": 8, "pass_rate": 0.5}
+
+
+def test_an_evaluation_may_know_its_errors_and_sources(tmp_path: Path) -> None:
+    more = {"errors": 1, "by_source": {"math": [3, 5], "code": [0, 2]}}
+    records = [plan([0], [2]), outcomes([0], [[0.0, 1.0]]), admitted([0], [[0, 1]]), EVALUATION, {**EVALUATION, **more}]
+    records[-1]["step"] = 1
+    plain, rich = RunHistory.load(write_journal(tmp_path, *records)).evaluations
+    assert (plain.errors, plain.by_source) == (None, None)
+    assert (rich.errors, rich.by_source) == (1, {"math": (3, 5), "code": (0, 2)})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"errors": -1},
+        {"errors": 0.5},
+        {"by_source": [1]},
+        *({"by_source": {"a": pair}} for pair in (1, [2, 1], [1, 2, 3], [0.5, 1])),
+    ],
+)
+def test_figures_of_an_evaluation_that_cannot_be(tmp_path: Path, more: dict) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(more))} of evaluation is"):
+        RunHistory.load(write_journal(tmp_path, plan([0], [2]), {**EVALUATION, **more}))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "grown", "size", "more"),
+    [(9, None, 9, False), (2, 5, 5, False), (1, None, 2, True), (2, None, 2, False)],
+)
+def test_the_pool_is_as_large_as_the_journal_says(tmp_path: Path, recorded, grown, size, more) -> None:
+    """Also where no file lists its prompts; a journal from before growth was recorded says at least how many."""
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append({**START, "pool": {"size": recorded, "fingerprint": "5f1c2a9e"}})
+    journal.append(plan([0, 1], [2, 2], **({} if grown is None else {"pool_size": grown})))
+    journal.close()
+    history = RunHistory.load(tmp_path)
+    assert (history.pool_size, history.pool_grew) == (size, more)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -101,3 +102,21 @@ def test_write_page_replaces_in_one_move(tmp_path: Path) -> None:
         write_page("x", tmp_path)
     with pytest.raises(FileNotFoundError, match="create it first"):
         write_page("x", tmp_path / "missing" / "report.html")
+
+
+def test_a_silent_run_says_so_in_its_title(write_run: Callable[..., Path], tmp_path: Path) -> None:
+    page = page_of(RunHistory.load(write_run(tmp_path / "run", steps=3, error_rate=1.0)))
+    assert "· no signal · didact</title>" in page
+    assert "had a verdict, so there was nothing to learn from." in page
+
+
+def test_accuracy_by_source_and_errors(history: RunHistory) -> None:
+    assert "no signal" not in page_of(history)
+    assert "By source" not in page_of(history)
+    first = replace(history.evaluations[0], by_source={"<math>": (1, 4)})
+    last = replace(history.evaluations[-1], by_source={"<math>": (3, 4), "code": (1, 1)}, errors=2)
+    page = page_of(replace(history, evaluations=(first, last)))
+    assert "&lt;math&gt;</span><b>0.25 → 0.75 of 4" in page
+    assert "code</span><b>1.00 of 1" in page
+    assert page.index("&lt;math&gt;") < page.index("code</span>")
+    assert "2 held-out answers had no verdict; they are not counted as wrong." in page

@@ -14,11 +14,12 @@ from didact.report.replay import replay
 IDS = [f"p{number}" for number in range(12)]
 
 
-def write_run(folder: Path, method: str = "cures", steps: int = 4, **options: object) -> Path:
+def write_run(folder: Path, method: str = "cures", steps: int = 4, pool: PromptPool | None = None, **options) -> Path:
     """A run folder as training writes it; prompt k passes in k of 11 rollouts or so."""
     folder.mkdir()
     settings = {"prompts_per_step": 3, "rollouts_per_step": 12, "seed": 5, **options}
-    recorded = RecordedCurriculum(make(method, PromptPool(IDS), **settings), Journal(folder / "journal.jsonl"))
+    made = make(method, PromptPool(IDS) if pool is None else pool, **settings)
+    recorded = RecordedCurriculum(made, Journal(folder / "journal.jsonl"))
     for step in range(steps):
         while plan := recorded.plan(step):
             recorded.observe(
@@ -107,9 +108,42 @@ def test_bad_input(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"context": StagedContext([(8, 2), (16, 2)])}, {"admission": AdmitAll()}], ids=["context", "admission"]
+    "options",
+    [{"context": StagedContext([(8, 2), (16, 2)])}, {"admission": AdmitAll()}, {"admission": [-0.5, 0.8]}],
+    ids=["context", "admission", "band"],
 )
-def test_stages_that_have_no_name_are_refused(tmp_path, options):
+def test_didact_s_own_stages_are_rebuilt(tmp_path, options):
     run = write_run(tmp_path / "run", "dapo", **options)
+    assert replay(run)["first_difference"] is None
+
+
+class Often:
+    """A rule of somebody else's."""
+
+    def admits(self, rewards):
+        return True
+
+    def __repr__(self):
+        return self.said
+
+
+@pytest.mark.parametrize(
+    "said", ["Often", "Often(how=1)", "AdmitBand(low=-inf, high=1)", "AdmitBand(", "AdmitAll(x=1)", "1"]
+)
+def test_stages_of_somebody_else_are_refused(tmp_path, said):
+    rule = Often()
+    rule.said = said
+    run = write_run(tmp_path / "run", "dapo", admission=rule)
     with pytest.raises(ValueError, match="cannot be rebuilt by name"):
+        replay(run)
+
+
+def test_a_pool_with_columns_is_rebuilt(tmp_path):
+    rows = [{"prompt_id": each, "pass_rate": row / 12 if row % 3 else None} for row, each in enumerate(IDS)]
+    pool = PromptPool(IDS, pass_rate=[row["pass_rate"] for row in rows])
+    run = write_run(tmp_path / "run", "mopps", pool=pool, max_rollouts_per_step=24)
+    (run / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert replay(run)["first_difference"] is None
+    (run / "prompts.jsonl").write_text("".join(json.dumps({"prompt_id": each}) + "\n" for each in IDS))
+    with pytest.raises(ValueError, match="not the pool of the run's journal"):
         replay(run)

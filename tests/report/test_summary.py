@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from didact.journal import SCHEMA, Journal
 from didact.report import RunHistory, summarise
 
 
@@ -104,3 +105,55 @@ def test_reproduce_says_what_differs_from_the_defaults(history: RunHistory) -> N
     assert command == f"didact train {flags}"
     foreign = summarise(replace(history, config={"lr": 1}))["run"]["commands"]
     assert set(foreign) == {"inspect"}
+
+
+def silent_run(folder: Path, reward: float | None, size: int = 10) -> RunHistory:
+    """Two of `size` prompts, one with three groups of four and one with one; no file lists the others."""
+    journal = Journal(folder / "journal.jsonl")
+    pool = {"size": size, "fingerprint": "5f1c2a9e"}
+    journal.append({"kind": "start", "schema": SCHEMA, "method": "uniform", "options": {}, "pool": pool})
+    for step, prompt in enumerate(["a", "a", "a", "b"]):
+        at = {"step": step, "groups": [step], "prompts": [prompt]}
+        journal.append({"kind": "plan", "round": 0, "rollouts": [4], "reasons": ["train"], **at})
+        errored = [[reward is None] * 4]
+        journal.append({"kind": "outcomes", "rewards": [[reward] * 4], "errored": errored, **at})
+        journal.append({"kind": "admitted", "step": step, "groups": [], "rollouts": []})
+    journal.close()
+    return RunHistory.load(folder)
+
+
+def test_shares_are_of_the_whole_pool(tmp_path: Path) -> None:
+    summary = summarise(silent_run(tmp_path, 0.0))
+    spread = summary["concentration"]
+    assert spread["half_of_rollouts_on"] == 1 / 10
+    assert spread["untried"] == 8
+    assert spread["share_of_pool"][:3] == [0.0, 0.1, 0.2]
+    assert spread["share_of_rollouts"] == [0.0, 0.75, *[1.0] * 9]
+    assert summary["run"]["pool_size"] == 10
+
+
+def test_a_pool_too_large_to_list_takes_no_memory(tmp_path: Path) -> None:
+    spread = summarise(silent_run(tmp_path, 0.0, size=2**40))["concentration"]
+    assert spread["untried"] == 2**40 - 2
+
+
+@pytest.mark.parametrize(
+    ("reward", "said"),
+    [(0.0, "No group had signal, so"), (1.0, "No group had signal, so"), (None, "No rollout of 16 had a")],
+)
+def test_a_run_that_could_learn_nothing_says_so_first(tmp_path: Path, reward: float | None, said: str) -> None:
+    headline = summarise(silent_run(tmp_path, reward))["headline"]
+    assert headline["text"].startswith(said)
+    assert headline["silent"]
+    assert "No held-out evaluation" in headline["text"]
+
+
+def test_a_run_that_learns_does_not(history: RunHistory) -> None:
+    assert not summarise(history)["headline"]["silent"]
+
+
+def test_errors_and_sources_of_evaluations_are_there(history: RunHistory) -> None:
+    assert summarise(history)["held_out"][0]["errors"] is None
+    last = replace(history.evaluations[-1], errors=3, by_source={"math": (3, 4)})
+    row = summarise(replace(history, evaluations=(*history.evaluations[:-1], last)))["held_out"][-1]
+    assert (row["errors"], row["by_source"]) == (3, {"math": (3, 4)})

@@ -19,8 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from didact.admission import AdmitBand, AdmitWithSignal
-from didact.context import StagedContext
 from didact.curriculum import Curriculum
 from didact.files import write_whole
 from didact.journal import Journal, RecordedCurriculum, read_journal
@@ -40,7 +38,7 @@ class Settings:
 
 
 def settings_of(data_config: Mapping[str, Any]) -> Settings:
-    """Read `data.curriculum`; a list of [steps, length] is a staged context, "signal" or [low, high] an admission rule.
+    """Read `data.curriculum`; options are the method's, which takes lists and words as a configuration has them.
 
     Raises:
         ValueError: no method. TypeError: `data.curriculum` is no mapping.
@@ -55,16 +53,6 @@ def settings_of(data_config: Mapping[str, Any]) -> Settings:
     own = {name: options.pop(name) for name in ("method", "prompt_id", "verifier", "run") if name in options}
     if not own.get("method"):
         raise ValueError("no curriculum was chosen: add +data.curriculum.method=NAME; `didact methods` lists the names")
-    if isinstance(context := options.get("context"), list):
-        options["context"] = StagedContext(context)
-    if isinstance(prior := options.get("prior"), list):
-        options["prior"] = tuple(prior)
-    if (admission := options.get("admission")) == "signal":
-        options["admission"] = AdmitWithSignal()
-    elif isinstance(admission, list) and len(admission) == 2:
-        options["admission"] = AdmitBand(*admission)
-    elif admission is not None:
-        raise ValueError(f"data.curriculum.admission must be 'signal' or [low, high], got {admission!r}")
     return Settings(**own, options=options)
 
 
@@ -170,10 +158,11 @@ def scores_of(non_tensor_batch: Mapping[str, Any], totals: Any, verifier: str | 
 
 
 def _write_prompts(path: Path, pool: PromptPool) -> None:
-    names = [name for name in ("source", "difficulty", "prompt_tokens") if getattr(pool, name) is not None]
-    columns = [pool.ids.tolist(), *(getattr(pool, name).tolist() for name in names)]
+    given = {name: pool.given(name) for name in ("source", "difficulty", "prompt_tokens", "pass_rate")}
+    names = [name for name, column in given.items() if column is not None]
+    columns = [pool.ids.tolist(), *(column.tolist() for column in given.values() if column is not None)]
     rows = (dict(zip(["prompt_id", *names], values, strict=True)) for values in zip(*columns, strict=True))
-    text = "".join(json.dumps({name: _plain(value) for name, value in row.items()}) + "\n" for row in rows)
+    text = "".join(json.dumps({name: _plain(value) for name, value in row.items()}, default=str) + "\n" for row in rows)
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ValueError(f"{path} lists other prompts: data.curriculum.run holds another run; name another folder")
     write_whole(path, text)

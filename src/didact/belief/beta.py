@@ -13,13 +13,13 @@ weighs 1, and what is older fades against it.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from didact.bounds import MAX_REWARD, MAX_STEP, real, shortened, whole_or_none
+from didact.bounds import MAX_REWARD, MAX_STEP, real, two, whole_or_none
 from didact.pass_rates import PassRates
 from didact.state import in_order, pieces
 
@@ -71,9 +71,7 @@ class BetaBelief:
         self.discount = real("discount", discount, 0, 1)
         if self.discount == 0:
             raise ValueError("discount must be in (0, 1], got 0: that would forget what has just come in")
-        if not isinstance(prior, Sequence | np.ndarray) or isinstance(prior, str) or len(prior) != 2:
-            raise ValueError(f"prior must be two pseudo-counts (passes, failures), got {shortened(prior)}")
-        self.prior = (real("prior", prior[0], 0), real("prior", prior[1], 0))
+        self.prior = two("prior", prior, "(passes, failures), pseudo-counts", 0)
         if 0 < sum(self.prior) < 2 * _NOTHING:
             raise ValueError(f"prior must be (0, 0) or add up to {2 * _NOTHING:g} or more, got {self.prior}")
         self.prior_weight = real("prior_weight", prior_weight, 0)

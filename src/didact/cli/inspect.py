@@ -48,7 +48,8 @@ def _print_tables(findings: dict[str, Any]) -> None:
     least, relapse = findings["min_rollouts"], findings["relapse"]
     rollouts: Column = ("rollouts", lambda p: f"{p['rollouts']:,}")
     passed: Column = ("passed", lambda p: f"{p['passed']:,}")
-    click.echo(f"{findings['prompts_tried']:,} of {findings['prompts']:,} prompts were tried.")
+    least_of = "at least " * findings["prompts_are_more"]
+    click.echo(f"{findings['prompts_tried']:,} of {least_of}{findings['prompts']:,} prompts were tried.")
     _table(
         f"Never pass: {findings['never_pass']['count']:,}",
         f"no pass in at least {least} scored rollouts; a broken answer, or a hard prompt",

@@ -98,6 +98,7 @@ def check_options(method: str, **options: Any) -> Curriculum:
         difficulty=column / len(column) * 100,
         prompt_tokens=column + 1,
         features=np.stack([column % 7, column % 5], axis=1).astype(np.float64),
+        pass_rate=column / len(column),
     )
     return make(method, pool, **options)
 

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from didact.allocation import largest_remainder
-from didact.bounds import MAX_REWARD, flag, one_of, real, shortened
+from didact.bounds import MAX_REWARD, flag, one_of, real, two
 from didact.curriculum import Curriculum, Draft
 from didact.ledger import OpenGroup
 from didact.outcomes import GroupOutcome
@@ -85,9 +85,7 @@ class AdaRFT(Curriculum):
         for what, value in {"alpha": alpha, "eta": eta}.items():
             if not value > 0:
                 raise ValueError(f"{what} must be positive, got {value}")
-        if not isinstance(difficulty_range, Sequence | np.ndarray) or len(difficulty_range) != 2:
-            raise ValueError(f"difficulty_range must be (lowest, highest), got {shortened(difficulty_range)}")
-        low, high = (real("difficulty_range", bound) for bound in difficulty_range)
+        low, high = two("difficulty_range", difficulty_range, "(lowest, highest)")
         if not low < high:
             raise ValueError(f"difficulty_range must be (lowest, highest), got {difficulty_range}")
         options = {
@@ -160,8 +158,8 @@ class AdaRFT(Curriculum):
             difficulty = 100 * (1 - rate)
         if difficulty is None:
             raise ValueError(
-                "adarft needs the difficulty of every prompt, published from 0 to 100, or how often another model passes "
-                "it: PromptPool(ids, difficulty=...) or PromptPool(ids, pass_rate=...)"
+                "adarft needs the difficulty of every prompt, published from 0 to 100, or how often another model "
+                "passes it: PromptPool(ids, difficulty=...) or PromptPool(ids, pass_rate=...)"
             )
         return difficulty
 

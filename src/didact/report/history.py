@@ -89,6 +89,8 @@ class Evaluation:
     low: float
     high: float
     passed: tuple[int, ...] | None
+    errors: int | None = None  # prompts without a verdict, where the run recorded them
+    by_source: dict[str, tuple[int, int]] | None = None  # passed and judged prompts
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class RunHistory:
     evaluations: tuple[Evaluation, ...]
     num_steps: int
     num_surplus: int
+    pool_size: int
+    pool_grew: bool  # beyond the size that the journal says: then there are at least `pool_size` prompts
     seconds: float | None
     resumes: tuple[Record, ...]
 
@@ -231,6 +235,7 @@ class _Replay:
         self.start: Record = {}
         self.last_admitted = -1
         self.num_surplus = 0
+        self.pool_size = 0
 
     def take_prompts(self, path: Path) -> None:
         for number, row in enumerate(_read_lines(path), start=1):
@@ -285,14 +290,18 @@ class _Replay:
             evaluations=tuple(self.evaluations[step] for step in sorted(self.evaluations)),
             num_steps=self.last_admitted + 1,
             num_surplus=self.num_surplus,
+            pool_size=max(self.pool_size, len(self.prompts.ids)),
+            pool_grew=len(self.prompts.ids) > self.pool_size,
             **beside,
         )
 
     def _on_start(self, record: Record) -> None:
         self.start = record
+        self.pool_size = record["pool"]["size"]
 
     def _on_plan(self, record: Record) -> None:
         count = len(record["groups"])
+        self.pool_size = max(self.pool_size, record.get("pool_size") or 0)
         if len(set(record["groups"])) < count:
             raise ValueError("it plans a group twice")
         contexts = record.get("context_length") or [None] * count
@@ -357,7 +366,7 @@ class _Replay:
         if passed is not None and len(passed) != num:
             raise ValueError(f"{len(passed)} answers for {num} held-out prompts")
         low, high = wilson(rate * num, num)
-        tokens = record.get("tokens")
+        tokens, sources = record.get("tokens"), record.get("by_source")
         self.evaluations[record["step"]] = Evaluation(
             step=record["step"],
             rollouts=int(record["rollouts"]),
@@ -367,6 +376,8 @@ class _Replay:
             low=float(low if record.get("low") is None else record["low"]),
             high=float(high if record.get("high") is None else record["high"]),
             passed=None if passed is None else tuple(int(value) for value in passed),
+            errors=record.get("errors"),
+            by_source=None if sources is None else {name: (won, num) for name, (won, num) in sources.items()},
         )
 
     def _group_table(self) -> Groups:

@@ -71,7 +71,8 @@ def inspect_prompts(history: RunHistory, *, top: int = 10, min_rollouts: int = 1
     num_rollouts, num_tokens = max(int(total.sum()), 1), max(float(tokens.sum()), 1.0)
     return {
         "min_rollouts": min_rollouts,
-        "prompts": num_prompts,
+        "prompts": history.pool_size,
+        "prompts_are_more": history.pool_grew,
         "prompts_tried": int((total > 0).sum()),
         "never_pass": {
             "count": int(never.sum()),

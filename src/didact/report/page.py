@@ -40,7 +40,7 @@ def render_page(summary: Section, findings: Section) -> str:
     ]
     template = Template(files("didact.report").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
-        title=escape(f"{run['name']} · didact"),
+        title=escape(f"{run['name']}{' · no signal' * headline['silent']} · didact"),
         eyebrow=_eyebrow(run),
         headline=claim,
         evidence=evidence,
@@ -124,6 +124,10 @@ def _notes(summary: Section) -> list[str]:
     ]
     if totals["errored"]:
         notes.append(f"Pass rates leave {totals['errored']:,} errored rollouts out: an error is not a wrong answer.")
+    if judged := summary["held_out"]:
+        errors = sum(row["errors"] or 0 for row in judged)
+        if errors:
+            notes.append(f"{errors:,} held-out answers had no verdict; they are not counted as wrong.")
     if totals["truncated"]:
         notes.append(f"{totals['truncated']:,} truncated rollouts are in, with the reward they got.")
     if totals["rewards_outside_unit"]:
@@ -205,7 +209,21 @@ def _held_out_figures(summary: Section, figures: dict[str, str]) -> list[str]:
             "Against response tokens",
             "The same evaluations against what generation costs: short answers move a point to the left.",
         ),
+        *_by_source(rows[0]["by_source"] or {}, rows[-1]["by_source"] or {}),
     ]
+
+
+def _by_source(first: Section, last: Section) -> list[str]:
+    """Accuracy by source as a list with bars, the largest source first."""
+    items = ""
+    for name, (passed, judged) in sorted(last.items(), key=lambda item: (-item[1][1], item[0])):
+        before, share = first.get(name, (0, 0)), passed / max(judged, 1)
+        start = f"{before[0] / before[1]:.2f} → " if before[1] else ""
+        items += (
+            f'<li><span class="text"><span>{escape(name)}</span><b>{start}{share:.2f} of {judged:,}</b></span>'
+            f'<i style="width: {100 * share:.1f}%"></i></li>'
+        )
+    return _figure(f"<ol>{items}</ol>" if items else None, "By source", "First and last evaluation.")
 
 
 def _spending_figures(summary: Section, figures: dict[str, str]) -> list[str]:
@@ -213,6 +231,7 @@ def _spending_figures(summary: Section, figures: dict[str, str]) -> list[str]:
     counted = max(totals["rollouts"], 1)
     silent = sum(row["trained"] + row["not_trained"] for row in (bands[0], bands[-1])) / counted
     middle = sum(row["trained"] + row["not_trained"] for row in bands[2:4]) / counted
+    least_of = "at least " * summary["run"]["pool_grew"]
     groups = {row["rollouts"]: row["groups"] for row in summary["group_sizes"]}
     sizes = f"Between {min(groups)} and {max(groups)} rollouts per group" if groups else ""
     return [
@@ -235,8 +254,8 @@ def _spending_figures(summary: Section, figures: dict[str, str]) -> list[str]:
         *_figure(
             figures.get("concentration"),
             f"As if {spread['effective_prompts']:,.0f} prompts had been used equally",
-            f"{spread['untried']:,} of {summary['run']['pool_size']:,} prompts were never tried; the most used one got "
-            f"{spread['most']:,} rollouts. With n rollouts on a prompt, the title says (Σn)² / Σn².",
+            f"{spread['untried']:,} of {least_of}{summary['run']['pool_size']:,} prompts were never tried; the most "
+            f"used one got {spread['most']:,} rollouts. With n rollouts on a prompt, the title says (Σn)² / Σn².",
         ),
         *_figure(figures.get("group_sizes"), sizes, "Continued groups count once, with all their rollouts."),
     ]

@@ -110,6 +110,12 @@ def _pool(value: Any) -> bool:
     return _object(value) and _whole()(value.get("size")) and _name(value.get("fingerprint"))
 
 
+def _by_source(value: Any) -> bool:
+    """Passed and judged prompts by the name of their source."""
+    pairs = list(value.values()) if _object(value) else [None]
+    return all(_list(_whole(_MAX_STEP))(pair) and len(pair) == 2 and pair[0] <= pair[1] for pair in pairs)
+
+
 _STEP = _whole(_MAX_STEP)
 _KINDS: dict[str, dict[str, Check]] = {
     "start": {"method": _name, "options": _object, "pool": _pool},
@@ -121,6 +127,7 @@ _KINDS: dict[str, dict[str, Check]] = {
         "context_length": _maybe(_list(_maybe(_whole()))),
         "reasons": _maybe(_list(_name)),
         "predicted": _maybe(_list(_maybe(is_number))),
+        "pool_size": _maybe(_whole()),
     },
     "outcomes": {
         "step": _STEP,
@@ -152,5 +159,7 @@ _KINDS: dict[str, dict[str, Check]] = {
         "pass_rate": _share,
         "low": _maybe(is_number),
         "high": _maybe(is_number),
+        "errors": _maybe(_whole(_MAX_STEP)),
+        "by_source": _maybe(_by_source),
     },
 }

@@ -4,22 +4,26 @@ A replay sees outcomes only for prompts that the logged run rolled out, made by 
 It compares what methods ask for; it cannot say what they would have achieved.
 """
 
+import ast
 import json
-import math
 import os
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from didact.admission import AdmitAll, AdmitBand, AdmitWithSignal
+from didact.context import StagedContext
 from didact.curriculum import Curriculum
 from didact.journal import outcomes_of
 from didact.methods import make
 from didact.outcomes import GroupOutcome
 from didact.plan import PlannedGroup
-from didact.prompts import PromptPool
+from didact.prompts import COLUMNS, PromptPool
 from didact.report.records import read_run
 from didact.seeding import generator
+
+_STAGES: dict[str, Any] = {each.__name__: each for each in (AdmitAll, AdmitBand, AdmitWithSignal, StagedContext)}
 
 
 def replay(
@@ -38,11 +42,9 @@ def replay(
     start = records[0]
     pool = _pool(Path(run), start)
     own = {name: value for name, value in start["options"].items() if value is not None}
-    if isinstance(own.get("context"), str) or (
-        "admission" in own and own["admission"] != _default_admission(start, pool)
-    ):
-        raise ValueError("this run used a context schedule or admission rule of its own: it cannot be rebuilt by name")
-    own.pop("admission", None)
+    for name in ("context", "admission"):
+        if isinstance(own.get(name), str):
+            own[name] = _stage(name, own[name])
     common = {name: own[name] for name in ("prompts_per_step", "rollouts_per_step", "seed") if name in own}
     try:
         if method is None or (method == start["method"] and not options):
@@ -128,9 +130,8 @@ def _pool(run: Path, start: Mapping[str, Any]) -> PromptPool:
         raise FileNotFoundError(f"no prompts.jsonl in {run}: a replay needs the pool")
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-        columns = {name: [row.get(name) for row in rows] for name in ("source", "difficulty", "prompt_tokens")}
-        columns["difficulty"] = [math.nan if value is None else value for value in columns["difficulty"]]
-        known = {name: values for name, values in columns.items() if None not in values}
+        columns = {name: [row.get(name) for row in rows] for name in COLUMNS}
+        known = {name: values for name, values in columns.items() if values.count(None) < len(values)}
         pool = PromptPool([row["prompt_id"] for row in rows], **known)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or no list of prompts ({type(error).__name__}: {error})") from error
@@ -141,6 +142,12 @@ def _pool(run: Path, start: Mapping[str, Any]) -> PromptPool:
     return pool
 
 
-def _default_admission(start: Mapping[str, Any], pool: PromptPool) -> Any:
-    size = ("prompts_per_step", "rollouts_per_step", "prior")
-    return _rebuilt(start, pool, {name: start["options"].get(name) for name in size}).options["admission"]
+def _stage(name: str, said: str) -> Any:
+    """The context schedule or admission rule that describes itself like this."""
+    try:
+        call = ast.parse(said, mode="eval").body
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
+            return _STAGES[call.func.id](**{str(each.arg): ast.literal_eval(each.value) for each in call.keywords})
+    except (SyntaxError, LookupError, TypeError, ValueError, RecursionError):
+        pass
+    raise ValueError(f"this run used {name}={said!r}, which is not one of Didact's own: it cannot be rebuilt by name")

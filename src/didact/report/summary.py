@@ -39,7 +39,7 @@ def summarise(history: RunHistory) -> Section:
         "totals": _totals(history),
         "held_out": [
             {name: getattr(evaluation, name) for name in ("step", "rollouts", "tokens", "pass_rate", "low", "high")}
-            | {"num_prompts": evaluation.num_prompts}
+            | {name: getattr(evaluation, name) for name in ("num_prompts", "errors", "by_source")}
             for evaluation in history.evaluations
         ],
         "fates": _fates(history),
@@ -69,7 +69,8 @@ def _run(history: RunHistory) -> Section:
         "seed": config.get("seed", history.start.get("seed")),
         "prompts_per_step": config.get("prompts_per_step") or history.start.get("prompts_per_step"),
         "rollouts_per_step": config.get("rollouts_per_step") or history.start.get("rollouts_per_step"),
-        "pool_size": (history.start.get("pool") or {}).get("size") or len(history.prompts.ids),
+        "pool_size": history.pool_size,
+        "pool_grew": history.pool_grew,
         "pool_fingerprint": (history.start.get("pool") or {}).get("fingerprint"),
         "steps_done": done,
         "steps_planned": planned,
@@ -103,7 +104,22 @@ def _commands(history: RunHistory) -> dict[str, str]:
 
 
 def _headline(history: RunHistory) -> Section:
-    """The sentence a reader wants, and the numbers in it."""
+    """The sentence a reader wants, and the numbers in it. A run that could learn nothing says so first."""
+    headline, silent = _change(history), _silence(history)
+    return {**headline, "text": f"{silent} {headline['text']}" if silent else headline["text"], "silent": bool(silent)}
+
+
+def _silence(history: RunHistory) -> str:
+    groups, num = history.groups, len(history.rollouts)
+    if not num or groups.mixed.any():
+        return ""
+    if not groups.num_scored.any():
+        return f"No rollout of {num:,} had a verdict, so there was nothing to learn from."
+    return "No group had signal, so there was nothing to learn from."
+
+
+def _change(history: RunHistory) -> Section:
+    """What happened on the held-out prompts."""
     totals = f"{len(history.rollouts):,} rollouts"
     if not history.evaluations:
         rates = history.groups.pass_rate[~np.isnan(history.groups.pass_rate)]
@@ -253,14 +269,17 @@ def _rollouts_per_prompt(history: RunHistory) -> NDArray[np.int64]:
 def _concentration(history: RunHistory) -> Section:
     """How unevenly the rollouts fell on the pool: the most used prompts first."""
     counts = np.sort(_rollouts_per_prompt(history))[::-1]
-    cumulative = np.cumsum(counts) / max(counts.sum(), 1)
-    at = np.unique(np.linspace(0, len(counts), min(len(counts), 60) + 1).astype(int))
+    cumulative, size = (
+        np.cumsum(counts) / max(counts.sum(), 1),
+        history.pool_size,
+    )  # prompts may be known by number only
+    at = np.unique(np.linspace(0, size, min(size, 60) + 1).astype(int))
     half = int(np.searchsorted(cumulative, 0.5) + 1)
     return {
-        "share_of_pool": (at / len(counts)).tolist(),
-        "share_of_rollouts": np.concatenate([[0.0], cumulative])[at].tolist(),
-        "half_of_rollouts_on": half / len(counts),
-        "untried": int((counts == 0).sum()),
+        "share_of_pool": (at / size).tolist(),
+        "share_of_rollouts": np.concatenate([[0.0], cumulative])[np.minimum(at, len(counts))].tolist(),
+        "half_of_rollouts_on": half / size,
+        "untried": size - int(np.count_nonzero(counts)),
         # The number of equally used prompts that would be as concentrated; the same as in the engine's metrics.
         "effective_prompts": float(counts.sum() ** 2 / max((counts**2).sum(), 1)),
         "most": int(counts.max(initial=0)),

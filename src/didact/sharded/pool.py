@@ -83,7 +83,9 @@ class ShardedPool(PromptPool):
             raise ValueError(f"all shards need the same columns, got {listed}")
         self._names: tuple[str, ...] = tuple(about[0][1])
         self._faults = {
-            name: f"shard {shard}: {fault}" for shard, (_, columns) in enumerate(about) for name, fault in columns.items()
+            name: f"shard {shard}: {fault}"
+            for shard, (_, columns) in enumerate(about)
+            for name, fault in columns.items()
             if fault
         }
         self._sizes = np.array([size for size, _ in about], dtype=np.int64)

@@ -446,8 +446,11 @@ class CurriculumContract:
     def test_pools_without_signal_still_give_plans(self, rate: float) -> None:
         curriculum, trace = play(self.new(), SimulatedPolicy(default=rate), range(2 * _STEPS))
         _check_books(curriculum, trace)
-        steps = {entry[1] for entry in trace if entry[0] == "plan" and entry[3:]}
-        assert steps or not self.keeps_budget
+        planned: dict[int, int] = defaultdict(int)
+        for _, step, _, *groups in _plans_of(trace):
+            planned[step] += sum(group[2] for group in groups)
+        assert any(planned.values()) or not self.keeps_budget
+        assert max(planned.values()) <= curriculum.max_rollouts_per_step
         assert np.isfinite(curriculum.pass_rates().mean).all()
 
     def test_a_pool_never_seen_has_a_belief(self) -> None:
