@@ -156,6 +156,26 @@ def test_a_truncated_table_is_refused(tmp_path: Path, name: str) -> None:
         read_rows(path)
 
 
+def test_no_damage_to_a_table_ends_the_process(tmp_path: Path) -> None:
+    as_stream(tmp_path / "a.arrow")
+    code = """
+import sys
+from pathlib import Path
+from didact.tasks.rows import read_rows
+path, refused = Path(sys.argv[1]), 0
+whole = path.read_bytes()
+for place in range(len(whole)):
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x80]) + whole[place + 1 :])
+    try:
+        read_rows(path)
+    except ValueError:
+        refused += 1
+print(refused > len(whole) / 4)
+"""
+    done = run([sys.executable, "-c", code, str(tmp_path / "a.arrow")], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr[-400:]
+
+
 def test_a_long_csv_field_is_read_and_python_s_own_limit_stays(tmp_path: Path) -> None:
     import csv
 
@@ -188,12 +208,14 @@ def write_shards(folder: Path, names: list[str]) -> None:
     ],
 )
 def test_of_a_folder_the_files_of_a_split_are_read_in_order(
-    tmp_path: Path, names: list[str], split: str, expected: list[int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], split: str, expected: list[int]
 ) -> None:
     write_shards(tmp_path / "mine", names)
     found = tables(tmp_path / "mine", split)
     assert [row["row"] for table in found for row in table.rows()] == expected
     assert {table.label for table in found} == {"mine"}
+    monkeypatch.chdir(tmp_path / "mine")
+    assert {table.label for table in tables(".", split)} == {"mine"}
 
 
 @pytest.mark.parametrize(

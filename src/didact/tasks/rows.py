@@ -33,7 +33,7 @@ _BATCH: Final = 256  # rows decoded at a time
 _LONGEST_FIELD: Final = 2**31 - 1  # of csv; Python's own limit is 131,072 characters
 #: What the libraries raise at damaged files; pyarrow's and json's own errors derive from one of the built-in ones.
 _ERRORS: Final = (
-    *(ValueError, OSError, EOFError, RuntimeError, LookupError, TypeError, OverflowError),
+    *(ValueError, OSError, EOFError, RuntimeError, LookupError, TypeError, OverflowError, MemoryError),
     *(csv.Error, zlib.error, lzma.LZMAError),
 )
 _LFS: Final = b"version https://git-lfs"
@@ -158,7 +158,7 @@ def _of_folder(folder: Path, split: str) -> list[Table]:
             f"{folder}: a folder with files of the kinds {', '.join(kinds)}; expected one kind: name the files that "
             f"you mean, as {str(files[0])!r}, or a glob in quotes"
         )
-    return [replace(_of_file(file), label=folder.name) for file in _of_split(folder, files, split)]
+    return [replace(_of_file(file), label=folder.resolve().name) for file in _of_split(folder, files, split)]
 
 
 def _of_split(folder: Path, files: list[Path], split: str) -> list[Path]:
@@ -374,6 +374,7 @@ def _of_arrow(schema: Any, batches: Callable[[list[str]], Iterable[Any]]) -> tup
     def read(wanted: Collection[str] | None) -> Iterator[Row]:
         chosen = [name for name in top if wanted is None or any(f"{each}.".startswith(f"{name}.") for each in wanted)]
         for batch in batches(chosen):
+            batch.validate(full=True)  # a damaged one would end the process
             table = batch if isinstance(batch, pyarrow.Table) else pyarrow.Table.from_batches([batch])
             for name in set(singles) & set(chosen):
                 # 0.1 in single precision is 0.1 to whoever wrote it, and not 0.10000000149011612.
@@ -424,7 +425,7 @@ def _saved(folder: Path, split: str) -> Table:
                 f"{str(folder / next(iter(data), 'train'))!r}"
             )
         data = data[split]
-    return _of_dataset(data, str(folder), folder.name)
+    return _of_dataset(data, str(folder), folder.resolve().name)
 
 
 def _of_hub(name: str, split: str, config: str | None) -> Table:
