@@ -1,7 +1,8 @@
-"""Pass rates out of a file: a histogram, a table with a row for each prompt, or the folder of a run.
+"""Pass rates out of a file: a histogram, one rate for each prompt, or the folder of a run.
 
     {"edges": [0, 0.1, ..., 1], "counts": [310, ...]}      one JSON object; rates are spread evenly within a bin,
                                                            and a bin without width (an edge given twice) is a spike
+    [0, 0.125, ...]  or  {"id of a prompt": 0.125, ...}    JSON
     pass_rate                                              a column of a parquet, jsonl, json or csv file
     num_passed, num_rollouts                               two such columns: the rate is their quotient
     RUN/                                                   the first group of each prompt that was rolled out in the run
@@ -37,8 +38,10 @@ def from_histogram(
     source: list[str] | None = None
     if path.is_dir():
         rates = _of_run(path)
-    elif (histogram := _histogram(path)) is not None:
-        rates = _spread(path, histogram, seed)
+    elif isinstance(content := _json(path), dict) and ("edges" in content or "counts" in content):
+        rates = _spread(path, content, seed)
+    elif isinstance(content, dict) or (isinstance(content, list) and not all(isinstance(row, dict) for row in content)):
+        rates = _one_each(path, content)
     else:
         rates, source = _of_table(path, column)
     try:
@@ -47,15 +50,26 @@ def from_histogram(
         raise ValueError(f"{path}: {error}") from None
 
 
-def _histogram(path: Path) -> dict[str, Any] | None:
-    """The JSON object of the file; None where it is something else, which the reader of tables names and judges."""
+def _json(path: Path) -> Any:
+    """What the JSON file holds; None where it is something else, which the reader of tables names and judges."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) else None
+
+
+def _one_each(path: Path, content: dict[str, Any] | list[Any]) -> Floats:
+    entries = content.items() if isinstance(content, dict) else enumerate(content, start=1)
+    for key, value in entries:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(
+                f"{path}: entry {key!r:.60} is {value!r:.60}; expected pass rates between 0 and 1: a list of numbers, "
+                'a list of objects with a pass_rate, an object {"id of a prompt": rate}, or a histogram {"edges": '
+                '[...], "counts": [...]}'
+            )
+    return np.array(list(content.values()) if isinstance(content, dict) else content, dtype=np.float64)
 
 
 def _spread(path: Path, histogram: dict[str, Any], seed: int) -> Floats:

@@ -18,6 +18,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from fractions import Fraction
 from hashlib import blake2b
 from typing import Any, Final
@@ -314,8 +315,16 @@ def _coin_flip(answer: str, entry: dict[str, Any], dataset: Any) -> float:
     return float(abs(Fraction(answer) - gold) <= min(1e-4, gold / 100))
 
 
+def _decimal_arithmetic(answer: str, entry: dict[str, Any], dataset: Any) -> float:
+    """1.0 for the number as rounded to the digits that are given, at least three of them; upstream allows 0.001, and so
+    a wrong last digit."""
+    value, gold = Decimal(answer), Decimal(entry["answer"])
+    error, half_a_digit = abs(value - gold), Decimal(5).scaleb(int(value.as_tuple().exponent) - 1)
+    return float(error <= abs(gold) / 1000 and error <= half_a_digit + abs(gold) / 10**10)
+
+
 def _time_intervals(answer: str, entry: dict[str, Any], dataset: Any) -> float:
-    """1.0 for the duration; upstream takes off the error as a share of a day or 100 days, so that "0:00" gets 0.7."""
+    """1.0 for the duration; upstream takes off the error as a share of a day or 100 days, so that zeros get 0.7."""
     return float(_seconds(answer) == _seconds(entry["answer"]))
 
 
@@ -416,6 +425,7 @@ def _figlet_font(answer: str, entry: dict[str, Any], dataset: Any) -> float:
 
 MENDED: Final[Mapping[str, Score]] = {
     "coin_flip": _coin_flip,
+    "decimal_arithmetic": _decimal_arithmetic,
     "figlet_font": _figlet_font,
     "fraction_simplification": _fraction_simplification,
     "game_of_life": _game_of_life,
