@@ -346,7 +346,7 @@ def test_check_says_what_would_be_done_and_leaves_nothing(didact, refused, here,
     assert "a.jsonl: there is no column 'gold'" in refused(*flags, *files, "--check", "--answer-column", "gold")
     Path("run.toml").write_text(SETTINGS.split("[method_options]")[0])
     assert (
-        "adarft needs the difficulty of every prompt"
+        "'adarft' needs 'difficulty' of every prompt"
         in didact(*flags, *files, "--check", "--method", "adarft").last_line
     )
     assert sorted(path.name for path in here.iterdir()) == sorted([*before, "b.jsonl", "c.jsonl"])
@@ -439,9 +439,11 @@ def test_conversations_and_text(didact, here, text_model):
     rows += [{"prompt": [{"role": "user", "content": f"1 + {n}?"}], "reward_model": {"ground_truth": str(1 + n)},
               "extra_info": {"index": n}} for n in range(2, 9)]  # fmt: skip
     Path("talk.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = ["train", "--model", text_model, "--task", "gsm8k", "--prompts", "talk.jsonl", "--no-eval",
-               "--steps", "2", "--prompts-per-step", "2", "--rollouts-per-step", "8", "--max-completion-length", "8", "--device", "cpu",
-               "--threads", "1", "--method", "uniform"]  # fmt: skip
+    command = [
+        *("train", "--model", text_model, "--task", "gsm8k", "--prompts", "talk.jsonl", "--no-eval", "--steps", "2"),
+        *("--prompts-per-step", "2", "--rollouts-per-step", "8", "--max-completion-length", "8", "--device", "cpu"),
+        *("--threads", "1", "--method", "uniform"),
+    ]
     ended = didact(*command, "--run", "run", "--instruction", "Only a number.", "--system-prompt", "Think.")
     assert ended.code == 0, ended.err
     pool = [json.loads(line) for line in Path("run/prompts.jsonl").read_text().splitlines()]

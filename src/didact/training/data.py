@@ -51,13 +51,17 @@ class Data:
 
     def pool(self) -> PromptPool:
         """The pool as the curriculum takes it."""
-        rates = [_number(example.pass_rate) for example in self.training]
+        difficulty, rates = (
+            [math.nan if (value := getattr(example, name)) is None else value for example in self.training]
+            for name in ("difficulty", "pass_rate")
+        )
+        known = not all(map(math.isnan, rates))
         return PromptPool(
             [example.prompt_id for example in self.training],
             source=[example.source for example in self.training],
-            difficulty=[_number(example.difficulty) for example in self.training],
+            difficulty=None if known and all(map(math.isnan, difficulty)) else difficulty,
             prompt_tokens=self.tokens,
-            pass_rate=None if all(math.isnan(rate) for rate in rates) else rates,
+            pass_rate=rates if known else None,
         )
 
     def write(self, folder: Path) -> None:
@@ -326,10 +330,6 @@ def _as_begun(
     return [replace(now[row["prompt_id"]], **{name: row[name] for name in described if name in row}) for row in rows], (
         changed
     )
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _plain(value: Any) -> Any:
