@@ -55,6 +55,7 @@ def prepare(
     tried = check_method(config)
     arguments = _arguments(config, folder)
     found = read(config, display)
+    positions: int | None
     if source is None:
         small = bed(config.task)
         tokenizer, positions = build_tokenizer(small.vocabulary(), skipped=small.skipped), SmallModelConfig().max_length

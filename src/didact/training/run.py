@@ -331,7 +331,7 @@ def _forget_after(folder: Path, checkpoint: Path | None, changed: Sequence[str])
             (folder / name).unlink(missing_ok=True)
     else:
         kept = int(load_state(checkpoint / STATE_FILE)["curriculum"]["curriculum"]["totals"]["rollouts"])
-    line = {"step": step_of(checkpoint), "dropped_rollouts": rollouts - kept}
+    line: dict[str, Any] = {"step": step_of(checkpoint), "dropped_rollouts": rollouts - kept}
     if changed:
         line["changed_prompts"] = list(changed)
     with open(folder / "resumes.jsonl", "a", encoding="utf-8") as file:
