@@ -244,8 +244,8 @@ class Curriculum(ABC):
         groups = self._ledger.screen(given, self.pool)
         fresh = [(group, outcome) for group, outcome in zip(groups, given, strict=True) if group is not None]
         if self.belief.pass_above is None and not self._out_of_range:  # said before anything is taken in
-            rewards = [reward for _, outcome in fresh for reward in outcome.usable("observe")]
-            self._out_of_range = silence.out_of_range(rewards)
+            verdicts = [reward for _, outcome in fresh for reward in outcome.usable("observe")]
+            self._out_of_range = silence.out_of_range(verdicts)
         self._totals["outcomes_duplicate"] += len(given) - len(fresh)
         if not fresh:
             return [range(0)] * len(given)

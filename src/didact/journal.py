@@ -167,8 +167,8 @@ class RecordedCurriculum:
         self._metrics = metrics
         if journal.offset == 0:
             pool = {"size": len(curriculum.pool), "fingerprint": curriculum.pool.fingerprint()}
-            start = {"kind": "start", "schema": SCHEMA, "method": curriculum.name, "options": curriculum.options}
-            start["pool"] = pool
+            start: dict[str, Any] = {"kind": "start", "schema": SCHEMA, "method": curriculum.name}
+            start |= {"options": curriculum.options, "pool": pool}
             journal.append(start)
         else:
             start = check_start(journal.path)

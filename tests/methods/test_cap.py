@@ -9,6 +9,7 @@ from didact import METHODS, Curriculum, PromptPool, make
 from didact.curriculum import Draft
 from didact.testing import SimulatedPolicy, play, pool_of
 
+pytestmark = pytest.mark.filterwarnings("ignore::didact.silence.NothingLearnt")
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 

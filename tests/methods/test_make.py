@@ -14,6 +14,7 @@ from didact import METHODS, Curriculum, make
 from didact.methods import ABOUT, check_options, method_options
 from didact.testing import SimulatedPolicy, play, pool_of
 
+pytestmark = pytest.mark.filterwarnings("ignore::didact.silence.NothingLearnt")
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 

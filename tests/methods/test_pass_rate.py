@@ -60,7 +60,7 @@ def test_without_the_column_nothing_changes(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_which_methods_plan_by_it(method: str) -> None:
-    """As docs/writing-a-method.md lists them. Ranks of the rates are those of no position."""
+    """As docs/own-loop.md lists them. Ranks of the rates are those of no position."""
     rates = (np.arange(40) * 17 % 40) / 39
     policy = SimulatedPolicy(default=0.4)
     traces = [

@@ -316,4 +316,4 @@ class BetaBelief:
 def _unknown(evidence: Floats, prior: Floats | float) -> Floats | float:
     """What stands for a prompt of which nothing is known: neither evidence nor pseudo-counts."""
     none = np.equal(prior, 0)
-    return (evidence < _NOTHING) * none * _NOTHING if none.any() else 0.0
+    return np.where((evidence < _NOTHING) & none, _NOTHING, 0.0) if none.any() else 0.0

@@ -112,8 +112,11 @@ def _pool(value: Any) -> bool:
 
 def _by_source(value: Any) -> bool:
     """Passed and judged prompts by the name of their source."""
-    pairs = list(value.values()) if _object(value) else [None]
-    return all(_list(_whole(_MAX_STEP))(pair) and len(pair) == 2 and pair[0] <= pair[1] for pair in pairs)
+
+    def counts(pair: Any) -> bool:
+        return _list(_whole(_MAX_STEP))(pair) and len(pair) == 2 and bool(pair[0] <= pair[1])
+
+    return _object(value) and all(map(counts, value.values()))
 
 
 _STEP = _whole(_MAX_STEP)

@@ -270,7 +270,7 @@ class LazyBelief:
 
     def _new(self, size: int) -> BetaBelief:
         """A belief about rows, which starts each at what is known about its prompt."""
-        return BetaBelief(size, known=lambda rows: self._known(self._positions[rows]), **self._options)
+        return BetaBelief(size, known=lambda rows: self._known(self._positions[rows].astype(np.int64)), **self._options)
 
     def _unseen(self, positions: Positions) -> BetaBelief:
         """What is believed about prompts that were never rolled out."""

@@ -48,6 +48,8 @@ Deliver = Callable[[Curriculum, list[GroupOutcome]], object]
 class CurriculumContract:
     """Inherit, say how to build, and pytest does the rest."""
 
+    #: Runs that learn nothing are looked at here on purpose.
+    pytestmark = pytest.mark.filterwarnings("ignore::didact.silence.NothingLearnt")
     #: No plan holds more rollouts than rollouts_per_step.
     within_budget: ClassVar[bool] = True
     #: Every plan whose groups have the reason "train" holds exactly rollouts_per_step.
