@@ -285,7 +285,7 @@ def sums(name: str, letter: str, num: int = 8, **more: object) -> str:
         ("crashes", 2, "RuntimeError: out of order"),
         ("dies", 2, "the verifier's process died (exit status 3)"),
         ("hangs", 2, "timed out after 0.05 s"),
-        ("babbles", 2, "babbles returned 'yes'"),
+        ("babbles", 2, "babbles returned 'yes', a str; expected a number from 0 to 1"),
         ("signs", 2, "signs returned -1.0; expected a number from 0 to 1"),
         ("of_four", 2, "of_four(source, response, answer, info) does not take two arguments"),
         ("of_golds", 1, "the verifier 'own_verifiers:of_golds' failed on each of the last 24 rollouts, 3 steps' worth"),

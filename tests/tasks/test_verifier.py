@@ -99,6 +99,7 @@ def test_odd_text_travels_and_large_batches_too() -> None:
         assert verifier.score([], []) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gsm8k", "math", "reasoning_gym:chain_sum", "arithmetic"])
 def test_odd_and_enormous_responses_to_the_tasks_get_a_verdict_and_touch_no_other(name: str) -> None:
     right = "<answer>12</answer>" if ":" in name else "\\boxed{12}" if name == "math" else "#### 12"
@@ -334,7 +335,11 @@ def test_a_module_that_is_not_found_is_explained(tmp_path: Path, monkeypatch: py
         ("only_response", "only_response(response) does not take two arguments"),
         ("Judge", "Judge is a class; name a function or an instance, such as judge = Judge()"),
         ("later", "asyncio.run(later(response, answer))"),
-        ("gold_first", "gold_first(gold, pred) would get the response as 'gold'"),
+        (
+            "gold_first",
+            "gold_first(gold, pred) would get the response as 'gold'; expected (response: str, answer: str) -> float. "
+            "Name a function such as def score(response, answer): return gold_first(gold=answer, pred=response)",
+        ),
         ("prompt_first", "prompt_first(prompt, completion) would get the response as 'prompt'"),
     ],
 )
@@ -345,7 +350,7 @@ def test_a_function_that_cannot_be_called_as_a_verifier_is_refused_at_once(name:
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["judge", "with_defaults", "with_anything", "part", "builtin"])
+@pytest.mark.parametrize("name", ["judge", "with_defaults", "with_anything", "part", "builtin", "decorated"])
 def test_what_can_be_called_with_two_texts_is_a_verifier(name: str) -> None:
     with Verifier(f"verifier_signatures:{name}") as verifier:
         assert verifier.score(["a", "b"], ["a", "a"]) == [RIGHT, WRONG]

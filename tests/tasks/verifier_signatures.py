@@ -1,7 +1,8 @@
 """Functions as users bring them; workers import them by name."""
 
 import operator
-from functools import partial
+from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 
 
@@ -39,6 +40,19 @@ def with_defaults(response: str, answer: str, strict: bool = True, *, ignore_cas
 
 def with_anything(*texts: str, **settings: Any) -> int:
     return int(texts[0] == texts[1])
+
+
+def of_the_response(function: Callable[[str, str, str], float]) -> Callable[[str, str], float]:
+    @wraps(function)
+    def called(response: str, answer: str) -> float:
+        return function("math", response, answer)
+
+    return called
+
+
+@of_the_response
+def decorated(source: str, response: str, answer: str) -> float:
+    return float(source == "math" and response == answer)
 
 
 part = partial(with_defaults, strict=False)

@@ -414,7 +414,7 @@ def _spell_backward(answer: str, entry: dict[str, Any], dataset: Any) -> float:
 
 
 def _in_place(found: Sequence[str], gold: Sequence[str]) -> float:
-    return sum(map(operator.eq, found, gold)) / max(len(found), len(gold))
+    return sum(mine == right for mine, right in zip(found, gold, strict=False)) / max(len(found), len(gold))
 
 
 def _figlet_font(answer: str, entry: dict[str, Any], dataset: Any) -> float:

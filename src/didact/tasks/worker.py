@@ -97,7 +97,9 @@ def misfit(verify: Verify, name: str) -> str | None:
         wrapped = f"def score(response, answer): return asyncio.run({name}(response, answer))"
         return f"{name} is async, and nobody would await it; name a function such as {wrapped}"
     try:
-        signature = inspect.signature(verify)
+        signature = inspect.signature(
+            verify, follow_wrapped=False
+        )  # a decorator may give the arguments that are missing
     except (ValueError, TypeError):  # written in C, some of them
         return None
     parameters = list(signature.parameters)
@@ -115,7 +117,11 @@ def misfit(verify: Verify, name: str) -> str | None:
         return f"{called} does not take two arguments; expected {given}. Name a function such as {wrapped}"
     first, second = [*parameters, "", ""][:2]
     if (second in _RESPONSES and first not in _RESPONSES) or first in _ANSWERS:
-        return f"{called} would get the response as {first!r}; expected {given}. Change their order, or the names"
+        call = (
+            f"{name}({first}=answer, {second}=response)" if first in {*_ANSWERS, "answer", "target"} else f"{name}(...)"
+        )
+        wrapped = f"def score(response, answer): return {call}"
+        return f"{called} would get the response as {first!r}; expected {given}. Name a function such as {wrapped}"
     return None
 
 
