@@ -91,8 +91,10 @@ def test_lengths_are_those_of_what_is_sent():
 
 def test_what_cannot_be_tokenized_is_named():
     half = Example("d", "half \ud83d", "1", "mine")
-    with pytest.raises(ValueError, match=r"prompt 'd' \('half \\ud83d'\) cannot be tokenized: .*surrogates"):
+    with pytest.raises(ValueError, match=r"prompt 'd' \('half \\ud83d'\) cannot be sent: .*surrogates"):
         wording(template=None, instruction="").tokens([TEXT, half])
     strange = Example("e", "x", "1", "mine", messages=({"role": "teacher", "content": "x"},))
-    with pytest.raises(ValueError, match=r"prompt 'e': the model's chat template refuses it: no such role"):
+    with pytest.raises(
+        ValueError, match=r"prompt 'e' \('x'\) cannot be sent: the model's chat template refuses it: no such role"
+    ):
         wording([strange]).tokens([TEXT, strange])

@@ -45,7 +45,7 @@ class TrainConfig:
     method: str = _setting("cures", "How the curriculum is made, see `didact methods`.")
     method_options: dict[str, Any] = field(default_factory=dict)
     task: str = _setting("arithmetic", "How responses are verified: arithmetic, gsm8k, math, reasoning_gym:NAME, "
-                         "or module:function of your own.")  # fmt: skip
+                         "or module:function of your own, of (response, answer), from 0 to 1.")  # fmt: skip
     task_options: dict[str, Any] = field(default_factory=dict)  # of the task's own prompts, e.g. levels = [1, 2]
     prompts: Paths = _setting(None, "Training prompts: files, folders, patterns or hub names; repeatable.  "  # noqa: RUF009
                               "[default: the task's own]")  # fmt: skip
@@ -237,7 +237,7 @@ def read_config(path: Path) -> TrainConfig:
     try:
         return config_from(values)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f'{path}: {error}; what is mended there goes without the line "digest"') from error
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:

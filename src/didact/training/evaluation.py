@@ -65,7 +65,7 @@ class Evaluator:
             "step": step,
             "rollouts": int(spent["rollouts"]),
             "tokens": int(spent["response_tokens"]),
-            **_accuracy(passed, [example.source for example in self._examples]),
+            **accuracy(passed, [example.source for example in self._examples]),
             **({"on": "training prompts"} if self._on_training else {}),
         }
         self.seconds += time.monotonic() - began
@@ -114,7 +114,7 @@ def described(record: dict[str, Any]) -> str:
     return text
 
 
-def _accuracy(passed: Sequence[int | None], sources: Sequence[str]) -> dict[str, Any]:
+def accuracy(passed: Sequence[int | None], sources: Sequence[str]) -> dict[str, Any]:
     """What an evaluation record says of these verdicts; None is an error and counts neither as right nor as wrong."""
     judged = [each for each in passed if each is not None]
     low, high = (float(bound) for bound in wilson(sum(judged), max(len(judged), 1)))

@@ -64,8 +64,8 @@ def prepare(
     wording = Wording(config, tokenizer, [example for prompts in found for example in prompts.examples])
     for note in wording.notes:
         display.note(note)
-    room = _room(config, arguments, positions, getattr(tried.context, "longest", None), display)
-    data = settle(config, folder if begun else None, wording, found, room, display, accept_changes)
+    most = room(config, arguments, positions, getattr(tried.context, "longest", None), display)
+    data = settle(config, folder if begun else None, wording, found, most, display, accept_changes)
     curriculum = make(config.method, data.pool(), **_options(config))
     if "scale_rewards" in config.trl and (curriculum.uneven or curriculum.advantage not in ("rloo", "grpo")):
         display.note(f"[trl] scale_rewards is not used: {config.method} makes its own advantages")
@@ -116,7 +116,7 @@ def _positions(path: str) -> int | None:
     return most if isinstance(most, int) and most > 0 else None
 
 
-def _room(
+def room(
     config: TrainConfig, arguments: GRPOConfig, positions: int | None, longest: int | None, display: Display
 ) -> int | None:
     """Tokens of the longest prompt that can be sent; None where the model sets no limit."""

@@ -31,6 +31,7 @@ class Wording:
 
     def __init__(self, config: TrainConfig, tokenizer: Any, examples: Sequence[Example] = ()) -> None:
         self._tokenizer = tokenizer
+        self._lengths: dict[tuple[str, str], int] = {}  # what was measured, by id and text
         self._system = config.system_prompt
         self._options = config.trl.get("chat_template_kwargs") or {}
         self._appended = f"\n\n{config.instruction}" if config.instruction else ""
@@ -87,31 +88,34 @@ class Wording:
                 self._tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True, **self._options)
             )
         except (TemplateError, ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"prompt {example.prompt_id!r}: the model's chat template refuses it: {error}") from error
+            raise ValueError(f"the model's chat template refuses it: {error}") from error
 
     def tokens(self, examples: Sequence[Example]) -> list[int]:
         """The length of each prompt, in tokens of what the model reads.
 
         Raises:
-            ValueError: the tokenizer refuses one, which is named.
+            ValueError: the chat template or the tokenizer refuses one, which is named.
         """
-        texts = [self.text(example) for example in examples]
+        new = [example for example in examples if (example.prompt_id, example.prompt) not in self._lengths]
         try:
-            return self._lengths(texts)
+            self._measure(new)
         except Exception:
-            for example, text in zip(examples, texts, strict=True):
+            for example in new:
                 try:
-                    self._lengths([text])
+                    self._measure([example])
                 except Exception as error:  # whatever a tokenizer raises for text that is none
                     raise ValueError(
-                        f"prompt {example.prompt_id!r} ({example.prompt[:60]!r}) cannot be tokenized: {error}; mend it "
-                        "or take it out"
+                        f"prompt {example.prompt_id!r} ({example.prompt[:60]!r}) cannot be sent: {error}; mend it or "
+                        "take it out"
                     ) from error
             raise
+        return [self._lengths[example.prompt_id, example.prompt] for example in examples]
 
-    def _lengths(self, texts: list[str]) -> list[int]:
-        rows = self._tokenizer(texts, add_special_tokens=not self.chat)["input_ids"] if texts else []
-        return [len(row) for row in rows]
+    def _measure(self, examples: Sequence[Example]) -> None:
+        if texts := [self.text(example) for example in examples]:
+            rows = self._tokenizer(texts, add_special_tokens=not self.chat)["input_ids"]
+            for example, row in zip(examples, rows, strict=True):
+                self._lengths[example.prompt_id, example.prompt] = len(row)
 
 
 def _uses_chat(config: TrainConfig, tokenizer: Any, conversations: bool) -> bool:
