@@ -248,9 +248,9 @@ def test_bad_prompt_files(refused, here, flags):
     Path("a.jsonl").write_text('{"prompt": "a", "answer": "1"}\n{"prompt": "b", "ans')
     assert "a.jsonl: not a readable jsonl file, or cut off" in refused(*flags, "--prompts", "a.jsonl")
     Path("a.csv").write_text("foo,bar\n1,2\n")
-    assert "there is no prompt column (prompt, problem, question); the columns are foo, bar" in refused(
-        *flags, "--prompts", "a.csv"
-    )
+    line = refused(*flags, "--prompts", "a.csv")
+    assert "there is no prompt column (prompt, problem, question, " in line
+    assert "the columns are foo, bar; name it with --prompt-column" in line
     Path("a.csv").write_text("prompt,answer\n")
     assert "the file holds no rows" in refused(*flags, "--eval-prompts", "a.csv")
     Path("a.csv").write_text("prompt,answer\na 1 =,1\n")

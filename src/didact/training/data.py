@@ -66,13 +66,10 @@ class Data:
 
     def write(self, folder: Path) -> None:
         """Keep the prompts in the run folder, where they are not there already or have changed."""
-        files = {
-            "prompts.jsonl": [
-                {**asdict(each), "prompt_tokens": num} for each, num in zip(self.training, self.tokens, strict=True)
-            ]
-        }
+        pool = [{**_row(each), "prompt_tokens": num} for each, num in zip(self.training, self.tokens, strict=True)]
+        files = {"prompts.jsonl": pool}
         if self.held_out and not self.on_training:
-            files["eval_prompts.jsonl"] = [asdict(example) for example in self.held_out]
+            files["eval_prompts.jsonl"] = [_row(example) for example in self.held_out]
         for name, rows in files.items():
             if self.changed or not (folder / name).exists():
                 write_whole(folder / name, "".join(json.dumps(row) + "\n" for row in rows))
@@ -306,10 +303,10 @@ def _as_begun(
             f"{gone[0]['prompt_id']!r} ({str(gone[0]['prompt'])[:60]!r}): {back}"
         )
     changes = [
-        (row["prompt_id"], name, row[name], value)
+        (row["prompt_id"], name, before, value)
         for row in rows
         for name in ("prompt", "answer", "messages")
-        if name in row and (value := _plain(getattr(now[row["prompt_id"]], name))) != row[name]
+        if (value := _row(now[row["prompt_id"]]).get(name)) != (before := row.get(name) or None)
     ]
     changed = list(dict.fromkeys(prompt_id for prompt_id, *_ in changes))
     if changes:
@@ -332,8 +329,10 @@ def _as_begun(
     )
 
 
-def _plain(value: Any) -> Any:
-    return [dict(each) for each in value] if isinstance(value, tuple) else value
+def _row(example: Example) -> dict[str, Any]:
+    """An example as the run's files have it; most have neither messages nor a pass rate."""
+    row = {**asdict(example), "messages": [dict(message) for message in example.messages] or None}
+    return {name: value for name, value in row.items() if value is not None or name == "difficulty"}
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
