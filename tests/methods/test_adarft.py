@@ -161,5 +161,5 @@ def test_bad_options(options: dict[str, Any], words: str) -> None:
 def test_a_pool_without_difficulty_says_how_to_give_it() -> None:
     with pytest.raises(ValueError, match=r"PromptPool\(ids, difficulty="):
         AdaRFT(pool_of(8), **SIZES)
-    with pytest.raises(ValueError, match="finite"):
+    with pytest.raises(ValueError, match=r"needs 'difficulty' of every prompt, and that of 'prompt-0' in row 0 is unknown"):
         AdaRFT(pool_of(8, difficulty=[math.nan] * 8), **SIZES)
