@@ -58,10 +58,15 @@ def arguments(output: Path, **settings: object) -> object:
 
 
 def build(cls: type, model_path: str, rows: list[dict[str, str]], output: Path, **more: object):
-    """A trainer of class `cls`; what is no argument of a trainer goes into GRPOConfig."""
+    """A trainer of class `cls`; what is no argument of a trainer goes into GRPOConfig.
+
+    With a curriculum the first of several reward functions is the verifier, unless another one is named.
+    """
     kept = ("curriculum", "curriculum_options", "verifier", "prompt_id", "peft_config", "eval_dataset", "reward_funcs")
     own = {name: more.pop(name) for name in kept if name in more}
     own.setdefault("reward_funcs", [digits, length])
+    if len(own["reward_funcs"]) > 1 and "curriculum" in own:
+        own.setdefault("verifier", own["reward_funcs"][0].__name__)
     from transformers import PrinterCallback
 
     trainer = cls(

@@ -10,6 +10,7 @@ from trl import GRPOTrainer
 from didact import PromptPool, make
 from didact.adapters import trl as adapter
 from didact.adapters.trl import CurriculumGRPOTrainer
+from didact.adapters.trl_checks import refuse
 from didact.advantage import group_advantages
 from didact.context import StagedContext
 from didact.manifest import fault
@@ -35,6 +36,8 @@ def history(trainer, key):
         {"loss_type": "vespo"},
         {"loss_type": "luspo", "importance_sampling_level": "sequence"},
         {"multi_objective_aggregation": "normalize_then_sum"},
+        {"top_entropy_quantile": 0.5, "max_steps": 2},  # a third: which token is at the quantile is float noise
+        {"mask_truncated_completions": True, "loss_type": "grpo"},
     ],
     ids=lambda settings: "-".join(map(str, settings.values())) or "defaults",
 )
@@ -407,7 +410,7 @@ def test_what_cannot_be_expressed_is_refused(model_path, rows, tmp_path):
 def test_streaming_data_is_refused(model_path, rows, tmp_path):
     trainer = type("Stub", (), {})()
     with pytest.raises(ValueError, match="streaming"):
-        adapter._refuse(trainer, IterableDataset.from_generator(lambda: iter(rows)))
+        refuse(trainer, IterableDataset.from_generator(lambda: iter(rows)))
 
 
 def test_a_changed_seam_is_refused(monkeypatch):

@@ -163,9 +163,9 @@ class Workers:
             },
             non_tensors={
                 "multi_modal_inputs": np.array([{} for _ in rows], dtype=object),
-                "acc": np.array([1 - reward for reward in passed], dtype=object),
+                "flipped": np.array([1 - reward for reward in passed], dtype=object),
             },
-            meta_info={"timing": {}, "reward_extra_keys": ["acc"]},
+            meta_info={"timing": {}, "reward_extra_keys": ["flipped"]},
         )
 
     def compute_log_prob(self, batch):
@@ -217,7 +217,7 @@ def build(files, tokenizer, *overrides, calls=None):
 
 def reward(batch, return_dict=False):
     scores = batch.batch["rm_scores"]
-    extra = {"acc": list(batch.non_tensor_batch["acc"])}
+    extra = {"flipped": list(batch.non_tensor_batch["flipped"])}
     return {"reward_tensor": scores, "reward_extra_info": extra} if return_dict else scores
 
 
@@ -286,15 +286,15 @@ def test_outcomes_are_those_of_the_workers_although_verl_reorders_rows(files, to
 
 @supported
 def test_a_named_score_is_the_evidence(files, tokenizer, tmp_path):
-    for name, verifier in {"sum": [], "acc": ["+data.curriculum.verifier=acc"]}.items():
+    for name, verifier in {"sum": [], "flipped": ["+data.curriculum.verifier=flipped"]}.items():
         run(
             files, tokenizer, "+data.curriculum.method=uniform", f"+data.curriculum.run={tmp_path / name}",
             *verifier, steps=2,
         )  # fmt: skip
-    plain, other = outcomes(tmp_path / "sum"), outcomes(tmp_path / "acc")
+    plain, other = outcomes(tmp_path / "sum"), outcomes(tmp_path / "flipped")
     flipped = [[[1 - reward for reward in group] for group in record["rewards"]] for record in plain]
     assert [record["rewards"] for record in other] == flipped
-    with pytest.raises(ValueError, match=r"verifier=score.*no such score.*acc"):
+    with pytest.raises(ValueError, match=r"verifier=score.*no such score.*flipped"):
         run(files, tokenizer, "+data.curriculum.method=uniform", "+data.curriculum.verifier=score", steps=1)
 
 
@@ -462,7 +462,7 @@ def test_prompt_ids_may_be_another_key_and_must_be_unique(files, tokenizer):
     rows = Dataset.from_parquet(str(files))
     double = files.with_name("double.parquet")
     concatenate_datasets([rows, rows]).to_parquet(double)
-    with pytest.raises(ValueError, match=r"duplicate prompt id 'toy/.*data.curriculum.prompt_id=KEY"):
+    with pytest.raises(ValueError, match=r"'toy/\d+' is that of 2 rows, with one and the same prompt"):
         build(double, tokenizer, "+data.curriculum.method=uniform")
 
 

@@ -13,7 +13,8 @@ With several processes the curriculum, its journal and its state live on the mai
 the others. Each rolls out an equally long part of a plan and trains equally many rows.
 
 `train` and five methods of the trainer are extended, none is copied, and `SEAMS` is checked against the installed TRL
-when a trainer is built. Refused by name: streaming data sets, images, saving inside a generation window.
+when a trainer is built. Refused by name: streaming data sets, images, saving inside a generation window, settings that
+the curriculum would override.
 """
 
 import inspect
@@ -27,11 +28,13 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
-from datasets import IterableDataset
 from packaging.specifiers import SpecifierSet
 from trl import GRPOTrainer
 
+from didact.adapters.fingerprint import difference, fingerprint, num_repeated, telling
+from didact.adapters.scale import check_scale
 from didact.adapters.trl_checkpoints import STATE_FILE, begin, finish, newest
+from didact.adapters.trl_checks import check_estimator, evidence_of, ids_of, own_estimator, refuse
 from didact.adapters.trl_rows import Rows
 from didact.advantage import AdvantageKind, group_advantages, loss_weights
 from didact.curriculum import Curriculum
@@ -40,7 +43,7 @@ from didact.manifest import fault
 from didact.methods import make
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
-from didact.prompts import PromptPool
+from didact.prompts import COLUMNS, PromptPool
 from didact.state import load_state, save_state
 
 logger = logging.getLogger(__name__)
@@ -66,10 +69,14 @@ class CurriculumMixin(_Host):
             the pool; the function is called on the main process only.
         curriculum_options: options for a method given by name. `prompts_per_step` and `rollouts_per_step` default to
             what TRL's configuration says: generation_batch_size rollouts, num_generations for each prompt.
-        prompt_id: the column with unique prompt ids; where the data set has none, row numbers are the ids. Columns
-            called source, difficulty, prompt_tokens and features describe the prompts to methods that ask for them.
-        verifier: name of the reward function whose value is the pass rate's evidence; None takes the weighted sum of
-            all.
+        prompt_id: the column with unique prompt ids, text or whole numbers. None: `prompt_id` where the data set has
+            it, else row numbers. Columns called source, difficulty, prompt_tokens, features and pass_rate describe the
+            prompts, as `PromptPool` says, to methods that ask for them.
+        verifier: name of the reward function that says whether a response is right: its value is the pass rate's
+            evidence. None: the one function that counts in the reward, or the weighted sum of several where
+            `pass_above` says from where on that is a pass.
+        accept_changed_data: resume from a checkpoint although texts or answers have changed since; the ids must be the
+            same. For a correction, or where the caller looks after it.
 
     Raises:
         ValueError, TypeError: what cannot be expressed, said before training starts.
@@ -83,33 +90,31 @@ class CurriculumMixin(_Host):
         *args: Any,
         curriculum: str | Curriculum | RecordedCurriculum | Callable[[PromptPool], Curriculum | RecordedCurriculum],
         curriculum_options: dict[str, Any] | None = None,
-        prompt_id: str = "prompt_id",
+        prompt_id: str | None = None,
         verifier: str | None = None,
+        accept_changed_data: bool = False,
         **kwargs: Any,
     ) -> None:
         _check_seams(type(self))
         super().__init__(*args, **kwargs)
         self._own_context = self.max_completion_length
         self._held = self._rows()  # rollouts of groups that wait for a later step
+        self._accept_changed_data = accept_changed_data
         self._warned: set[int] = set()  # context lengths that were said to be too short
-        _refuse(self, self.train_dataset, curriculum)
-        if verifier is not None and verifier not in self.reward_func_names:
-            raise ValueError(f"verifier {verifier!r} is none of the reward functions {self.reward_func_names}")
-        self._verifier = None if verifier is None else self.reward_func_names.index(verifier)
+        refuse(self, self.train_dataset, curriculum)
         self.curriculum: Any = _Elsewhere()
-        self._on_main(lambda: self._install(curriculum, curriculum_options, prompt_id))
+        self._on_main(lambda: self._install(curriculum, curriculum_options, prompt_id, verifier))
 
-    def _install(self, curriculum: Any, curriculum_options: dict[str, Any] | None, prompt_id: str) -> None:
+    def _install(
+        self, curriculum: Any, curriculum_options: dict[str, Any] | None, prompt_id: str | None, verifier: str | None
+    ) -> None:
         """Build the curriculum, or check the one given; on the main process only."""
         data, size = self.train_dataset, self.args.generation_batch_size
-        ids = data[prompt_id] if prompt_id in data.column_names else [str(row) for row in range(len(data))]
+        ids = ids_of(data, prompt_id)
         if curriculum_options and not isinstance(curriculum, str):
             raise TypeError("curriculum_options go with a method's name; this curriculum is already built")
         if isinstance(curriculum, str) or callable(curriculum):
-            known = [
-                name for name in ("source", "difficulty", "prompt_tokens", "features") if name in data.column_names
-            ]
-            pool = PromptPool(ids, **{name: data[name] for name in known})
+            pool = PromptPool(ids, **{name: list(data[name]) for name in COLUMNS if name in data.column_names})
             if callable(curriculum):
                 curriculum = curriculum(pool)
             else:
@@ -124,6 +129,9 @@ class CurriculumMixin(_Host):
             raise ValueError(
                 f"{len(unknown)} prompts of the curriculum, for example {unknown[0]!r}, are not in the data set"
             )
+        if len(self._row_of) < len(ids):
+            twice = next(name for row, name in enumerate(ids) if self._row_of[name] != row)
+            raise ValueError(f"duplicate prompt id {twice!r} in the data set: an id must name one row")
         longest, room = getattr(curriculum.context, "longest", None), getattr(self.args, "vllm_max_model_length", None)
         if self.use_vllm and longest and room and longest > room:
             raise ValueError(f"the curriculum's context of {longest} tokens exceeds vllm_max_model_length={room}")
@@ -132,12 +140,16 @@ class CurriculumMixin(_Host):
                 f"method {curriculum.name!r} with gradient_norms=True needs gradients of single rollouts, and FSDP and "
                 "DeepSpeed hold the model in pieces: leave gradient_norms out, or train with plain data parallelism"
             )
-        if curriculum.own_baseline and self._verifier is not None:
-            raise ValueError(
-                f"method {curriculum.name!r} has baselines of its own, in units of the evidence: leave verifier out, "
-                "so that the evidence is the reward that trains"
-            )
+        check_estimator(self, curriculum)
+        self._verifier = evidence_of(self, curriculum, verifier)
+        self._marks: dict[int, dict[str, Any]] = {}
         self.curriculum = curriculum
+        num = len(curriculum.pool)
+        if repeated := num_repeated(self._rows_in_order(num).get("prompt", ())):
+            logger.warning(
+                "%d of %d prompts repeat the text of another: each has a belief of its own, which its own rollouts "
+                "alone inform; keep one row of each text", repeated, num,
+            )  # fmt: skip
 
     def train(self, resume_from_checkpoint: str | Path | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As the trainer's own, from a checkpoint that is whole.
@@ -205,7 +217,11 @@ class CurriculumMixin(_Host):
         self.accelerator.wait_for_everyone()  # each process writes a part of its own
 
         def seal() -> None:
-            save_state(folder / STATE_FILE, {**state, "curriculum": self.curriculum.state_dict(), "held": held})
+            data = self._mark(len(self.curriculum.pool))
+            save_state(
+                folder / STATE_FILE,
+                {**state, "curriculum": self.curriculum.state_dict(), "held": held, "data": data},
+            )
             finish(folder, before, limit, self.state.best_model_checkpoint)
 
         self._on_main(seal)
@@ -231,6 +247,12 @@ class CurriculumMixin(_Host):
                 f"{checkpoint} was saved with generation_batch_size={saved}, this run has {size}: choose "
                 "per_device_train_batch_size and steps_per_generation (by default gradient_accumulation_steps) so that "
                 f"their product is {saved} / {self.accelerator.num_processes}, the number of processes"
+            )
+        data = None if self._accept_changed_data else state.get("data")  # older checkpoints do not know
+        if data and (what := difference(data, self._mark(min(data["rows"], len(self.curriculum.pool))))):
+            raise ValueError(
+                f"{checkpoint} was saved with another data set: {what}, and what is believed is of those. "
+                "Load the data as they were then (the same files, the same seed), start anew, or, if it is a correction, give accept_changed_data=True"
             )
         self.curriculum.load_state_dict(state["curriculum"])
         held: dict[str, Any] = state["held"]
@@ -277,6 +299,7 @@ class CurriculumMixin(_Host):
             self._warn_of_cuts(sum(cut), len(cut))
             rewards = batch.rewards[made]
             evidence = self._weighted_sum(rewards) if self._verifier is None else rewards[:, self._verifier]
+            check_scale(evidence, self.curriculum, "pass_above=NUMBER, in curriculum_options or where it is made")
             outcomes = [
                 GroupOutcome(
                     group.group_id,
@@ -306,11 +329,14 @@ class CurriculumMixin(_Host):
         examples = {row: self.train_dataset[row] for row in set(own)}
         output = super()._generate_and_score_completions([dict(examples[row]) for row in own])
         rewards, ids = self._scored
+        if [row[: len(made)] for row, made in zip(output["completion_ids"].tolist(), ids, strict=False)] != ids:
+            raise TypeError(
+                f"{type(self).__name__} returns other rows than it scored, as a replay buffer does: a curriculum must "
+                "know which rollouts train"
+            )
         asked = output["prompt_mask"].sum(1).tolist()
-        facts = [
-            [len(row), bool(row) and row[-1] not in self._stop_ids, tokens]
-            for row, tokens in zip(ids, asked, strict=True)
-        ]
+        cut = self._cut_off(ids, asked)
+        facts = [[len(row), *rest] for row, *rest in zip(ids, cut, asked, strict=True)]
         every: list[list[int]] = self.accelerator.gather(torch.tensor(facts, device=self.accelerator.device)).tolist()
         batch.add(output, rewards.double().cpu().numpy(), [length for length, _, _ in every])
         return every
@@ -326,7 +352,7 @@ class CurriculumMixin(_Host):
         parts = np.array_split(np.array(chosen, dtype=np.int64), num)
         rows = np.stack([np.pad(part, (0, share - len(part))) for part in parts])
         scale = rows.size / max(len(chosen), 1) if self.loss_type in ("grpo", "sapo", "luspo", "dr_grpo") else 1.0
-        if self.loss_type == "dr_grpo":
+        if self.loss_type == "dr_grpo" and not hasattr(self, "liger_loss"):
             scale *= self.max_completion_length / self._own_context  # its divisor follows the context length
         output: dict[str, Any] = batch.take(rows.ravel(), np.repeat(np.arange(num), share))
         own, kept = rows[self.accelerator.process_index], len(parts[self.accelerator.process_index])
@@ -356,7 +382,7 @@ class CurriculumMixin(_Host):
     ) -> np.ndarray:
         """By the curriculum's own estimator where it makes uneven groups, else by TRL's configuration."""
         total, kind = self._weighted_sum(rewards), self.curriculum.advantage
-        if self.curriculum.uneven or kind not in ("rloo", "grpo") or not np.isnan(baselines).all():
+        if own_estimator(self.curriculum) or not np.isnan(baselines).all():
             advantages = group_advantages(total, ids, kind, lengths, singleton="zero", baselines=baselines)
         elif self.multi_objective_aggregation == "normalize_then_sum":
             each = [group_advantages(column, ids, "grpo", epsilon=1e-4, singleton="zero") for column in rewards.T]
@@ -451,10 +477,42 @@ class CurriculumMixin(_Host):
         if "max_new_tokens" in getattr(self, "generation_kwargs", {}):
             self.generation_kwargs["max_new_tokens"] = length
 
-    @property
-    def _stop_ids(self) -> set[int]:
-        stop = getattr(self.generation_config, "eos_token_id", None) if not self.use_vllm else None
-        return {self._tokenizer.eos_token_id, self._tokenizer.pad_token_id, *np.atleast_1d(stop if stop else [])}
+    def _cut_off(self, responses: list[list[int]], prompt_tokens: list[int]) -> list[bool]:
+        """Which responses fill their room without an end: a token that ends a response, or a stop string.
+
+        TRL itself goes by the last token alone (`completions/clipped_ratio`, `mask_truncated_completions`): what a stop
+        string ended is clipped to it, and to TRL 1.9 also what any other token than the tokenizer's own ended.
+        """
+        given = self.args.generation_kwargs or {}
+        model = self.accelerator.unwrap_model(self.model)
+        config = model.generation_config if self.use_vllm else self.generation_config
+        listed = (config.eos_token_id, given.get("stop_token_ids"))
+        ends = {self._tokenizer.eos_token_id, self._tokenizer.pad_token_id}
+        ends.update(token for each in listed if each is not None for token in np.atleast_1d(each).tolist())
+        strings = given.get("stop") or given.get("stop_strings") or []
+        strings = [strings] if isinstance(strings, str) else strings
+        limit = self.max_completion_length or np.inf
+        total = (self.use_vllm and getattr(self.args, "vllm_max_model_length", None)) or np.inf
+
+        def cut(response: list[int], tokens: int) -> bool:
+            if not response or response[-1] in ends or len(response) < min(limit, total - tokens):
+                return False
+            return not (strings and any(end in self._tokenizer.decode(response) for end in strings))
+
+        return [cut(*each) for each in zip(responses, prompt_tokens, strict=True)]
+
+    def _mark(self, size: int) -> dict[str, Any]:
+        """What the first `size` prompts of the curriculum say; on the main process only."""
+        if size not in self._marks:
+            self._marks = {size: fingerprint(self._rows_in_order(size), size)}
+        return self._marks[size]
+
+    def _rows_in_order(self, size: int) -> dict[str, Any]:
+        """The columns that make prompts what they are, in the order of the curriculum's first `size` prompts."""
+        rows = [self._row_of[name] for name in self.curriculum.pool.ids[:size]]
+        data = self.train_dataset.with_format(None)  # as it is stored, before any transform
+        data = data if rows == list(range(len(data))) else data.select(rows)
+        return {name: data[name] for name in telling(data.column_names)}
 
 
 class CurriculumGRPOTrainer(CurriculumMixin, GRPOTrainer):
@@ -472,33 +530,6 @@ class _Elsewhere:
 
 def _std(values: np.ndarray) -> float:
     return float(np.nanstd(values, ddof=1)) if np.isfinite(values).sum() > 1 else 0.0
-
-
-def _refuse(trainer: Any, data: Any, curriculum: Any = None) -> None:
-    """Say now what would otherwise go wrong in silence."""
-    if data is None or isinstance(data, IterableDataset):
-        raise ValueError("a curriculum needs a train_dataset that can be indexed, not a streaming one")
-    sizes = gather_object([len(data)])
-    if len(set(sizes)) > 1:
-        raise ValueError(
-            f"the processes loaded data sets of {sizes} rows: a plan names rows, so all must load the same"
-        )
-    opened = gather_object([isinstance(curriculum, RecordedCurriculum)])
-    if any(opened[1:]):
-        raise ValueError(
-            f"{sum(opened)} processes opened a journal, and only the main one keeps it: delete the file and give "
-            "`curriculum` a function that makes the curriculum of the pool; it is called on the main process only"
-        )
-    if images := {"image", "images"} & set(data.column_names):
-        raise ValueError(f"data set column {images.pop()!r}: prompts with images cannot be regrouped")
-    args, window = trainer.args, trainer.args.steps_per_generation * trainer.num_iterations
-    if args.save_strategy == "steps" and (
-        args.save_steps < 1 or args.save_steps * args.gradient_accumulation_steps % window
-    ):
-        raise ValueError(
-            f"save_steps={args.save_steps} would save inside a generation window, from which no run can be resumed "
-            f"exactly; make it a multiple of {window // np.gcd(window, args.gradient_accumulation_steps)}"
-        )
 
 
 def _check_seams(trainer: type) -> None:

@@ -34,7 +34,16 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from tensordict import NonTensorStack, TensorDict
 
-from didact.adapters.verl_data import curriculum_of, pool_of, recorded, rollouts_per_prompt, settings_of
+from didact.adapters.verl_data import (
+    check_mark,
+    curriculum_of,
+    evidence_of,
+    mark_of,
+    pool_of,
+    recorded,
+    rollouts_per_prompt,
+    settings_of,
+)
 from didact.adapters.verl_session import PATIENCE, Returned, Sent, Session, TrainingGroup
 from didact.advantage import group_advantages, loss_weights
 from didact.context import FixedContext
@@ -324,6 +333,8 @@ class _Run:
 
     def __init__(self, dataset: RLHFDataset) -> None:
         config = dataset.config
+        self._dataset = dataset
+        self._mark: dict[str, Any] | None = None
         self.settings = settings_of(config)
         pool = pool_of(dataset, self.settings.prompt_id)
         self._row_of = {prompt_id: row for row, prompt_id in enumerate(pool.ids)}
@@ -457,26 +468,23 @@ class _Run:
             tq.kv_clear(keys=keys, partition_id=_TRAIN)
 
     def _evidence_fields(self) -> list[str]:
-        return ["rm_scores"] if self.settings.verifier is None else ["extra_fields"]
+        # A method with baselines of its own has them in units of the evidence, which must be what trains.
+        return ["rm_scores"] if self.session.curriculum.own_baseline else ["rm_scores", "extra_fields"]
 
     def _evidence(self, data: Any) -> list[float]:
-        name = self.settings.verifier
-        if name is None:
-            return [float(scores.sum()) for scores in data["rm_scores"].unbind()]
-        values = []
-        for fields in data["extra_fields"]:
-            info = getattr(fields, "data", fields).get("reward_extra_info", {})
-            if name not in info:
-                known = ", ".join(sorted(info)) or "nothing"
-                raise ValueError(f"data.curriculum.verifier={name}: the reward function returned only {known} besides")
-            values.append(float("nan") if info[name] is None else float(info[name]))
-        return values
+        totals = [float(scores.sum()) for scores in data["rm_scores"].unbind()]
+        if self.session.curriculum.own_baseline:
+            return totals
+        infos = [getattr(fields, "data", fields).get("reward_extra_info", {}) for fields in data["extra_fields"]]
+        return [evidence_of(*each, self.settings.verifier) for each in zip(infos, totals, strict=True)]
 
     # State ------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """The session and, since the queue of a synchronous run is lost with it, the rollouts that wait in it."""
-        state = {"session": self.session.state_dict(), "rows": None}
+        if self._mark is None:  # one pass through the data, at the first checkpoint
+            self._mark = mark_of(self._dataset)
+        state = {"session": self.session.state_dict(), "rows": None, "data": self._mark}
         if (keys := self.session.keys()) and not self.session.asynchronous:
             tags = tq.kv_list(_TRAIN)[_TRAIN]
             state["rows"] = {"keys": keys, "tags": [tags[key] for key in keys],
@@ -484,6 +492,7 @@ class _Run:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        check_mark(state.get("data"), self._dataset)
         self.session.load_state_dict(state["session"])
         self._journal = None  # it has been cut back to the checkpoint
         if state["rows"]:

@@ -19,8 +19,12 @@ import verl
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from didact.adapters.scale import check_scale
 from didact.adapters.verl_data import (
+    PASS_ABOVE,
+    check_mark,
     curriculum_of,
+    mark_of,
     pool_of,
     prompt_id_of,
     recorded,
@@ -56,6 +60,8 @@ from verl.experimental.dataset.sampler import AbstractCurriculumSampler  # noqa:
 
 logger = logging.getLogger(__name__)
 
+_STATE = ("curriculum", "drawn", "open", "data")
+
 
 class CurriculumSampler(AbstractCurriculumSampler):
     """What `data.sampler.class_name` names. verl builds it, draws batches from it and calls `update` after each step.
@@ -87,6 +93,8 @@ class CurriculumSampler(AbstractCurriculumSampler):
             self.curriculum = recorded(curriculum, settings.run)
             self._journal = self.curriculum.journal.path
             self._begun = bool(read_journal(self._journal)[1:])  # by a run that is resumed, or by another
+        self._data = data_source
+        self._mark: dict[str, Any] | None = None
         self._prompt_id, self._verifier = settings.prompt_id, settings.verifier
         self._eos = getattr(getattr(data_source, "tokenizer", None), "eos_token_id", None)
         self._open: dict[str, PlannedGroup] = {}  # the batch whose outcome is still to come, by prompt
@@ -129,7 +137,10 @@ class CurriculumSampler(AbstractCurriculumSampler):
     def state_dict(self) -> dict[str, Any]:
         """For verl's `data.pt`, through its StatefulDataLoader."""
         waiting = [group.group_id for group in self._open.values()]
-        return seal({"curriculum": self.curriculum.state_dict(), "drawn": self._drawn, "open": waiting})
+        if self._mark is None:  # one pass through the data, at the first checkpoint
+            self._mark = mark_of(self._data)
+        state = {"curriculum": self.curriculum.state_dict(), "drawn": self._drawn, "open": waiting}
+        return seal({**state, "data": self._mark})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint. verl writes it before it calls `update`, so it lacks the outcome of its own step.
@@ -138,9 +149,12 @@ class CurriculumSampler(AbstractCurriculumSampler):
         the process died in between, it is written off (`rollouts_lost`), and a warning says so.
 
         Raises:
-            ValueError: no state of a sampler, one that was altered, or of another curriculum; nothing has changed then.
+            ValueError: no state of a sampler, one that was altered, of another curriculum or of other data; nothing has
+                changed then.
         """
-        check_seal(state, "verl sampler", ("curriculum", "drawn", "open"))
+        old = isinstance(state, Mapping) and "data" not in state  # from before it was kept
+        check_seal(state, "verl sampler", _STATE[:-1] if old else _STATE)
+        check_mark(state.get("data"), self._data)
         told: list[GroupOutcome] = []
         if self._journal is not None:
             step = state["curriculum"].get("curriculum", {}).get("step")
@@ -193,6 +207,7 @@ class CurriculumSampler(AbstractCurriculumSampler):
         width = tensors["responses"].shape[1]
         attention, last = tensors["attention_mask"], tensors["responses"][:, -1]
         scores = scores_of(columns, tensors["token_level_scores"].sum(-1).tolist(), self._verifier)
+        check_scale(scores, self.curriculum, PASS_ABOVE)
         lengths = tensors["response_mask"].sum(-1).tolist()
         cut = (attention[:, -width:].all(-1) & (last != (-1 if self._eos is None else self._eos))).tolist()
         asked = attention[:, :-width].sum(-1).tolist()

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
+from didact.adapters.scale import check_scale
+from didact.adapters.verl_data import PASS_ABOVE
 from didact.outcomes import GroupOutcome
 from didact.plan import PlannedGroup
 from didact.state import check_seal, seal
@@ -130,8 +132,13 @@ class Session:
 
         `version` is that of the present policy. A synchronous run may skip steps in which nothing is trained, so its
         rollouts are as many steps old as they are versions old.
+
+        Raises:
+            ValueError: rewards of the first step outside [0, 1], and nobody said what a pass is; see `check_scale`.
         """
         step = self.curriculum.step
+        came = [reward for back in returned.values() if back for reward in back.rewards]
+        check_scale(came, self.curriculum, PASS_ABOVE)
         outcomes = []
         for mark in [mark for mark in self.sent if mark in returned]:
             group, back = self.sent.pop(mark).group, returned[mark]

@@ -246,6 +246,7 @@ def _build_trainer(
         train_dataset=Dataset.from_list(rows),
         processing_class=ready.tokenizer,
         curriculum=curriculum,
+        accept_changed_data=True,  # prompts.jsonl says what changed, and was asked about it
     )
     for callback in ("PrinterCallback", "ProgressCallback"):
         for installed in [each for each in trainer.callback_handler.callbacks if type(each).__name__ == callback]:

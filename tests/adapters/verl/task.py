@@ -15,10 +15,15 @@ SHARES = (0.02, 0.1, 0.3, 0.6, 0.95, 0.2, 0.5, 0.08)  # how often the teacher is
 def reward(
     data_source: str, solution_str: str, ground_truth: str, extra_info: Any = None, **_: Any
 ) -> dict[str, float]:
-    """1 if the answer begins with the right digit; `double` is the same score under a name of its own."""
+    """1 if the answer begins with the right digit; `double` is the same score under a name of its own.
+
+    Prompts that say so are scored as verl's math_dapo does, and with a penalty on top: right or wrong is in `acc`.
+    """
     score = float(solution_str.strip().startswith(ground_truth))
     if extra_info and extra_info.get("broken") and not score:
         raise RuntimeError("the verifier crashed, as it was meant to")
+    if extra_info and extra_info.get("signed"):
+        return {"score": 2 * score - 1.5, "acc": bool(score)}
     return {"score": score, "double": 2 * score}
 
 

@@ -151,7 +151,10 @@ def test_what_cannot_be_expressed_is_refused_before_training(folder, overrides, 
 
 def test_ids_must_be_unique_and_the_two_files_different(folder, tmp_path):
     twice = task.write_rows(tmp_path / "twice.parquet", [*task.rows(4), *task.rows(4)])
-    with pytest.raises(ValueError, match="duplicate prompt id"):
+    with pytest.raises(
+        ValueError,
+        match=r"8 rows have 4 prompt ids: 'names/0' is that of 2 rows, with one and the same prompt; keep one row",
+    ):
         dataset(folder, UNIFORM, f"data.train_files={twice}")
     with pytest.raises(ValueError, match=r"no prompt id: .*prompt_id=KEY"):
         dataset(folder, UNIFORM, "+data.curriculum.prompt_id=name")

@@ -199,6 +199,18 @@ def test_a_crashing_verifier_is_no_wrong_answer(fit, folder):
     assert advantages[real] == pytest.approx(expected * len(real) / real.sum(), abs=1e-5)
 
 
+def test_right_or_wrong_is_acc_where_the_scorer_says_so(fit, folder):
+    signed = folder / "signed.parquet"
+    rows = task.rows()
+    task.write_rows(signed, [{**row, "extra_info": {**row["extra_info"], "signed": True}} for row in rows])
+    trainer, log = fit("uniform", f"data.train_files={signed}", steps=1)
+    rewards = np.array(trainer.actor_rollout_wg.batches[0]["reward"])
+    assert set(rewards) == {-1.5, 0.5}
+    assert log[0]["curriculum/pass_rate"] == (rewards > 0).mean()
+    with pytest.raises(ValueError, match=r"outside \[0, 1\] \(from -1.5 to 0.5\).*\+data.curriculum.pass_above=NUMBER"):
+        fit("uniform", f"data.train_files={signed}", steps=1, verifier="score")
+
+
 def test_a_hopeless_pool_does_not_end_a_run(fit, folder):
     hopeless = folder / "hopeless.parquet"
     rows = [{**row, "reward_model": {"style": "rule", "ground_truth": "no"}} for row in task.rows()]
