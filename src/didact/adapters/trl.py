@@ -252,8 +252,8 @@ class CurriculumMixin(_Host):
         if data and (what := difference(data, self._mark(min(data["rows"], len(self.curriculum.pool))))):
             raise ValueError(
                 f"{checkpoint} was saved with another data set: {what}, and what is believed is of those. "
-                "Load the data as they were then (the same files, the same seed), start anew, or, if it is a correction, "
-                "give accept_changed_data=True"
+                "Load the data as they were then (the same files, the same seed), start anew, or give "
+                "accept_changed_data=True if it is a correction"
             )
         self.curriculum.load_state_dict(state["curriculum"])
         held: dict[str, Any] = state["held"]
