@@ -39,6 +39,15 @@ def crashes(response, answer): raise RuntimeError("out of order")
 def dies(response, answer): os._exit(3)
 def hangs(response, answer): time.sleep(100)
 def babbles(response, answer): return "yes"
+def signs(response, answer): return 1.0 if response == answer else -1.0
+def of_four(source, response, answer, info): return 1.0
+def of_golds(response, answer):
+    if answer == response or not response: return 1.0
+    raise RuntimeError("out of order")
+def picky(response, answer):
+    if answer == "2": raise RuntimeError("no even numbers")
+    return 1.0
+def nothing(response, answer): return 0.0
 """
 
 
@@ -117,6 +126,12 @@ def without(flags: list[str], name: str) -> list[str]:
         (["-o", "=1"], "'=1' is not KEY=VALUE"),
         (["-o", "temperature=-1"], "temperature must be positive, got -1"),
         (["--trl", "max_steps=1"], "it follows from the setting 'steps'"),
+        (["--trl", "num_generations=2"], "[trl] cannot set 'num_generations': the curriculum decides it"),
+        (["--eval-fraction", "0.1"], "eval_fraction holds out some of your prompts"),
+        (["--eval-on-train", "--no-eval"], "eval_on_train and eval=false exclude each other"),
+        (["--accept-changed-data"], "--accept-changed-data goes with --resume"),
+        (["--resume", "x", "--check"], "not --check"),
+        (["--resume", "x", "--prompts", "a.jsonl", "--no-eval"], "not prompts, eval"),
         (["--steps", "0"], "steps must be at least 1, got 0"),
         (["--task", "gsm9k"], "did you mean 'gsm8k'?"),
         (["--task", "gsm8k"], "needs a model"),
@@ -194,7 +209,7 @@ def test_resuming_a_finished_run_and_going_further(didact, refused, here, flags)
         (["--model", "./nowhere"], "no model can be read from './nowhere'"),
         (["--lr-schedule", "linaer"], "linaer is not a valid SchedulerType"),
         (["--trl", "betta=1"], "GRPOConfig has no field 'betta'; did you mean 'beta'?"),
-        (["--trl", "num_generations=5"], "must be divisible by num_generations (5)"),
+        (["--trl", "optim=sdg"], "sdg is not a valid OptimizerNames"),
         (["--prompts", "none.jsonl"], "none.jsonl: no such file"),
         (["--prompts", "run.toml"], "the name ends in '.toml'"),
         (["--task", "reasoning_gym:chain_som"], "did you mean 'chain_sum'?"),
@@ -233,9 +248,9 @@ def test_bad_prompt_files(refused, here, flags):
     Path("a.jsonl").write_text('{"prompt": "a", "answer": "1"}\n{"prompt": "b", "ans')
     assert "a.jsonl: not a readable jsonl file, or cut off" in refused(*flags, "--prompts", "a.jsonl")
     Path("a.csv").write_text("foo,bar\n1,2\n")
-    assert "there is no prompt column (prompt, problem, question); the columns are foo, bar" in refused(
-        *flags, "--prompts", "a.csv"
-    )
+    line = refused(*flags, "--prompts", "a.csv")
+    assert "there is no prompt column (prompt, problem, question, " in line
+    assert "the columns are foo, bar; name it with --prompt-column" in line
     Path("a.csv").write_text("prompt,answer\n")
     assert "the file holds no rows" in refused(*flags, "--eval-prompts", "a.csv")
     Path("a.csv").write_text("prompt,answer\na 1 =,1\n")
@@ -255,33 +270,191 @@ def test_a_pool_smaller_than_a_batch(didact, here, flags, num_prompts):
         shutil.rmtree("run")
 
 
+def sums(name: str, letter: str, num: int = 8, **more: object) -> str:
+    """A file of prompts that the small model knows, each with the answer 1."""
+    rows = [{"prompt": f"{letter} {n} =", "answer": "1", **more} for n in range(num)]
+    Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return name
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("verifier", "failure"),
+    ("verifier", "code", "failure"),
     [
-        ("passes", ""),
-        ("crashes", "RuntimeError: out of order"),
-        ("dies", "the verifier's process died (exit status 3)"),
-        ("hangs", "timed out after 0.05 s"),
-        ("babbles", "babbles returned 'yes', a str; expected a number from 0 to 1"),
+        ("passes", 0, ""),
+        ("crashes", 2, "RuntimeError: out of order"),
+        ("dies", 2, "the verifier's process died (exit status 3)"),
+        ("hangs", 2, "timed out after 0.05 s"),
+        ("babbles", 2, "babbles returned 'yes', a str; expected a number from 0 to 1"),
+        ("signs", 2, "signs returned -1.0; expected a number from 0 to 1"),
+        ("of_four", 2, "of_four(source, response, answer, info) does not take two arguments"),
+        ("of_golds", 1, "the verifier 'own_verifiers:of_golds' failed on each of the last 24 rollouts, 3 steps' worth"),
     ],
 )
-def test_a_verifier_of_one_s_own(didact, here, flags, monkeypatch, verifier, failure):
+def test_a_verifier_of_one_s_own(didact, here, flags, verifier, code, failure):
+    """One that judges nothing stops the run, before it is paid for where that can be known."""
     Path("own_verifiers.py").write_text(VERIFIERS)
-    monkeypatch.syspath_prepend(str(here))
-    for name, letter in (("a", "a"), ("b", "b")):
-        Path(f"{name}.jsonl").write_text(
-            "\n".join(json.dumps({"prompt": f"{letter} {n} =", "answer": "1"}) for n in range(8))
-        )
-    files = ["--prompts", "a.jsonl", "--eval-prompts", "b.jsonl", "--num-eval-prompts", "2", "--num-prompts", "8"]
-    small = ["--steps", "1", "--rollouts-per-step", "8", "--verifier-timeout", "0.05" if verifier == "hangs" else "5"]
-    ended = didact(*flags, *files, *small, "--task", f"own_verifiers:{verifier}", "--json")
+    files = ["--prompts", sums("a.jsonl", "a"), "--no-eval", "--num-prompts", "8", "--method", "dapo"]
+    small = ["--steps", "3", "--rollouts-per-step", "8", "--verifier-timeout", "0.05" if verifier == "hangs" else "5"]
+    Path("run.toml").write_text(SETTINGS.split("[method_options]")[0])
+    ended = didact(*flags, *files, *small, "--task", f"own_verifiers:{verifier}")
+    assert (ended.code, failure in ended.last_line) == (code, True), ended.err
+    assert Path("run").exists() == (code != 2)
+    if code == 0:
+        assert "after 3 steps" in ended.out or "trained for 3 steps" in ended.out
+    if code == 1:
+        assert ended.last_line.endswith("go on with: didact train --resume run")
+        assert didact("train", "--resume", "run", "--no-report").code == 1
+        Path("own_verifiers.py").write_text(VERIFIERS.replace("answer == response", "True"))
+        ended = didact("train", "--resume", "run", "--no-report")
+        assert ended.code == 0, ended.err
+
+
+@pytest.mark.slow
+def test_a_verifier_s_errors_are_not_wrong_answers(didact, here, flags):
+    """Held-out prompts that could not be judged are counted apart."""
+    Path("own_verifiers.py").write_text(VERIFIERS)
+    rows = [{"prompt": f"b {n} =", "answer": "1" if n % 2 else "2", "source": f"s{n % 2}"} for n in range(8)]
+    Path("b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = ["--prompts", sums("a.jsonl", "a", source="a"), "--eval-prompts", "b.jsonl", "--source-column", "source"]
+    ended = didact(*flags, *files, "--steps", "1", "--task", "own_verifiers:picky", "--json")
     assert ended.code == 0, ended.err
-    metrics = json.loads(ended.out)["metrics"]
-    assert metrics["rollouts_errored"] == (metrics["rollouts"] if failure else 0)
-    assert ("the verifier failed on" in ended.err) == bool(failure)
-    assert failure in ended.err
-    assert "All reward functions" not in ended.err
+    record = json.loads(ended.out)["evaluations"][-1]
+    assert (record["num_prompts"], record["errors"], record["pass_rate"]) == (8, 4, 1.0)
+    assert sorted(map(str, record["passed"])) == ["1"] * 4 + ["None"] * 4
+    assert record["by_source"] == {"s0": [0, 0], "s1": [4, 4]}
+    assert "step 0: held-out accuracy 1.000 [0.510, 1.000] on 4 prompts; 4 more could not be judged" in ended.err
+    assert didact("report", "run").code == 0
+
+
+@pytest.mark.slow
+def test_check_says_what_would_be_done_and_leaves_nothing(didact, refused, here, flags):
+    rows = Path(sums("a.jsonl", "a")).read_text() + '{"prompt": "long' + " 1" * 200 + '", "answer": "1"}\n'
+    Path("a.jsonl").write_text(rows + '{"prompt": "a 1 =", "answer": "2"}\n{"prompt": "none", "answer": null}\n')
+    before = sorted(path.name for path in here.iterdir())
+    files = ["--prompts", "a.jsonl", "--prompts", sums("c.jsonl", "c"), "--eval-prompts", sums("b.jsonl", "b")]
+    ended = didact(*flags, *files, "--check", "--json")
+    assert ended.code == 0, ended.err
+    checked = json.loads(ended.out)
+    assert checked["counts"]["training"] == {
+        **{"rows": 19, "dropped_missing": 1, "dropped_duplicates": 1, "conflicting_answers": 1},
+        **{"prompts": 17, "unusable_answers": 0, "too_long": 1},
+    }
+    assert (checked["pool"], checked["held_out"], checked["evaluations"]) == (16, 8, 3)
+    assert (checked["steps"], checked["rollouts_to_train"], checked["response_tokens"]) == (4, 128, 1024)
+    assert "evaluation  none" in didact(*without(flags, "--run"), "--no-eval", "--check").out
+    assert "a.jsonl: there is no column 'gold'" in refused(*flags, *files, "--check", "--answer-column", "gold")
+    Path("run.toml").write_text(SETTINGS.split("[method_options]")[0])
+    assert (
+        "'adarft' needs 'difficulty' of every prompt"
+        in didact(*flags, *files, "--check", "--method", "adarft").last_line
+    )
+    assert sorted(path.name for path in here.iterdir()) == sorted([*before, "b.jsonl", "c.jsonl"])
+    Path("run").mkdir()
+    Path("run/notes.txt").write_text("of somebody's")
+    assert "run is not empty" in refused(*flags, *files, "--check")
+
+
+@pytest.mark.slow
+def test_runs_with_other_prompts_to_evaluate_on_or_none(didact, here, flags):
+    files = ["--prompts", sums("a.jsonl", "a", 16), "--steps", "2"]
+    ended = didact(*flags, *files, "--no-eval")
+    assert ended.code == 0, ended.err
+    assert ended.out.startswith("trained for 2 steps with ")
+    assert didact("report", "run").code == 0
+    for run, more, what in (
+        ("train", ["--eval-on-train", "--num-eval-prompts", "4"], "accuracy on training prompts "),
+        ("share", ["--eval-fraction", "0.4"], "held-out accuracy "),
+    ):
+        ended = didact(*without(flags, "--run"), *files, *more, "--run", run)
+        assert ended.code == 0, ended.err
+        assert ended.out.startswith(what)
+        assert didact("train", "--resume", run, "--steps", "3", "--no-report").code == 0
+
+
+@pytest.mark.slow
+def test_data_that_changed_are_found_out_on_resumption(didact, here, flags):
+    files = ["--prompts", sums("a.jsonl", "a", 16), "--no-eval"]
+    assert didact(*flags, *files).code == 0
+    rows = Path("a.jsonl").read_text().splitlines(keepends=True)
+    Path("a.jsonl").write_text("".join(rows[::-1]))
+    assert didact("train", "--resume", "run", "--steps", "5", "--no-report").code == 0
+    Path("a.jsonl").write_text("".join(rows).replace('"answer": "1"', '"answer": "3"', 1))
+    ended = didact("train", "--resume", "run", "--steps", "6", "--no-report")
+    assert ended.code == 2
+    assert "1 of the 16 training prompts that the run began with have changed" in ended.last_line
+    assert ended.last_line.endswith("go on with --accept-changed-data")
+    ended = didact("train", "--resume", "run", "--steps", "6", "--no-report", "--accept-changed-data")
+    assert ended.code == 0, ended.err
+    resumes = [json.loads(line) for line in Path("run/resumes.jsonl").read_text().splitlines()]
+    assert [len(line.get("changed_prompts", [])) for line in resumes] == [0, 1]
+    assert '"answer": "3"' in Path("run/prompts.jsonl").read_text()
+    assert didact("train", "--resume", "run", "--steps", "7", "--no-report").code == 0
+
+
+@pytest.mark.slow
+def test_a_prompt_without_room_in_an_older_run_is_never_sent(didact, here, flags):
+    """The run began when nobody looked: as with a limit that lets it through."""
+    sums("a.jsonl", "a", 3)  # the pool is one step
+    with open("a.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"id": "long", "prompt": "long' + " 1" * 150 + '", "answer": "1"}\n')
+    Path("plain.toml").write_text(SETTINGS.split("[method_options]")[0])
+    files = ["--prompts", "a.jsonl", "--no-eval", "--config", "plain.toml", "--method", "uniform", "--steps", "2"]
+    assert didact(*flags, *files, "--max-prompt-tokens", "1000").code == 0
+    config = json.loads(Path("run/config.json").read_text())
+    del config["digest"], config["max_prompt_tokens"]
+    Path("run/config.json").write_text(json.dumps({**config, "steps": 4}))
+    ended = didact("train", "--resume", "run", "--no-report")
+    assert ended.code == 0, ended.err
+    assert "1 prompts of the pool are longer than 120 tokens" in ended.err
+    records = [json.loads(line) for line in Path("run/journal.jsonl").read_text().splitlines()]
+    unjudged = {
+        step: reward is None
+        for step, prompts, groups in (
+            (each["step"], each["prompts"], each["rewards"]) for each in records if each["kind"] == "outcomes"
+        )
+        for prompt, group in zip(prompts, groups, strict=True)
+        for reward in group
+        if prompt == "long"
+    }
+    assert unjudged == {0: False, 1: False, 2: True, 3: True}
+
+
+@pytest.mark.slow
+def test_steps_without_signal_are_said(didact, here, flags):
+    """Nothing passes: said after five steps, at the end, and in the result."""
+    Path("own_verifiers.py").write_text(VERIFIERS)
+    Path("plain.toml").write_text(SETTINGS.split("[method_options]")[0])
+    files = ["--prompts", sums("a.jsonl", "a", 16), "--no-eval", "--config", "plain.toml", "--method", "uniform"]
+    ended = didact(*flags, *files, "--steps", "6", "--task", "own_verifiers:nothing")
+    assert ended.code == 0, ended.err
+    assert ended.err.count("WARNING: 5 steps in a row gave nothing to train on: of 160 rollouts") == 1
+    assert "WARNING not one group of 192 rollouts had signal" in ended.out
+
+
+@pytest.mark.slow
+def test_conversations_and_text(didact, here, text_model):
+    talk = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "1 + 1?"}]
+    rows = [{"prompt": talk, "reward_model": {"ground_truth": "2"}, "extra_info": {"index": 0}}]
+    rows += [{"prompt": [{"role": "user", "content": f"1 + {n}?"}], "reward_model": {"ground_truth": str(1 + n)},
+              "extra_info": {"index": n}} for n in range(2, 9)]  # fmt: skip
+    Path("talk.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = [
+        *("train", "--model", text_model, "--task", "gsm8k", "--prompts", "talk.jsonl", "--no-eval", "--steps", "2"),
+        *("--prompts-per-step", "2", "--rollouts-per-step", "8", "--max-completion-length", "8", "--device", "cpu"),
+        *("--threads", "1", "--method", "uniform"),
+    ]
+    ended = didact(*command, "--run", "run", "--instruction", "Only a number.", "--system-prompt", "Think.")
+    assert ended.code == 0, ended.err
+    pool = [json.loads(line) for line in Path("run/prompts.jsonl").read_text().splitlines()]
+    said = {row["messages"][-1]["content"]: row for row in pool}
+    assert [said[row["prompt"][-1]["content"]]["messages"] for row in rows] == [row["prompt"] for row in rows]
+    first = "system: Be brief.\nuser: 1 + 1?\n\nOnly a number.\n"
+    second = "system: Think.\nuser: 1 + 2?\n\nOnly a number.\n"
+    assert [said[text]["prompt_tokens"] for text in ("1 + 1?", "1 + 2?")] == [len(first), len(second)]
+    outcomes = [json.loads(line) for line in Path("run/journal.jsonl").read_text().splitlines()]
+    sent = {num for record in outcomes if record["kind"] == "outcomes" for num in record["prompt_tokens"]}
+    assert sent <= {len(first), len(second)}  # what TRL sent is as long as what was counted
 
 
 @pytest.mark.slow
@@ -365,7 +538,7 @@ def test_damaged_run_folders(didact, refused, here, flags):
     assert "journal.jsonl, line 3: damaged, the 2 records before it are whole" in line
     assert "it is another journal" in damaged("journal.jsonl", first + second + third)
     for changed, message in (
-        ({"num_prompts": 32}, "state of another pool"),
+        ({"num_prompts": 32}, "the run began with 64 training prompts, and 32 of them are not there any more"),
         ({"method": "uniform", "method_options": {}}, "state of method 'cures', this curriculum is 'uniform'"),
         ({"method_options": {"steps_per_iteration": 2}}, "state made with steps_per_iteration=3"),
     ):
@@ -575,13 +748,13 @@ def test_a_run_whose_journal_disappears_loses_nothing_else(here, flags):
 @pytest.mark.slow
 def test_bad_input_takes_nothing_of_others_with_it(didact, here, flags, monkeypatch):
     """What somebody puts into the new folder while the model is being loaded stays there."""
-    from didact.training import run
+    from didact.training import preparation
 
     def load(path: str) -> None:
         Path("run/notes.txt").write_text("of somebody's")
         raise ValueError("no good")
 
-    monkeypatch.setattr(run, "_load_tokenizer", load)
+    monkeypatch.setattr(preparation, "load_tokenizer", load)
     assert didact(*flags).code == 2
     assert [path.name for path in Path("run").iterdir()] == ["notes.txt"]
 

@@ -11,9 +11,9 @@ from transformers import AutoTokenizer
 from didact.tasks import task
 from didact.training.beds import BEDS, bed
 from didact.training.config import TrainConfig
-from didact.training.evaluation import prompt_of
 from didact.training.small_model import SmallModelConfig, build_tokenizer
 from didact.training.warm_start import UnreliableTeacher, WarmStartConfig, train, warm_started_model
+from didact.training.wording import Wording
 
 FIRST_PROMPT = "a 2*3 b 5*3 c 6*3 d 1*3 e 9*3 ="
 CHAIN = "reasoning_gym:chain_sum"
@@ -31,7 +31,7 @@ def test_solutions_without_slips_pass_the_tasks_own_verifier(name: str) -> None:
     tokenizer = build_tokenizer(chosen.vocabulary(), skipped=chosen.skipped)
     for example in task(name).examples("test", num=40, **chosen.task_options):
         text = chosen.solution(example.prompt, lambda fact: 0)
-        prompt = prompt_of(example, TrainConfig(task=name), chat=False)
+        prompt = Wording(TrainConfig(task=name, chat=False), tokenizer).prompt(example)
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         assert tokenizer.unk_token_id not in tokenizer(prompt)["input_ids"] + ids
         assert len(ids) < chosen.max_response
@@ -70,10 +70,10 @@ def test_fixed_sentences_are_skipped_by_a_tokenizer_that_was_saved(tmp_path: Pat
     (example,) = task(CHAIN).examples("train", num=1, **bed(CHAIN).task_options)
     plain = tokenizer(example.prompt)["input_ids"]
     chat = tokenizer.apply_chat_template(
-        prompt_of(example, TrainConfig(task=CHAIN), chat=True), add_generation_prompt=True, return_dict=True
+        Wording(TrainConfig(task=CHAIN), tokenizer).prompt(example), add_generation_prompt=True, return_dict=True
     )
     assert tokenizer.decode(plain) == "<bos> " + example.prompt.partition(": ")[2]
-    assert tokenizer(prompt_of(example, TrainConfig(task=CHAIN), chat=False))["input_ids"] == plain
+    assert tokenizer(Wording(TrainConfig(task=CHAIN, chat=False), tokenizer).prompt(example))["input_ids"] == plain
     assert chat["input_ids"] == plain
 
 

@@ -29,7 +29,7 @@ def test_what_is_written_is_read_again():
     ("values", "message"),
     [
         ({"stpes": 3}, "unknown setting 'stpes'; did you mean 'steps'?"),
-        ({"qqq": 3}, "unknown setting 'qqq'; settings are chat, "),
+        ({"qqq": 3}, "unknown setting 'qqq'; settings are answer_column, "),
         ({"steps": "3"}, "'steps' must be int, got '3'"),
         ({"steps": 1.5}, "'steps' must be int, got 1.5"),
         ({"steps": True}, "'steps' must be int, got True"),
@@ -48,7 +48,10 @@ def test_what_is_written_is_read_again():
         ({"task": "gsm9k"}, "no task 'gsm9k'; did you mean 'gsm8k'?"),
         ({"task": "gsm8k"}, "needs a model"),
         ({"task": "reasonin_gym:chain_sum", "model": "m"}, "did you mean 'reasoning_gym'?"),
-        ({"task": "my.module:verify", "model": "m", "prompts": "a.jsonl"}, "needs prompts and eval_prompts"),
+        (
+            {"task": "my.module:verify", "model": "m", "prompts": "a.jsonl"},
+            "needs prompts, and eval_prompts, eval_fraction, eval_on_train or eval=false",
+        ),
         ({"prompts_per_step": 3}, "prompts_per_step=3 does not divide rollouts_per_step=64"),
         ({"micro_batch_size": 5}, "micro_batch_size=5 does not divide rollouts_per_step=64"),
         ({"prompts_per_step": 10**8}, "prompts_per_step must be at most 1,000,000, got 100000000"),
@@ -70,6 +73,17 @@ def test_what_is_written_is_read_again():
         ({"trl": {"max_steps": 3}}, "[trl] cannot set 'max_steps': it follows from the setting 'steps'"),
         ({"verifier_options": {"netwrk": True}}, "[verifier_options] has no 'netwrk'; did you mean 'network'?"),
         ({"verifier_options": {"network": True}}, "network is for a function of your own; 'arithmetic' does without"),
+        ({"prompts": 3}, "'prompts' must be str or a list of str or nothing, got 3"),
+        ({"prompts": ["a.jsonl", 3]}, "'prompts' must be str or a list of str or nothing"),
+        ({"prompts": []}, "prompts is empty; leave it out for the task's own"),
+        ({"prompts": ["a.jsonl", ""]}, "prompts is empty"),
+        ({"eval_fraction": 0.1}, "eval_fraction holds out some of your prompts; the task's own have a test split"),
+        ({"eval_fraction": 1.5, "prompts": "a.jsonl"}, "eval_fraction must be between 0 and 1, got 1.5"),
+        ({"eval_fraction": 0.1, "eval": False}, "eval_fraction and eval=false exclude each other: choose one"),
+        ({"eval_on_train": True, "eval_prompts": "b"}, "eval_prompts and eval_on_train exclude each other"),
+        ({"prompt_column": "q"}, "prompt_column is for files of your own; give prompts or eval_prompts"),
+        ({"task_options": {"levels": [1]}, "prompts": "a", "eval": False}, "none of them are used"),
+        ({"max_prompt_tokens": 0}, "max_prompt_tokens must be at least 1, got 0"),
         ([], "settings are a table"),
     ],
 )
@@ -79,9 +93,26 @@ def test_bad_settings(values, message):
     assert message in str(raised.value)
 
 
+def test_several_files_and_one():
+    several = config_from({"prompts": ["a.jsonl", "b.jsonl"], "eval_prompts": "c.jsonl"})
+    assert (several.prompts, several.eval_prompts) == (["a.jsonl", "b.jsonl"], "c.jsonl")
+    assert config_from(json.loads(json.dumps(several.to_dict()))) == several
+
+
+def test_the_settings_of_an_older_run(tmp_path):
+    """Without the keys that came later."""
+    older = {name: value for name, value in TrainConfig(prompts="a.jsonl", eval_prompts="b.jsonl").to_dict().items()
+             if not name.endswith("_column") and name not in ("eval", "eval_fraction", "eval_on_train", "instruction",
+                                                              "system_prompt", "max_prompt_tokens")}  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    assert read_config(tmp_path / "config.json") == TrainConfig(prompts="a.jsonl", eval_prompts="b.jsonl")
+
+
 def test_a_verifier_of_one_s_own():
     config = TrainConfig(task="my.module:verify", model="m", prompts="a.jsonl", eval_prompts="b.jsonl")
     assert config.own_verifier
+    for instead in ({"eval": False}, {"eval_on_train": True}, {"eval_fraction": 0.5}):
+        assert TrainConfig(task="my.module:verify", model="m", prompts="a.jsonl", **instead).own_verifier
     assert not TrainConfig(task="reasoning_gym:chain_sum", model="m").own_verifier
 
 

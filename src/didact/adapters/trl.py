@@ -75,6 +75,8 @@ class CurriculumMixin(_Host):
         verifier: name of the reward function that says whether a response is right: its value is the pass rate's
             evidence. None: the one function that counts in the reward, or the weighted sum of several where
             `pass_above` says from where on that is a pass.
+        accept_changed_data: resume from a checkpoint although texts or answers have changed since; the ids must be the
+            same. For a correction, or where the caller looks after it.
 
     Raises:
         ValueError, TypeError: what cannot be expressed, said before training starts.
@@ -90,12 +92,14 @@ class CurriculumMixin(_Host):
         curriculum_options: dict[str, Any] | None = None,
         prompt_id: str | None = None,
         verifier: str | None = None,
+        accept_changed_data: bool = False,
         **kwargs: Any,
     ) -> None:
         _check_seams(type(self))
         super().__init__(*args, **kwargs)
         self._own_context = self.max_completion_length
         self._held = self._rows()  # rollouts of groups that wait for a later step
+        self._accept_changed_data = accept_changed_data
         self._warned: set[int] = set()  # context lengths that were said to be too short
         refuse(self, self.train_dataset, curriculum)
         self.curriculum: Any = _Elsewhere()
@@ -244,11 +248,12 @@ class CurriculumMixin(_Host):
                 "per_device_train_batch_size and steps_per_generation (by default gradient_accumulation_steps) so that "
                 f"their product is {saved} / {self.accelerator.num_processes}, the number of processes"
             )
-        data = state.get("data")  # older checkpoints do not know
+        data = None if self._accept_changed_data else state.get("data")  # older checkpoints do not know
         if data and (what := difference(data, self._mark(min(data["rows"], len(self.curriculum.pool))))):
             raise ValueError(
                 f"{checkpoint} was saved with another data set: {what}, and what is believed is of those. "
-                "Load the data as they were then (the same files, the same seed), or start anew"
+                "Load the data as they were then (the same files, the same seed), start anew, or give "
+                "accept_changed_data=True if it is a correction"
             )
         self.curriculum.load_state_dict(state["curriculum"])
         held: dict[str, Any] = state["held"]

@@ -24,6 +24,8 @@ Examples:
   didact train --config run.toml -o temperature=0.05
   didact train --model Qwen/Qwen2.5-0.5B-Instruct --task gsm8k --prompts gsm8k_train.parquet \\
                --eval-prompts gsm8k_test.parquet --max-completion-length 512
+  didact train --model Qwen/Qwen2.5-0.5B-Instruct --task math --prompts 'shards/*.parquet' --prompts more.jsonl \\
+               --eval-fraction 0.1 --check
   didact train --resume runs/baseline
 """
 _TABLES = ("method_options", "task_options", "verifier_options", "trl")
@@ -36,13 +38,14 @@ def _setting_flags(command: Any) -> Any:
         if field.name in _TABLES:
             continue
         hint = hints[field.name]
+        several = "list" in hint
         base = bool if "bool" in hint else int if "int" in hint else float if "float" in hint else str
         flag = field.name.replace("_", "-")
         names = f"--{flag}/--no-{flag}" if base is bool else f"--{flag}"
-        default = "" if field.default is None else f"  [default: {field.default}]"
+        default = "" if field.default is None or base is bool else f"  [default: {field.default}]"
         help_text = field.metadata["help"] + default
         kind = None if base is bool else base
-        command = click.option(names, field.name, type=kind, default=None, help=help_text)(command)
+        command = click.option(names, field.name, type=kind, default=None, multiple=several, help=help_text)(command)
     return command
 
 
@@ -68,6 +71,14 @@ def _setting_flags(command: Any) -> Any:
     help="What a verifier of your own may do: environment, network, writable, processes, memory; repeatable.",
 )
 @click.option("--trl", "trl", multiple=True, metavar="KEY=VALUE", help="Field of TRL's GRPOConfig; repeatable.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Only read model and prompts, count what is wrong with them, and say what would be done.",
+)
+@click.option(
+    "--accept-changed-data", is_flag=True, help="Resume although texts or answers have changed since the run began."
+)
 @click.option("--report/--no-report", default=True, help="Write RUN/report.html at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object; progress goes to stderr.")
 @_setting_flags
@@ -79,6 +90,8 @@ def train_command(
     task_options: tuple[str, ...],
     verifier_options: tuple[str, ...],
     trl: tuple[str, ...],
+    check: bool,
+    accept_changed_data: bool,
     report: bool,
     as_json: bool,
     **flags: Any,
@@ -89,10 +102,12 @@ def train_command(
     teacher, trains it with CurES, evaluates it on held-out prompts and writes a report. No GPU, weights or network
     needed.
     """
-    given = {name: value for name, value in flags.items() if value is not None}
+    given = {name: _plain(value) for name, value in flags.items() if value not in (None, ())}
+    if resume is None and accept_changed_data:
+        raise click.UsageError("--accept-changed-data goes with --resume")
     if resume is not None:
         tables = {"-o": options, "-t": task_options, "--verifier-option": verifier_options, "--trl": trl}
-        others = {"--config": config_path, "--run": folder, **tables, **given}
+        others = {"--config": config_path, "--run": folder, "--check": check or None, **tables, **given}
         refused = [name for name, value in others.items() if value not in (None, ()) and name != "steps"]
         if refused:
             raise click.UsageError(
@@ -104,21 +119,24 @@ def train_command(
         if pairs and isinstance(settings.setdefault(table, {}), dict):
             settings[table] |= _pairs(pairs)
     config = config_from(settings)
-    folder = resume or folder or _next_folder(config)
     display = _Terminal(Console(stderr=True))
+    if check:
+        return _check(config, folder, display, as_json)
+    folder = resume or folder or _next_folder(config)
     began = time.monotonic()
 
     def resumable() -> str:
         return f"go on with: didact train --resume {folder}" if (folder / "config.json").is_file() else ""
 
     leave_at_once(lambda: "; ".join(filter(None, ("didact: interrupted", resumable()))))
-    _quieten()
+    _quieten(display)
     from didact.training.run import resume_run, start_run
 
     try:
         with display:
             if resume is not None:
-                result = resume_run(folder, display, steps=given.get("steps"))
+                steps = given.get("steps")
+                result = resume_run(folder, display, steps=steps, accept_changed_data=accept_changed_data)
             else:
                 result = start_run(config, folder, display)
         page = str(write_report(folder)[0]) if report else None
@@ -135,18 +153,52 @@ def train_command(
     return 0 if result.finished else 130
 
 
+def _check(config: TrainConfig, folder: Path | None, display: "_Terminal", as_json: bool) -> int:
+    leave_at_once(lambda: "didact: interrupted")
+    _quieten(display)
+    from didact.training.check import check_run
+    from didact.training.run import refuse_unless_empty
+
+    if folder is not None:
+        refuse_unless_empty(folder)
+    with display:
+        checked = check_run(config, display)
+    click.echo(json.dumps(dataclasses.asdict(checked)) if as_json else "\n".join(checked.lines()))
+    return 0
+
+
 def _say_how_it_ended(result: Any, page: str | None, seconds: float) -> None:
     if result.finished:
-        first, last = result.evaluations[0], result.evaluations[-1]
-        click.echo(
-            f"held-out accuracy {first['pass_rate']:.3f} -> {last['pass_rate']:.3f} after {last['rollouts']:,} "
-            f"rollouts and {last['tokens']:,} response tokens, in {seconds:.0f} s"
-        )
+        click.echo(f"{_gain(result)}, in {seconds:.0f} s")
+        if result.warning:
+            click.echo(f"WARNING {result.warning}")
         click.echo(f"model   {result.folder}/model")
     else:
         click.echo(f"interrupted at step {result.steps}; go on with: didact train --resume {result.folder}")
     if page:
         click.echo(f"report  {page}")
+
+
+def _gain(result: Any) -> str:
+    """What a finished run came to."""
+    if not result.evaluations:
+        spent = result.metrics
+        return (
+            f"trained for {result.steps:,} steps with {spent['rollouts']:,.0f} rollouts and "
+            f"{spent['response_tokens']:,.0f} response tokens, without evaluation"
+        )
+    first, last = result.evaluations[0], result.evaluations[-1]
+    what = "accuracy on training prompts" if last.get("on") else "held-out accuracy"
+    errors = f" ({last['errors']:,} of {last['num_prompts']:,} could not be judged)" if last.get("errors") else ""
+    return (
+        f"{what} {first['pass_rate']:.3f} -> {last['pass_rate']:.3f}{errors} after {last['rollouts']:,} rollouts and "
+        f"{last['tokens']:,} response tokens"
+    )
+
+
+def _plain(value: Any) -> Any:
+    """What a flag was given: one text, or a list where it was given several times."""
+    return value if not isinstance(value, tuple) else value[0] if len(value) == 1 else list(value)
 
 
 def _pairs(pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -157,8 +209,9 @@ def _pairs(pairs: tuple[str, ...]) -> dict[str, Any]:
             raise click.UsageError(f"{pair!r} is not KEY=VALUE")
         try:
             values[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            values[key] = text  # a bare word is a string
+            json.dumps(values[key])
+        except (tomllib.TOMLDecodeError, TypeError):
+            values[key] = text  # a bare word is a string, and so is a date
     return values
 
 
@@ -170,15 +223,20 @@ def _next_folder(config: TrainConfig) -> Path:
     return Path("runs") / f"{stem}-{number}"
 
 
-def _quieten() -> None:
-    """Keep other libraries' progress bars and notices from breaking ours. Only the command line does this."""
+def _quieten(display: "_Terminal") -> None:
+    """Keep other libraries' progress bars and notices from breaking ours, and show the curriculum's own warnings. Only
+    the command line does this."""
     import logging
     import os
     import warnings
 
+    from didact.silence import NothingLearnt
+
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.simplefilter("ignore")
-    for name in ("huggingface_hub", "trl"):  # they report each retry, and each response without a reward
+    warnings.simplefilter("always", NothingLearnt)
+    warnings.showwarning = lambda message, *_, **__: display.note(f"WARNING: {message}")
+    for name in ("huggingface_hub", "trl", "math_verify"):  # each retry, response without a reward, switch
         logging.getLogger(name).setLevel(logging.ERROR)
     import datasets
     import transformers

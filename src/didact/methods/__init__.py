@@ -85,8 +85,8 @@ def make(method: str, pool: PromptPool, **options: Any) -> Curriculum:
     return METHODS[method](pool, **options)
 
 
-def check_options(method: str, **options: Any) -> None:
-    """Refuse what `make` would refuse, before a pool is there: tried on a small one with every column.
+def check_options(method: str, **options: Any) -> Curriculum:
+    """Refuse what `make` would refuse, before a pool is there: tried on a small one with every column, and returned.
 
     Raises:
         ValueError, TypeError: as `make`.
@@ -100,7 +100,7 @@ def check_options(method: str, **options: Any) -> None:
         features=np.stack([column % 7, column % 5], axis=1).astype(np.float64),
         pass_rate=column / len(column),
     )
-    make(method, pool, **options)
+    return make(method, pool, **options)
 
 
 def method_options(method: str) -> dict[str, inspect.Parameter]:

@@ -79,7 +79,8 @@ class Rollouts:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One pass over the held-out prompts; `passed` is aligned between evaluations of a run."""
+    """One pass over the held-out prompts, of which `num_prompts` were judged; `passed` is aligned between evaluations of
+    a run, None for what was not judged."""
 
     step: int
     rollouts: int
@@ -88,7 +89,7 @@ class Evaluation:
     pass_rate: float
     low: float
     high: float
-    passed: tuple[int, ...] | None
+    passed: tuple[int | None, ...] | None
     errors: int | None = None  # prompts without a verdict, where the run recorded them
     by_source: dict[str, tuple[int, int]] | None = None  # passed and judged prompts
 
@@ -365,6 +366,9 @@ class _Replay:
         num, rate, passed = record["num_prompts"], record["pass_rate"], record.get("passed")
         if passed is not None and len(passed) != num:
             raise ValueError(f"{len(passed)} answers for {num} held-out prompts")
+        num -= record.get("errors") or 0
+        if num < 1:
+            raise ValueError("no held-out prompt was judged")
         low, high = wilson(rate * num, num)
         tokens, sources = record.get("tokens"), record.get("by_source")
         self.evaluations[record["step"]] = Evaluation(
@@ -375,7 +379,7 @@ class _Replay:
             pass_rate=float(rate),
             low=float(low if record.get("low") is None else record["low"]),
             high=float(high if record.get("high") is None else record["high"]),
-            passed=None if passed is None else tuple(int(value) for value in passed),
+            passed=None if passed is None else tuple(passed),
             errors=record.get("errors"),
             by_source=None if sources is None else {name: (won, num) for name, (won, num) in sources.items()},
         )

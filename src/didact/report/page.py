@@ -124,6 +124,8 @@ def _notes(summary: Section) -> list[str]:
     ]
     if totals["errored"]:
         notes.append(f"Pass rates leave {totals['errored']:,} errored rollouts out: an error is not a wrong answer.")
+    if summary["run"]["eval_on_train"]:
+        notes.append("Accuracy was measured on training prompts, as an overfit check: what is called held out was not.")
     if judged := summary["held_out"]:
         errors = sum(row["errors"] or 0 for row in judged)
         if errors:

@@ -158,7 +158,7 @@ _KINDS: dict[str, dict[str, Check]] = {
         "rollouts": _whole(),
         "tokens": _maybe(_whole()),
         "num_prompts": _whole(_MAX_STEP, 1),
-        "passed": _maybe(_list(_whole(1))),
+        "passed": _maybe(_list(_maybe(_whole(1)))),  # null where the verifier failed
         "pass_rate": _share,
         "low": _maybe(is_number),
         "high": _maybe(is_number),

@@ -74,6 +74,7 @@ def _run(history: RunHistory) -> Section:
         "pool_fingerprint": (history.start.get("pool") or {}).get("fingerprint"),
         "steps_done": done,
         "steps_planned": planned,
+        "eval_on_train": bool(config.get("eval_on_train")),
         "finished": None if planned is None else done >= planned,
         "seconds": history.seconds,
         "commands": _commands(history),
@@ -99,7 +100,8 @@ def _commands(history: RunHistory) -> dict[str, str]:
         elif isinstance(value, bool) and value != defaults[name]:
             words.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
         elif value is not None and value != defaults[name]:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            for each in value if isinstance(value, list) else [value]:
+                words += [f"--{name.replace('_', '-')}", str(each)]
     return commands | {"reproduce": shlex.join(words), "resume": f"didact train --resume {folder}"}
 
 
@@ -126,9 +128,10 @@ def _change(history: RunHistory) -> Section:
         said = f"mean pass rate {rates.mean():.2f} over the prompts it chose" if len(rates) else "no scored rollout yet"
         return {"text": f"No held-out evaluation: {said}, {totals}", "kind": "none"}
     first, last = history.evaluations[0], history.evaluations[-1]
+    what = "Accuracy on training prompts" if history.config.get("eval_on_train") else "Held-out accuracy"
     if first is last:
         text = (
-            f"Held-out accuracy {first.pass_rate:.2f} (95% interval {first.low:.2f} to {first.high:.2f}, "
+            f"{what} {first.pass_rate:.2f} (95% interval {first.low:.2f} to {first.high:.2f}, "
             f"{first.num_prompts:,} prompts), evaluated once, at {_spent(first)}"
         )
         return {"text": text, "kind": "single", "pass_rate": first.pass_rate, "low": first.low, "high": first.high}
@@ -137,7 +140,7 @@ def _change(history: RunHistory) -> Section:
     change = f"{gap:+.2f}".replace("-", "−")
     interval = f"{low:.2f} to {high:.2f}".replace("-", "−")
     return {
-        "text": f"Held-out accuracy {first.pass_rate:.2f} → {last.pass_rate:.2f} "
+        "text": f"{what} {first.pass_rate:.2f} → {last.pass_rate:.2f} "
         f"({change}, 95% interval {interval}, {over}) after {_spent(last)}",
         "kind": "change",
         "first": first.pass_rate,
@@ -155,7 +158,9 @@ def _change(history: RunHistory) -> Section:
 def compare_evaluations(first: Evaluation, last: Evaluation) -> tuple[float, float, float, bool]:
     """Difference, its 95% interval, and whether the comparison could be made prompt by prompt."""
     if first.passed and last.passed and len(first.passed) == len(last.passed):
-        return *paired_difference(first.passed, last.passed), True
+        pairs = [pair for pair in zip(first.passed, last.passed, strict=True) if None not in pair]
+        if pairs:
+            return *paired_difference(*zip(*pairs, strict=True)), True
     passed = [evaluation.pass_rate * evaluation.num_prompts for evaluation in (first, last)]
     return *difference(passed[0], first.num_prompts, passed[1], last.num_prompts), False
 

@@ -49,6 +49,10 @@ _MEDIA: Final = ("image", "images", "video", "videos", "audio", "audios")
 T = TypeVar("T")
 
 
+class MissingColumn(ValueError):
+    """A file has no column of the name that was given."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadReport:
     """What became of the rows of all files.
@@ -320,7 +324,7 @@ def _named(table: Table, what: str, name: str) -> str:
     folded = {column.lower(): column for column in table.columns}
     near = get_close_matches(name.lower(), folded, 1)
     hint = f"; did you mean {folded[near[0]]!r}?" if near else _how(what)
-    raise ValueError(_no_column(table, f"column {name!r}") + hint)
+    raise MissingColumn(_no_column(table, f"column {name!r}") + hint)
 
 
 def _present(table: Table, usual: Sequence[str]) -> Iterator[str]:

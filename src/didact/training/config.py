@@ -15,31 +15,22 @@ from didact.sealed import read_sealed, write_sealed
 from didact.tasks import TASKS
 from didact.tasks.task import nearest
 from didact.training.beds import BEDS
+from didact.training.trl_fields import RESERVED
 
 LOSS_TYPES: Final = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 _RANGE: Final = {  # far beyond what anybody trains with: more is a slip of the finger, told before it takes memory
     **dict.fromkeys(("steps", "eval_every", "save_every"), (1, 10**9)),
     "warmup_steps": (0, 10**9),
     **dict.fromkeys(("prompts_per_step", "rollouts_per_step", "micro_batch_size"), (1, 10**6)),
-    **dict.fromkeys(("num_prompts", "num_eval_prompts", "max_completion_length"), (1, 10**7)),
+    **dict.fromkeys(("num_prompts", "num_eval_prompts", "max_completion_length", "max_prompt_tokens"), (1, 10**7)),
     "threads": (1, 4096),
     **dict.fromkeys(("seed", "warm_start_seed"), (0, 2**32 - 1)),
     "verifier_timeout": (0.0, 1e6),
 }
-_SAME_NAME: Final = ("learning_rate", "warmup_steps", "loss_type", "max_completion_length", "seed")
 _VERIFIER_OPTIONS: Final = ("environment", "memory", "network", "processes", "workers", "writable")
-_RESERVED: Final = {  # fields of GRPOConfig that journal, evaluation and resumption rely on, and where they come from
-    "output_dir": "the run folder",
-    "max_steps": "the setting 'steps'",
-    "save_strategy": "the setting 'save_every'",
-    "save_steps": "the setting 'save_every'",
-    "per_device_train_batch_size": "the setting 'micro_batch_size'",
-    "gradient_accumulation_steps": "the setting 'micro_batch_size'",
-    "lr_scheduler_type": "the setting 'lr_schedule'",
-    **{name: f"the setting {name!r}" for name in _SAME_NAME},
-    "logging_steps": "the journal, which keeps every step",
-    "trust_remote_code": "the rule that no code from a model's folder runs",
-}
+_COLUMNS: Final = tuple(f"{name}_column" for name in ("prompt", "answer", "id", "source", "difficulty", "pass_rate"))
+
+Paths = str | list[str] | None
 
 
 def _setting(default: Any, help: str) -> Any:
@@ -54,11 +45,26 @@ class TrainConfig:
     method: str = _setting("cures", "How the curriculum is made, see `didact methods`.")
     method_options: dict[str, Any] = field(default_factory=dict)
     task: str = _setting("arithmetic", "How responses are verified: arithmetic, gsm8k, math, reasoning_gym:NAME, "
-                         "or module:function of your own.")  # fmt: skip
+                         "or module:function of your own, of (response, answer), from 0 to 1.")  # fmt: skip
     task_options: dict[str, Any] = field(default_factory=dict)  # of the task's own prompts, e.g. levels = [1, 2]
-    prompts: str | None = _setting(None, "Training prompts: parquet, jsonl, json, csv, or a hub name.  "
-                                   "[default: the task's own]")  # fmt: skip
-    eval_prompts: str | None = _setting(None, "Held-out prompts.  [default: the task's own test split]")
+    prompts: Paths = _setting(None, "Training prompts: files, folders, patterns or hub names; repeatable.  "  # noqa: RUF009
+                              "[default: the task's own]")  # fmt: skip
+    eval_prompts: Paths = _setting(None, "Held-out ones, likewise.  [default: the task's own test split]")  # noqa: RUF009
+    eval_fraction: float | None = _setting(None, "Hold out this share of the training prompts instead.")
+    eval_on_train: bool = _setting(False, "Evaluate on training prompts instead: an overfit check.")
+    eval: bool = _setting(True, "Whether to evaluate at all.")
+    prompt_column: str | None = _setting(None, "Of the files; a.b is b of the object in a. So are the next ones.  "
+                                         "[default: found by its usual names]")  # fmt: skip
+    answer_column: str | None = _setting(None, "The gold answer.  [default: found by its usual names]")
+    id_column: str | None = _setting(None, "A prompt's id.  [default: found, else a hash of the text]")
+    source_column: str | None = _setting(None, "Where a prompt is from.  [default: found, else the file's name]")
+    difficulty_column: str | None = _setting(None, "A number, for methods that ask for it.")
+    pass_rate_column: str | None = _setting(None, "How often another model passes, from 0 to 1: a first belief.")
+    system_prompt: str | None = _setting(None, "A system message for prompts that have none.")
+    instruction: str | None = _setting(None, 'What is appended to each prompt; "" for nothing.  [default: the '
+                                       "task's, except to conversations]")  # fmt: skip
+    max_prompt_tokens: int | None = _setting(None, "Longer prompts are left out.  [default: what the model has room "
+                                             "for]")  # fmt: skip
     model: str | None = _setting(None, "A folder or a hub name.  [default: a small model made here, for arithmetic "
                                 "or reasoning_gym:chain_sum]")  # fmt: skip
     chat: bool | None = _setting(None, "Wrap prompts in the chat template.  [default: if the model has one]")
@@ -88,7 +94,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         small = self.model is None
         bed = BEDS.get(self.task) if small or self.task == "arithmetic" else None
-        if small and bed and (self.prompts is None or self.eval_prompts is None):
+        if small and bed and (self.prompts is None or self.own_test_split):
             object.__setattr__(self, "task_options", {**bed.task_options, **self.task_options})
         resolved = {
             "max_completion_length": bed.max_response if bed else 512,
@@ -111,13 +117,14 @@ class TrainConfig:
             if getattr(self, name) not in known:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; {_nearest(getattr(self, name), known)}")
         for name in self.trl:
-            if name in _RESERVED:
-                raise ValueError(f"[trl] cannot set {name!r}: it follows from {_RESERVED[name]}")
+            if name in RESERVED:
+                raise ValueError(f"[trl] cannot set {name!r}: {RESERVED[name]}")
         for name in self.verifier_options:
             if name not in _VERIFIER_OPTIONS:
                 raise ValueError(f"[verifier_options] has no {name!r}; {_nearest(name, _VERIFIER_OPTIONS)}")
             if not self.own_verifier and name not in ("memory", "workers"):
                 raise ValueError(f"[verifier_options] {name} is for a function of your own; {self.task!r} does without")
+        self._check_prompts()
         self._check_task()
         for name in ("prompts_per_step", "micro_batch_size"):
             if (value := getattr(self, name)) is not None and self.rollouts_per_step % value:
@@ -127,22 +134,49 @@ class TrainConfig:
         name = self.task.partition(":")[0]
         if name not in TASKS and ":" not in self.task:
             raise ValueError(f"there is no task {self.task!r}; {_nearest(name, TASKS)}")
-        if self.task_options and self.prompts is not None and self.eval_prompts is not None:
-            raise ValueError("task_options choose among the task's own prompts, but prompts and eval_prompts are given")
-        if self.own_verifier and (self.prompts is None or self.eval_prompts is None):
+        own_prompts = self.prompts is None or self.own_test_split
+        if self.task_options and not own_prompts:
+            raise ValueError("task_options choose among the task's own prompts, and none of them are used")
+        if self.own_verifier and own_prompts:
             raise ValueError(
                 f"there is no task {self.task!r}; {_nearest(name, TASKS)} (a function of your own, module:function, "
-                "needs prompts and eval_prompts)"
+                "needs prompts, and eval_prompts, eval_fraction, eval_on_train or eval=false)"
             )
         if self.model is None and self.task not in BEDS:
             raise ValueError(
                 f"task {self.task!r} needs a model: the small model that is built here knows only {' and '.join(BEDS)}"
             )
 
+    def _check_prompts(self) -> None:
+        for name in ("prompts", "eval_prompts"):
+            value = getattr(self, name)
+            if value is not None and not (value and all(value)):
+                raise ValueError(f"{name} is empty; leave it out for the task's own")
+        given = {
+            "eval_prompts": self.eval_prompts is not None,
+            "eval_fraction": self.eval_fraction is not None,
+            "eval_on_train": self.eval_on_train,
+            "eval=false": not self.eval,
+        }
+        if len(chosen := [name for name, is_given in given.items() if is_given]) > 1:
+            raise ValueError(f"{' and '.join(chosen)} exclude each other: choose one")
+        if self.eval_fraction is not None and not 0 < self.eval_fraction < 1:
+            raise ValueError(f"eval_fraction must be between 0 and 1, got {self.eval_fraction}")
+        if self.eval_fraction is not None and self.prompts is None:
+            raise ValueError("eval_fraction holds out some of your prompts; the task's own have a test split")
+        columns = [name for name in _COLUMNS if getattr(self, name) is not None]
+        if columns and self.prompts is None and self.eval_prompts is None:
+            raise ValueError(f"{columns[0]} is for files of your own; give prompts or eval_prompts")
+
     @property
     def own_verifier(self) -> bool:
         """Whether the task is a function of the user's, written module:function."""
         return ":" in self.task and self.task.partition(":")[0] not in TASKS
+
+    @property
+    def own_test_split(self) -> bool:
+        """Whether the held-out prompts are the task's own."""
+        return self.eval and not self.eval_on_train and self.eval_prompts is None and self.eval_fraction is None
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -203,7 +237,7 @@ def read_config(path: Path) -> TrainConfig:
     try:
         return config_from(values)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f'{path}: {error}; what is mended there goes without the line "digest"') from error
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:
@@ -211,7 +245,9 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
     plain = tuple(typing.get_origin(kind) or kind for kind in kinds)
     if float in plain and isinstance(value, int) and not isinstance(value, bool):
         return float(value) if abs(value) < 1 << 1000 else math.inf
-    if isinstance(value, plain) and not (isinstance(value, bool) and bool not in plain):
+    texts = not isinstance(value, list) or all(isinstance(each, str) for each in value)
+    if texts and isinstance(value, plain) and not (isinstance(value, bool) and bool not in plain):
         return value
-    wanted = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in plain)
+    names = {type(None): "nothing", list: "a list of str"}
+    wanted = " or ".join(names.get(kind, kind.__name__) for kind in plain)
     raise ValueError(f"setting {name!r} must be {wanted}, got {value!r}")
