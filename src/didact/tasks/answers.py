@@ -9,7 +9,7 @@ that only one of them has is passed over; two that differ are not. Words are com
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -51,13 +51,20 @@ _BASES: Final = {
 _LABEL: Final = re.compile(r"(?:\\[A-Za-z]+|[A-Za-z\s(){}\[\]|,'+\-/]|\\[{}]|\^\s*(?=[\\'{]))+|[A-Za-z]\([^=]*\)")
 _SUBSCRIPT: Final = re.compile(r"_(?:\{[^{}]*\}|\\[a-z]+|\w)")
 _LEAD: Final = re.compile(
-    r"(?:(?:so|thus|therefore|hence|the|final|correct|answer|value|result|option|choice|is|are|equals|approximately|about|a|an)\b[\s:]*)+",
+    r"(?:(?:so|thus|therefore|hence|the|final|correct|answer|value|result|option|choice|i|choose|is|are|equals|approximately|about|a|an)\b[\s:]*)+",
     re.IGNORECASE,
+)
+_SAYS: Final = re.compile(r"[^\d]*\b(?:is|are|equals|has)\s*:?\s*|[^\d]*:\s*")
+_DENIED: Final = re.compile(
+    r"\b(?:not|nor|neither|either|between|or|least|most|than|if|unless|except)\b", re.IGNORECASE
 )
 _TAIL: Final = re.compile(
-    r"[,\s]*(?:\\text\{\s*)?\(?\s*\b(?:for (?:all|any|every|each|some)|where|since|because|approximately|approx|respectively|in total|total)\b.*",
+    r"[,\s]*(?:\\text\{\s*\(?\s*for\b|(?:\\text\{\s*)?\(?\s*(?<!\\)\b(?:for (?:all|any|every|each|some)|where|since|because|approximately|approx|respectively|in total|total)\b).*",
     re.IGNORECASE,
 )
+_ANGLE: Final = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+_CONDITION: Final = re.compile(r"[a-z]\s*\\in\s*\\(?:mathbb\s*\{?[ZNR]\}?|Z|N)")
+_FUNCTION: Final = re.compile(r"(\w+)\(([a-z])\)")
 _CHOICE: Final = re.compile(r"\(?([A-J])\)?")
 _CHOSEN: Final = re.compile(r"(?:\(([A-J])\)|([A-J])(?:[.):]|(?=\s|$)))\s*(?P<rest>.*)", re.DOTALL)
 
@@ -123,11 +130,24 @@ def read(text: str, *, cases: bool = False) -> Answer:
     """The answer that a text is, all of it. `cases`: whether r and R are two variables."""
     text = tidied(text)
     if _GROUPED.fullmatch(text.lstrip("-+ ")):
-        pieces = [text.replace(",", "").replace(" ", "")]
-    else:
-        pieces = [piece for piece in map(stripped, split(text, _JOINT)) if piece]
+        text = text.replace(",", "").replace(" ", "")
+    spread = _TEXT.sub(_spread, text)
+    pieces = [piece for piece in map(stripped, split(spread, _JOINT)) if piece and piece != "\\text{}"]
+    if len(pieces) > 1:
+        pieces = [piece for piece in pieces if not _CONDITION.fullmatch(piece)]
     parts = tuple(part for piece in pieces for part in _parts(piece, cases))
     return Answer(_squashed(text), parts, both=bool(re.search(r"\band\b", text)), source=text)
+
+
+def _spread(words: re.Match[str]) -> str:
+    """\\text{A and B} as \\text{A}\\text{ and }\\text{B}, which can be split."""
+    if _JOINT.fullmatch(words[0]):
+        return words[0]
+    inner = _JOINT.sub(
+        lambda joint: "} " + (f"\\text{{ {joint[0].strip(' ,;')} }}" if joint[0].strip(" ,;") else ",") + "\\text{",
+        words[1],
+    )
+    return f"\\text{{{inner}}}" if inner != words[1] else words[0]
 
 
 def chosen(answer: Answer) -> str | None:
@@ -160,12 +180,12 @@ def _led(piece: str) -> str:
     shorter = stripped(_TAIL.sub("", piece, count=1))
     piece = shorter or piece
     if first := re.match(r"\\text\s*\{([^{}]*)\}\s*(?=\S)", piece):
-        lead = _LEAD.fullmatch(first[1].strip())
-        return stripped(piece[first.end() :]) if lead else piece
+        lead = _LEAD.fullmatch(first[1].strip()) or _SAYS.fullmatch(first[1])
+        return stripped(piece[first.end() :]) if lead and not _DENIED.search(first[1]) else piece
     lead = _LEAD.match(piece)
     if lead and lead.end() < len(piece) and (whole or re.search("answer|result|option|choice", lead[0], re.IGNORECASE)):
-        return stripped(piece[lead.end() :])
-    return piece
+        piece = stripped(piece[lead.end() :])
+    return f"\\text{{{piece}}}" if whole and re.fullmatch(r"[^\W\d_][^\W\d_]+(?:[\s'-]+[^\W\d_]+)*", piece) else piece
 
 
 def _bracketed(piece: str, cases: bool) -> Part | None:
@@ -269,16 +289,24 @@ def _named(piece: str, cases: bool) -> Part | None:
 def _label(text: str) -> bool:
     """Whether a text is a name for a value: letters, words, f(x), AB, but nothing with a number to work out."""
     bare = _SUBSCRIPT.sub("", stripped(text))
-    if re.search(r"\\(?:sqrt|frac|cdot|times|sum|int|prod|lim)(?![a-z])", bare):
+    if bare in ("e", "i") or re.search(r"\\(?:sqrt|frac|cdot|times|sum|int|prod|lim|pi|infty)(?![a-z])", bare):
         return False
     return bool(bare) and bare[0] not in "-+/'" and _LABEL.fullmatch(bare) is not None
 
 
 def _renamed(part: Part, name: str, equation: tuple[Any, Any] | None = None) -> Part:
-    return Part(
-        part.text, part.words, _squashed(name), part.unit, part.value, equation, part.decimals, part.base, part.brackets,
-        part.parts,
-    )  # fmt: skip
+    return replace(part, name=_squashed(name), equation=equation)
+
+
+def in_the_variable_of(part: Part, name: str) -> Part:
+    """A value of f(n) as one of f(x), for the name "f(x)"; any other part as it is."""
+    from sympy import Symbol
+
+    ours, theirs = _FUNCTION.fullmatch(name), _FUNCTION.fullmatch(part.name)
+    if ours is None or theirs is None or ours[1] != theirs[1] or not hasattr(part.value, "xreplace"):
+        return part
+    swap = {Symbol(theirs[2], real=True): Symbol(ours[2], real=True)}
+    return replace(part, name=name, value=part.value.xreplace(swap), equation=None)
 
 
 def _agree(one: Part, other: Part) -> bool:
@@ -309,7 +337,7 @@ def _measured(piece: str, cases: bool) -> Part:
             words=words,
             value=None if _TEXT.search(piece) or len(piece) > 4 else _expression(piece, cases),
         )
-    bare, unit = unit_behind(piece)
+    bare, unit = (piece, "") if _ANGLE.search(piece) else unit_behind(piece)
     bare = stripped(re.sub(r"\s*\\ldots$", "", bare))
     if inner := _TEXT.fullmatch(bare):
         bare = inner[1].strip()
@@ -331,6 +359,8 @@ def _words(piece: str) -> str:
     found = re.findall(r"[^\W_]+", flat)
     longest = max(map(len, found))
     plain = _TEXT.search(piece) is None
+    if not plain and re.search(r"(?<![A-Za-z])[A-Za-z]{1,2}(?![A-Za-z])", _TEXT.sub(" ", piece)):
+        return ""  # x \text{ cm}
     if plain and len(found) == 1 and longest < (2 if flat.strip().isupper() else 5):
         return ""  # xyz is a product
     if plain and len(found) > 1 and longest < 3:

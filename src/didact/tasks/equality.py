@@ -5,11 +5,10 @@ it twice. Regions of the real line are compared as sets, however they are writte
 by `didact.tasks.values`; and what is left, by math-verify.
 """
 
-import re
 from typing import Any
 
 from didact.tasks import values
-from didact.tasks.answers import Answer, Part, chosen
+from didact.tasks.answers import Answer, Part, chosen, in_the_variable_of
 
 _SIX_DIGITS = 6  # a decimal number of so many significant digits may stand for what has no end
 
@@ -21,7 +20,7 @@ def equal(gold: Answer, found: Answer) -> bool:
     if gold.text == found.text:
         return True
     if (letter := gold.choice) is not None:
-        return chosen(found) == letter
+        return letter in (chosen(found), found.text.upper())
     if _regions(gold, found):
         return _same_region(gold, found)
     return _lists_equal(gold, found)
@@ -30,7 +29,7 @@ def equal(gold: Answer, found: Answer) -> bool:
 def _lists_equal(gold: Answer, found: Answer) -> bool:
     ours, theirs = gold.parts, found.parts
     ordered = any(part.words == "\\ldots" for part in (*ours, *theirs))
-    if len(ours) != len(theirs) or _inside(ours) != _inside(theirs):
+    if len(ours) != len(theirs) or "{" in (_inside(ours), _inside(theirs)):
         if _inside(ours) == "(" and len(theirs) > 1:
             ours, ordered = ours[0].parts, True
         elif _inside(theirs) == "(" and len(ours) > 1:
@@ -76,6 +75,8 @@ def _same(gold: Part, found: Part) -> bool:
         return _same_brackets(gold, found)
     if gold.equation and found.equation and _same_equation(gold.equation, found.equation):
         return True
+    if gold.name and found.name and gold.name != found.name:
+        found = in_the_variable_of(found, gold.name)
     if (gold.name and found.name and gold.name != found.name) or bool(gold.equation) > bool(
         found.equation or gold.name
     ):
@@ -96,6 +97,15 @@ def _same(gold: Part, found: Part) -> bool:
 
 
 def _same_brackets(gold: Part, found: Part) -> bool:
+    from sympy import MatrixBase
+
+    for one, other in ((gold, found), (found, gold)):
+        if one.brackets == "()" and isinstance(other.value, MatrixBase) and 1 in other.value.shape:
+            entries = [part.value for part in one.parts]
+            return len(entries) == len(other.value) and all(
+                entry is not None and _values_equal(entry, theirs)
+                for entry, theirs in zip(entries, other.value.flat(), strict=True)
+            )
     if len(gold.parts) != len(found.parts) or (gold.name and found.name and gold.name != found.name):
         return False
     if gold.brackets == "{" == found.brackets:
@@ -268,6 +278,3 @@ def _solved(relation: Any) -> Any | None:
 
 def _real(part: Part) -> bool:
     return part.value is not None and getattr(part.value, "is_extended_real", False) is True
-
-
-_ = re

@@ -26,6 +26,7 @@ _GOLD: Final = re.compile(
     r"(?P<sign>[-\u2212])?\\?\$?(?P<above>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:/(?P<below>0*[1-9]\d*))?",
     re.ASCII,
 )
+_LINE: Final = 2000  # characters of a line that are looked at
 #: Where a model that was shown examples goes on with a question of its own.
 _NEXT_QUESTION: Final = re.compile(
     r"\n[ \t#*]{0,8}(?:question|problem|exercise|q|human|user|input|instruction)\b[^\n:]{0,20}:", re.IGNORECASE
@@ -35,14 +36,15 @@ _REWRITTEN: Final = [
     for pattern, replacement in [
         (r"\\(?:text|mathrm|textrm|mbox|textbf|mathbf)\s*\{([^{}]*)\}(?:\s*\^\s*\{?\d\}?)?", r" \1 "),
         (r"\\[!,;: ]|\{(?=,\})|(?<=,)\}", ""),  # 1\,234 and 1{,}234
-        (r"\\left|\\right|\\?\$|\*\*+|[\u20ac\u00a3\u00a5]", ""),
+        (r"\\left|\\right|\\?\$|(?<!\d)\*\*+|\*\*+(?!\d)|[\u20ac\u00a3\u00a5]", ""),
         (r"\\times|\\cdot|[\u00d7\u00b7\u22c5]|(?<=\d)\s*x\s*(?=\d)", "*"),
         (r"\\div|\u00f7", "/"),
         (r"[\u2212\u2013]", "-"),
         (r"\\approx|\u2248", "="),
     ]
 ]
-_HEDGE: Final = re.compile(r"\W*(?:or|to|nor|not|maybe|perhaps)\b.*|(?:and|[,;&|?~\s])*", re.IGNORECASE | re.DOTALL)
+_POWER: Final = re.compile(r"\d[\s)}]*(?:\^|\*\*)")
+_HEDGE: Final = re.compile(r"\W*(?:or|to|nor|maybe|perhaps)\b.*|(?:and|[,;&|?~\s])*", re.IGNORECASE | re.DOTALL)
 _DENIED: Final = re.compile(r"\b(?:not|neither|either|between|isn't|never)\b", re.IGNORECASE)
 _IS: Final = re.compile(r"\b(?:is|are|was|equals|be|makes|gives)\b\W*$|:\W*$", re.IGNORECASE)
 _TIME: Final = re.compile(r"\s*(?:more )?(?:second|minute|hour|day|week|month|year)s?\b", re.IGNORECASE)
@@ -100,7 +102,12 @@ def final_number(response: str) -> Fraction | None:
 
 def _stated(text: str) -> Fraction | None:
     """The number that a line or a box states; None if it states none, or several that differ."""
-    sides = [sums(side) for side in _rewritten(text).split("=")]
+    if len(text) > _LINE:
+        text = text[:_LINE].rpartition(" ")[0]
+    text = _rewritten(text)
+    if _POWER.search(text):
+        return None
+    sides = [sums(side) for side in text.split("=")]
     stated = [number for number in (_of_side(found) for found, _ in sides) if number is not None]
     if not stated:
         return None
@@ -135,6 +142,8 @@ def _agree(one: Fraction | None, other: Fraction) -> bool:
 def _mentioned_last(text: str) -> Fraction | None:
     """The last number of a text in digits; not "3" of "She has 18 left after 3 days"."""
     for line in reversed(text.splitlines()):
+        if len(line) > _LINE:
+            line = line[-_LINE:].partition(" ")[2]
         found, behind = sums(_rewritten(line))
         found = [one for one in found if not one.spelled]
         if found:

@@ -36,6 +36,7 @@ _SPELLINGS: Final = [
         (r"(?<=\d)\s*(?:\{,\}|,\s*\\!|\\[,;:! ]|~|[\u2009\u202f\u00a0])\s*(?=\d{3}(?!\d))", ""),  # thousands
         (r"(?<!\\)\\!", ""),
         (r"(?<!\\)\\(?:[,;:> ]|quad|qquad|hspace\{[^{}]*\}|thinspace)|(?<!\\)~|\\\n", " "),
+        (r"\\(?:checkmark|square|blacksquare)(?![a-z])|\\(?:text)?color\s*\{[^{}]*\}", ""),
         (r"\\[dtc]frac(?![a-z])", r"\\frac"),
         (r"\\(?:leqslant|leqq|le)(?![a-z])|<=", r"\\leq "),
         (r"\\(?:geqslant|geqq|ge)(?![a-z])|>=", r"\\geq "),

@@ -28,7 +28,9 @@ from didact.tasks.task import Example, Split, Task, check_split, missing_extra
 
 HUB: Final = {"train": "agentica-org/DeepScaleR-Preview-Dataset", "test": "HuggingFaceH4/MATH-500"}
 _TAIL: Final = 1000  # characters read where there is no box, and longest box; math-verify is slow on long texts
-_LETTER: Final = re.compile(r"(?i:answer)(?:\s+is)?\s*:?\s*\**\s*\(?([A-J])\)?\**\.?$")
+_LETTERED: Final = re.compile(r"(?:\\text\s*\{\s*)?\(?([A-J])\)\s*\}?\s*([^\s}].*)")
+_UNSURE: Final = re.compile(r"\d[\s*$]*(?:or|and/or)[\s*$]*-?\d")
+_LETTER: Final = re.compile(r"(?i:answer|option|choice)(?:\s+is)?\s*:?\s*\**\s*\(?([A-J])\)?\**\.?$")
 #: What answers look like: sympy and the parser of LaTeX are slow with what they have not seen yet.
 _TYPICAL: Final = tuple(
     r"""
@@ -91,10 +93,16 @@ class Math(Task):
 
 def _golds(answer: str) -> list[str]:
     """The text of every accepted form; ValueError if there is nothing to compare with."""
-    golds = [text for text in map(_gold, _forms(answer)) if read(text).parts]
+    golds = [text for form in _forms(answer) for text in _of_choice(_gold(form)) if read(text).parts]
     if not golds:
         raise ValueError(f"math: nothing can be read from the gold answer {answer[:80]!r}; expected LaTeX or a number")
     return golds
+
+
+def _of_choice(gold: str) -> list[str]:
+    """A gold answer; of "(B) 14" the letter and the value, of which either will do."""
+    match = _LETTERED.fullmatch(read(gold).source)
+    return [match[1], match[2]] if match else [gold]
 
 
 def _forms(answer: str) -> list[str]:
@@ -146,6 +154,8 @@ def _unboxed(text: str) -> str | None:
 
     if letter := _LETTER.search(text.rstrip()):
         return letter[1]
+    if _UNSURE.search(text.rstrip().rpartition("\n")[2]):
+        return None
     found = parse(text, parsing_timeout=None)
     return found[-1] if found and isinstance(found[-1], str) else None
 

@@ -12,19 +12,22 @@ _NAMES: Final = {
     "in": "inch inche", "ft": "foot feet", "yd": "yard", "mi": "mile", "g": "gram", "kg": "kilogram", "mg": "milligram",
     "lb": "pound", "oz": "ounce", "l": "liter litre", "ml": "milliliter millilitre", "gal": "gallon",
     "s": "sec second", "min": "minute", "h": "hr hour", "day": "", "week": "", "month": "", "yr": "year",
-    "deg": "degree", "rad": "radian", "%": "percent percentage", "cent": "", "dollar": "usd", "mph": "", "hz": "hertz",
+    "deg": "degree", "rad": "radian", "%": "percent percentage", "cent": "", "dollar": "usd", "hz": "hertz",
     "j": "joule", "n": "newton", "w": "watt", "k": "kelvin", "v": "volt", "pa": "pascal",
 }  # fmt: skip
 _CALLED: Final = {word: unit for unit, words in _NAMES.items() for word in (unit, *words.split())}
-_WORD: Final = r"[A-Za-z]+\.?"
+_CALLED |= {"mph": "mi/h", "kmh": "km/h", "kph": "km/h"}
 _POWER: Final = r"(?:\s*\^\s*(?:\{\s*[-+]?\d\s*\}|[-+]?\d))?"
 _TEXT: Final = rf"\\text\s*\{{[^{{}}\d=<>]*\}}{_POWER}"
-#: Units in \text{}, or plain ones of two letters or more, which are no variables.
+_KNOWN: Final = "|".join(sorted((word for word in _CALLED if len(word) > 1), key=len, reverse=True))
+#: Units in \text{}, and plain ones of two letters or more, which are no variables; plain words of four behind a number.
+_UNIT: Final = (
+    r"\^\{\\circ\}\s*(?:[CF](?![A-Za-z])|\\text\{\s*[CF]\s*\})?|\^\{\s*(?:\\prime\s*)+\}|''?|%"
+    rf"|{_TEXT}|(?<=[\d\s}}])(?:{_KNOWN})(?:s|es)?\.?(?![A-Za-z(_]){_POWER}"
+    r"|(?<=\d)\s+(?:sq(?:uare)?|cu(?:bic)?)\.?(?![A-Za-z])|(?<=\d)(?:\s+[A-Za-z]{4,}|[a-z]{5,})(?:\s+[A-Za-z]+)*"
+)
 _BEHIND: Final = re.compile(
-    rf"(?:\s*(?:\^\{{\\circ\}}\s*(?:[CF](?![A-Za-z])|\\text\{{[CF]\}})?|\^\{{(?:\\prime\s*)+\}}|''?|%"
-    rf"|{_TEXT}|(?:\s*(?:/|\\cdot|per)\s*)(?:{_TEXT}|{_WORD}{_POWER})"
-    rf"|(?:(?<=\d)|(?<=[\s}}]))(?:{'|'.join(sorted((word for word in _CALLED if len(word) > 1 and word != '%'), key=len, reverse=True))})"
-    rf"(?:s|es)?\.?(?![A-Za-z(_]){_POWER}|(?<=\d)\s+(?:sq(?:uare)?|cu(?:bic)?)\.?(?![A-Za-z])))+\s*$"
+    rf"\s*(?:{_UNIT})(?:\s*(?:{_UNIT})|\s*(?:/|\\cdot|per)\s*(?:{_TEXT}|[A-Za-z]+{_POWER}))*\s*$"
 )
 _HEDGE: Final = re.compile(
     r"\b(?:or|not|nor|neither|either|between|least|most|than|and|if|unless|except|maybe|possibly|to|mod|choose)\b", re.I
@@ -41,6 +44,8 @@ def unit_behind(text: str) -> tuple[str, str]:
 
 def unit_called(text: str) -> str:
     """One name for a unit of measure: "cm^2" for "square centimeters"; "" for what is only counted."""
+    if primes := text.count("'") + text.count("\\prime"):
+        return "'" * primes
     text = text.replace("^{\\circ}", " deg ").replace("%", " % ")
     text = re.sub(r"\\text|[{}()\s]|\\cdot", " ", text).lower()
     square = (
