@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from didact.tasks import values
 from didact.tasks.latex import closing, split, stripped, tidied
+from didact.tasks.numerals import based, clock, number, ratio, ungrouped, written
 from didact.tasks.units import unit_behind
 
 _TEXT: Final = re.compile(r"\\text\s*\{([^{}]*)\}")
@@ -25,33 +26,11 @@ _COMMA: Final = re.compile(r"[,;]")
 _EQUALS: Final = re.compile(r"(?<![<>!:])=(?!=)|\\approx(?![a-z])")
 _MEMBER: Final = re.compile(r"\\in(?![a-z])")
 _RELATION: Final = re.compile(r"[<>]|\\(?:leq|geq|neq)(?![a-z])")
-_NUMBER: Final = re.compile(
-    r"(?P<sign>[-+]?)\s*(?P<digits>\d[\d,]*(?:\.\d*)?|\.\d+)"
-    r"(?:\s*(?:[eE]\s*|(?:\\times|\\cdot|\*|x)\s*10\s*\^)(?P<power>[-+]?\d{1,4}|\{\s*[-+]?\d{1,4}\s*\}))?",
-    re.ASCII,
-)
-_GROUPED: Final = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?", re.ASCII)
-_MIXED: Final = re.compile(
-    r"(-?)\s*(\d{1,9})\s*(?:\\frac\{(\d{1,9})\}\s*\{(\d{1,9})\}|\\frac(\d)(\d)| (\d{1,9})\s*/\s*(\d{1,9}))", re.ASCII
-)
-_RATIO: Final = re.compile(r"-?\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+", re.ASCII)
-_CLOCK: Final = re.compile(r"(\d{1,2})\s*:\s*([0-5]\d)\s*(?:([apAP])\s*\.?\s*[mM]\.?)?")
-_BASED: Final = re.compile(r"([0-9A-Fa-f]+)_\{?\(?(\d{1,2}|\\text\{[a-z]+\})\)?\}?")
-_BASES: Final = {
-    "two": "2",
-    "three": "3",
-    "four": "4",
-    "five": "5",
-    "six": "6",
-    "seven": "7",
-    "eight": "8",
-    "nine": "9",
-    "ten": "10",
-}
-_LABEL: Final = re.compile(r"(?:\\[A-Za-z]+|[A-Za-z\s(){}\[\]|,'+\-/]|\\[{}]|\^\s*(?=[\\'{]))+|[A-Za-z]\([^=]*\)")
+_LABEL: Final = re.compile(r"(?:\\[A-Za-z]++|[A-Za-z\s(){}\[\]|,'+\-/]|\\[{}]|\^\s*(?=[\\'{]))+|[A-Za-z]\([^=]*\)")
 _SUBSCRIPT: Final = re.compile(r"_(?:\{[^{}]*\}|\\[a-z]+|\w)")
 _LEAD: Final = re.compile(
-    r"(?:(?:so|thus|therefore|hence|the|final|correct|answer|value|result|option|choice|i|choose|is|are|equals|approximately|about|a|an)\b[\s:]*)+",
+    r"(?:(?:so|thus|therefore|hence|the|final|correct|answer|value|result|option|choice|i|choose|is|are|equals"
+    r"|approximately|about|a|an)\b[\s:]*)+",
     re.IGNORECASE,
 )
 _SAYS: Final = re.compile(r"[^\d]*\b(?:is|are|equals|has)\s*:?\s*|[^\d]*:\s*")
@@ -59,7 +38,8 @@ _DENIED: Final = re.compile(
     r"\b(?:not|nor|neither|either|between|or|least|most|than|if|unless|except)\b", re.IGNORECASE
 )
 _TAIL: Final = re.compile(
-    r"[,\s]*(?:\\text\{\s*\(?\s*for\b|(?:\\text\{\s*)?\(?\s*(?<!\\)\b(?:for (?:all|any|every|each|some)|where|since|because|approximately|approx|respectively|in total|total)\b).*",
+    r"[,\s]*(?:\\text\{\s*\(?\s*for\b|(?:\\text\{\s*)?\(?\s*(?<!\\)\b"
+    r"(?:for (?:all|any|every|each|some)|where|since|because|approximately|approx|respectively|in total|total)\b).*",
     re.IGNORECASE,
 )
 _ANGLE: Final = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
@@ -129,8 +109,7 @@ class Answer:
 def read(text: str, *, cases: bool = False) -> Answer:
     """The answer that a text is, all of it. `cases`: whether r and R are two variables."""
     text = tidied(text)
-    if _GROUPED.fullmatch(text.lstrip("-+ ")):
-        text = text.replace(",", "").replace(" ", "")
+    text = ungrouped(text) or text
     spread = _TEXT.sub(_spread, text)
     pieces = [piece for piece in map(stripped, split(spread, _JOINT)) if piece and piece != "\\text{}"]
     if len(pieces) > 1:
@@ -169,7 +148,24 @@ def _parts(piece: str, cases: bool) -> list[Part]:
 
 def _part(piece: str, cases: bool) -> Part:
     piece = _led(piece)
-    return _bracketed(piece, cases) or _numeral(piece) or _named(piece, cases) or _measured(piece, cases)
+    return _bracketed(piece, cases) or _special(piece) or _named(piece, cases) or _measured(piece, cases)
+
+
+def _special(piece: str) -> Part | None:
+    """A numeral that names its base, a time of day or a ratio."""
+    flat = _TEXT.sub(r" \1", piece)
+    tight = piece.replace(" ", "")
+    if named := based(tight):
+        return Part(named[0], base=named[1], words=named[0])
+    if time := clock(flat):
+        return Part(tight, words=time[0], unit=time[1], value=time[2])
+    if terms := ratio(piece):
+        return (
+            Part(tight, value=terms[0] / terms[1])
+            if len(terms) == 2 and terms[1]
+            else Part(tight, words=written(terms))
+        )
+    return None
 
 
 def _led(piece: str) -> str:
@@ -205,57 +201,6 @@ def _bracketed(piece: str, cases: bool) -> Part | None:
     return Part(_squashed(piece), brackets="{" if begin else piece[0] + piece[-1], parts=parts)
 
 
-def _numeral(piece: str) -> Part | None:
-    """A number in digits, a ratio, a time of day, or a numeral with its base."""
-    from sympy import Rational
-
-    tight = piece.replace(" ", "")
-    if (based := _BASED.fullmatch(tight)) and re.search(r"\d", based[1]):
-        name = based[2].removeprefix("\\text{").removesuffix("}")
-        return Part(based[1].lower(), base=_BASES.get(name, name), words=based[1].lower())
-    if (clock := _CLOCK.fullmatch(_TEXT.sub(r" \1", piece))) and not re.match(r"\d{1,2}\s*:\s*\d$", piece):
-        hour, minute, half = int(clock[1]), int(clock[2]), (clock[3] or "").lower()
-        value = Rational(hour, minute) if minute and not half else None
-        return Part(tight, words=f"{hour}:{minute:02}", unit=half and half + "m", value=value)
-    if _RATIO.fullmatch(piece):
-        numbers = [Rational(number) for number in tight.split(":")]
-        if len(numbers) == 2 and numbers[1]:
-            return Part(tight, value=numbers[0] / numbers[1])
-        if all(numbers):
-            return Part(tight, words=":".join(str(number / numbers[0]) for number in numbers))
-        return Part(tight, words=tight)
-    return None
-
-
-def number(text: str) -> tuple[Any, int | None] | None:
-    """The number that a text is, as a fraction, and how many digits stand behind its point; None if it is none.
-
-    1.2e-5, 1.2 \\times 10^{-5}, 1,234.5, 45 600, 3 1/2 and 3\\frac{1}{2}.
-    """
-    from sympy import Rational
-
-    text = text.strip()
-    if mixed := _MIXED.fullmatch(text):
-        whole, above, below = (int(group) for group in mixed.groups()[1:] if group is not None)
-        if not below:
-            return None
-        value = whole + Rational(above, below)
-        return (-value if mixed[1] else value), None
-    sign = -1 if text.startswith("-") else 1
-    if _GROUPED.fullmatch(text.lstrip("-+ ")):
-        text = text.lstrip("-+ ").replace(",", "").replace(" ", "")
-        return sign * Rational(text), len(text.partition(".")[2])
-    match = _NUMBER.fullmatch(text)
-    if match is None or "," in match["digits"]:
-        return None
-    power = int((match["power"] or "0").strip("{} "))
-    if abs(power) > 1000:
-        return None
-    value = Rational(match["digits"].rstrip(".") or "0") * Rational(10) ** power
-    decimals = max(0, len(match["digits"].partition(".")[2]) - power)
-    return (-value if match["sign"] == "-" else value), decimals
-
-
 def _named(piece: str, cases: bool) -> Part | None:
     """``name = value``, a chain of equal values, an equation or an element of a set."""
     member = split(piece, _MEMBER)
@@ -266,6 +211,8 @@ def _named(piece: str, cases: bool) -> Part | None:
         return None
     name = sides[0] if _label(sides[0]) else ""
     rest = [_part(side, cases) for side in (sides[1:] if name else sides)]
+    if name:
+        rest = [part for part in rest if _constant(part)] or rest  # V = 4/3 \\pi r^3 = 36 \\pi
     if not all(_agree(rest[0], part) for part in rest[1:]):
         rest = []
     exact_ones = [part for part in rest if part.decimals in (None, 0)]
@@ -289,7 +236,7 @@ def _named(piece: str, cases: bool) -> Part | None:
 def _label(text: str) -> bool:
     """Whether a text is a name for a value: letters, words, f(x), AB, but nothing with a number to work out."""
     bare = _SUBSCRIPT.sub("", stripped(text))
-    if bare in ("e", "i") or re.search(r"\\(?:sqrt|frac|cdot|times|sum|int|prod|lim|pi|infty)(?![a-z])", bare):
+    if bare in ("e", "i") or re.search(r"\\(?:sqrt|cdot|times|sum|int|prod|lim|pi|infty)(?![a-z])", bare):
         return False
     return bool(bare) and bare[0] not in "-+/'" and _LABEL.fullmatch(bare) is not None
 
@@ -370,7 +317,8 @@ def _words(piece: str) -> str:
 
 
 def _squashed(text: str) -> str:
-    return re.sub(r"[\s{}]", "", _TEXT.sub(r"\1", text)).replace("\\,", "")
+    """Without spaces, but for those between two numbers."""
+    return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", _TEXT.sub(r"\1", text))
 
 
 def _expression(text: str, cases: bool) -> Any | None:

@@ -1,7 +1,7 @@
 r"""Numbers and sums in plain text, worked out exactly and in time proportional to their length.
 
-What is read: 1,234.50 and 1 234, 3/4, 1 1/2, \frac{3}{4}, 2.5e3, 1.5 million, eighteen, and sums of them with + - * / and
-parentheses: 3 * 6. No powers, no functions, no names.
+What is read: 1,234.50 and 1 234, 3/4, 1 1/2, \frac{3}{4}, 2.5e3, 1.5 million, eighteen, and sums of them with + - * /
+and parentheses: 3 * 6. No powers, no functions, no names.
 """
 
 import re
@@ -12,12 +12,26 @@ from typing import Final
 _LONGEST: Final = 400  # characters of a sum; longer ones are not worked out
 MAX_DIGITS: Final = 100  # no answer is longer, and reading a number takes time in the square of its length
 _SCALES: Final = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "k": 10**3}
-_ONES: Final = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS: Final = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_WORDS: Final = {word: value for value, word in enumerate(_ONES)} | {word: 20 + 10 * n for n, word in enumerate(_TENS)}
+_ONES: Final = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
+_TEENS: Final = ["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+_TENS: Final = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_WORDS: Final = {word: value for value, word in enumerate([*_ONES, *_TEENS])} | {
+    word: 20 + 10 * n for n, word in enumerate(_TENS)
+}
 _DIGITS: Final = r"(?:\d{1,3}(?:,\d{3}){1,33}(?!\d)|\d{1,3}(?: \d{3}){1,9}(?! ?\d)|\d+)(?:\.\d+)?|\.\d+"
 _ANY_WORD: Final = "|".join(sorted((*_WORDS, "hundred", "thousand", "million", "billion"), key=len, reverse=True))
 NUMBER: Final = re.compile(

@@ -2,9 +2,10 @@ r"""GSM8K: grade-school word problems whose answer is one number (arXiv:2110.141
 
 The final number of a response is found in this order: inside the last ``\boxed{}``, else behind the last ``####`` on
 its line, else the last number of the text. It is compared with the gold number exactly, as a fraction: 18, 18.0,
-$18.00, 36/2, 1.8e1, eighteen and 18 apples are equal; 17.999 is not. Sums are worked out: "3 * 6 = 18" is 18, and neither
-3 nor 6; if its sides contradict each other, or two numbers stand side by side ("18 or 20"), there is no answer. A gold
-answer is the whole solution, ending in ``#### 1,234``, or the bare number.
+$18.00, 36/2, 1.8e1, eighteen and 18 apples are equal; 17.999 is not. Sums are worked out: "3 * 6 = 18" is 18, and
+neither 3 nor 6; if its sides contradict each other, or two numbers stand side by side ("18 or 20"), there is no answer.
+What a model goes on to ask and answer by itself behind its answer ("Question: ...") is not read. A gold answer is the
+whole solution, ending in ``#### 1,234``, or the bare number.
 
 Why not math-verify here: every gold answer is a plain number, so exact arithmetic decides, a hundred times faster, in
 time proportional to the length of the response and with nothing that can hang. That is why it needs no worker process.

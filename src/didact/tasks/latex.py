@@ -34,7 +34,7 @@ _SPELLINGS: Final = [
             "",
         ),
         (r"(?<=\d)\s*(?:\{,\}|,\s*\\!|\\[,;:! ]|~|[\u2009\u202f\u00a0])\s*(?=\d{3}(?!\d))", ""),  # thousands
-        (r"(?<!\\)\\!", ""),
+        (r"(?<!\\)\\(?:!|[()\[\]])", ""),
         (r"(?<!\\)\\(?:[,;:> ]|quad|qquad|hspace\{[^{}]*\}|thinspace)|(?<!\\)~|\\\n", " "),
         (r"\\(?:checkmark|square|blacksquare)(?![a-z])|\\(?:text)?color\s*\{[^{}]*\}", ""),
         (r"\\[dtc]frac(?![a-z])", r"\\frac"),
@@ -45,6 +45,10 @@ _SPELLINGS: Final = [
         (r"\\gt(?![a-z])", ">"),
         (r"\\(?:dots[cbmio]?|cdots|ldots)(?![a-z])|\.\.\.", r"\\ldots "),
         (r"\\varnothing(?![a-z])", r"\\emptyset "),
+        *[
+            (rf"(?<=\d)(?:\s*\\text\{{\s*{word}\s*\}}|\s+{word}\b)", rf" \\times 10^{{{power}}}")
+            for word, power in (("thousand", 3), ("million", 6), ("billion", 9), ("trillion", 12))
+        ],
         (r"\\(?:lor|vee)(?![a-z])", r"\\text{ or }"),
         (r"\\(?:land|wedge)(?![a-z])", r"\\text{ and }"),
         (r"\\lbrace(?![a-z])", r"\\{"),

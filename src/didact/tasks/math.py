@@ -121,6 +121,7 @@ def _gold(form: str) -> str:
     """The answer that a form is: bare, in dollar signs or boxes, or at the end of a whole solution."""
     if boxed := _boxed(form):
         return boxed[0]
+    form = re.split(r"(?<=\$),?\s*where\b", form, maxsplit=1)[0]
     prose = re.sub(r"(?<!\\)\$[^$]*(?<!\\)\$", "", form)
     if prose == form or re.fullmatch(r"(?:[\s.,;]|and|or)*", prose):
         return form
@@ -163,7 +164,7 @@ def _unboxed(text: str) -> str | None:
 def _read(gold: str, found: str) -> tuple[Answer, Answer]:
     """Both answers; upper and lower case are told apart where one of them has both of a letter."""
     letters = [
-        set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+|\\text\{[^{}]*\}", "", text))) for text in (gold, found)
+        set(re.findall(r"[A-Za-z]", re.sub(r"\\text\s*\{[^{}]*\}|\\[A-Za-z]+", "", text))) for text in (gold, found)
     ]
     cases = any(letter.lower() in some for some in letters for letter in some if letter.isupper())
     return read(gold, cases=cases), read(found, cases=cases)

@@ -30,7 +30,9 @@ _BEHIND: Final = re.compile(
     rf"\s*(?:{_UNIT})(?:\s*(?:{_UNIT})|\s*(?:/|\\cdot|per)\s*(?:{_TEXT}|[A-Za-z]+{_POWER}))*\s*$"
 )
 _HEDGE: Final = re.compile(
-    r"\b(?:or|not|nor|neither|either|between|least|most|than|and|if|unless|except|maybe|possibly|to|mod|choose)\b", re.I
+    r"\b(?:or|not|nor|neither|either|between|least|most|than|and|if|unless|except|maybe|possibly|to|mod|choose"
+    r"|plus|minus|times|over|squared|cubed|hundred|thousand|million|billion|trillion|dozen|point|half|factorial)\b",
+    re.I,
 )
 
 

@@ -2,16 +2,15 @@
 
 math-verify subtracts and rounds, so everything below 1e-6 (with decimals) or 1e-15 (without) is equal to nothing, and
 what that does not settle it hands to sympy's ``simplify``, which may take for ever. Here numbers are compared as
-fractions where they are fractions, else to 60 digits *relative* to their size, and expressions with variables at points.
+fractions where they are fractions, else to 400 digits relative to their size, and expressions with variables at points.
 
 What this does not do: sets, equations, text (`didact.tasks.answers`), limits in time (`didact.tasks.verifier`).
 """
 
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any, Final
 
-_DIGITS: Final = 60
+_DIGITS: Final = 400
 _WORKED_OUT: Final = 10**9_999  # larger numbers are not written out
 _SAME: Final = 1e-12  # relative; at points, where the values are worked out to 30 digits
 #: Where expressions with variables are tried: no value that a formula may treat in a way of its own.
@@ -30,7 +29,7 @@ def same(one: Any, other: Any) -> bool | None:
         if left is None or right is None:
             continue
         if abs(left - right) > _SAME * max(abs(left), abs(right)):
-            if left.is_real is not False and right.is_real is not False or _positive(point):
+            if (left.is_real is not False and right.is_real is not False) or _positive(point):
                 return False
             continue  # negative numbers under a root: another branch, not another value
         seen += 1
@@ -55,7 +54,7 @@ def ratio(one: Any, other: Any) -> Any | None:
 
 
 def exact(expression: Any) -> Any:
-    """With decimals as the fractions they are written as, ``i`` for the imaginary unit, and names for unknown functions."""
+    """With decimals as the fractions they are written as, ``i`` as the imaginary unit, names for unknown functions."""
     from sympy import Derivative, Float, I, Product, Rational, Sum, Symbol
     from sympy.core.function import AppliedUndef
 
@@ -68,7 +67,7 @@ def exact(expression: Any) -> Any:
 
 
 def _same_number(one: Any, other: Any) -> bool | None:
-    from sympy import oo
+    from sympy import Integer, oo
 
     if one in (oo, -oo) or other in (oo, -oo):
         return bool(one == other)
@@ -82,19 +81,19 @@ def _same_number(one: Any, other: Any) -> bool | None:
         one, other = _worked_out(one), _worked_out(other)
         if one.is_Rational and other.is_Rational:
             return bool(one == other)
-    difference = _number(one - other, 15)
-    return difference is not None and bool(abs(difference) <= scale * 10 ** (-_DIGITS))
+    difference = _number(_worked_out(one - other) if scale < _WORKED_OUT else one - other, 15, at_most=_DIGITS + 100)
+    return difference is not None and bool(abs(difference) <= scale * Integer(10) ** -_DIGITS)
 
 
 def _worked_out(expression: Any) -> Any:
     return expression.doit() if expression.args else expression
 
 
-def _number(expression: Any, digits: int) -> Any | None:
+def _number(expression: Any, digits: int, at_most: int = 100) -> Any | None:
     """Its value as a complex number of so many digits, or None if it has none."""
     from sympy import nan, zoo
 
-    value = expression.evalf(digits)
+    value = expression.evalf(digits, maxn=at_most)
     if value in (nan, zoo) or not value.is_number or value.is_infinite or value.free_symbols:
         return None
     real, imaginary = value.as_real_imag()
