@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from didact.tasks import values
 from didact.tasks.latex import closing, split, stripped, tidied
-from didact.tasks.numerals import based, clock, number, ratio, ungrouped, written
+from didact.tasks.numerals import based, clock, in_base, number, ratio, ungrouped, written
 from didact.tasks.units import unit_behind
 
 _TEXT: Final = re.compile(r"\\text\s*\{([^{}]*)\}")
@@ -30,7 +30,7 @@ _LABEL: Final = re.compile(r"(?:\\[A-Za-z]++|[A-Za-z\s(){}\[\]|,'+\-/]|\\[{}]|\^
 _SUBSCRIPT: Final = re.compile(r"_(?:\{[^{}]*\}|\\[a-z]+|\w)")
 _LEAD: Final = re.compile(
     r"(?:(?:so|thus|therefore|hence|the|final|correct|answer|value|result|option|choice|i|choose|is|are|equals"
-    r"|approximately|about|a|an)\b[\s:]*)+",
+    r"|approximately|about|rs|usd|an?(?=\s+[a-z]{3}))\b[\s:.]*)+",
     re.IGNORECASE,
 )
 _SAYS: Final = re.compile(r"[^\d]*\b(?:is|are|equals|has)\s*:?\s*|[^\d]*:\s*")
@@ -42,11 +42,13 @@ _TAIL: Final = re.compile(
     r"(?:for (?:all|any|every|each|some)|where|since|because|approximately|approx|respectively|in total|total)\b).*",
     re.IGNORECASE,
 )
+_SETS: Final = {"all real numbers": "\\mathbb{R}", "no solution": "\\emptyset", "no solutions": "\\emptyset"}
 _ANGLE: Final = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _CONDITION: Final = re.compile(r"[a-z]\s*\\in\s*\\(?:mathbb\s*\{?[ZNR]\}?|Z|N)")
 _FUNCTION: Final = re.compile(r"(\w+)\(([a-z])\)")
-_CHOICE: Final = re.compile(r"\(?([A-J])\)?")
-_CHOSEN: Final = re.compile(r"(?:\(([A-J])\)|([A-J])(?:[.):]|(?=\s|$)))\s*(?P<rest>.*)", re.DOTALL)
+_CHOICE: Final = re.compile(r"[(\[]?([A-J])[)\]]?")
+_LETTERS: Final = re.compile(r"[A-J]{2,}")
+_CHOSEN: Final = re.compile(r"(?:[(\[]([A-J])[)\]]|([A-J])(?:[.):]|(?=\s|$)))\s*(?P<rest>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +88,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is answered: its text, without spaces, and its parts; `both` if they are joined by "and"."""
+    """What is answered: its text, without spaces, and its parts; `both` if joined by "and", `either` if by "or"."""
 
     text: str
     parts: tuple[Part, ...]
     both: bool = False
+    either: bool = False
     source: str = ""
 
     @property
@@ -98,6 +101,12 @@ class Answer:
         """The letter of a multiple-choice question, if that is the answer."""
         match = _CHOICE.fullmatch(self.text)
         return None if match is None else match[1]
+
+    @property
+    def letters(self) -> list[str]:
+        """The letters of several choices, in order: of "A, C" and "AC"."""
+        bare = re.sub(r"[,;()\s]|and", "", self.text)
+        return sorted(bare) if _LETTERS.fullmatch(bare) else []
 
     @property
     def readable(self) -> bool:
@@ -115,7 +124,8 @@ def read(text: str, *, cases: bool = False) -> Answer:
     if len(pieces) > 1:
         pieces = [piece for piece in pieces if not _CONDITION.fullmatch(piece)]
     parts = tuple(part for piece in pieces for part in _parts(piece, cases))
-    return Answer(_squashed(text), parts, both=bool(re.search(r"\band\b", text)), source=text)
+    joints = re.findall(r"\b(?:and|or)\b", text.lower())
+    return Answer(_squashed(text), parts, "and" in joints, "or" in joints, text)
 
 
 def _spread(words: re.Match[str]) -> str:
@@ -155,11 +165,11 @@ def _special(piece: str) -> Part | None:
     """A numeral that names its base, a time of day or a ratio."""
     flat = _TEXT.sub(r" \1", piece)
     tight = piece.replace(" ", "")
-    if named := based(tight):
+    if named := based(tight) or in_base(flat):
         return Part(named[0], base=named[1], words=named[0])
     if time := clock(flat):
         return Part(tight, words=time[0], unit=time[1], value=time[2])
-    if terms := ratio(piece):
+    if terms := ratio(flat):
         return (
             Part(tight, value=terms[0] / terms[1])
             if len(terms) == 2 and terms[1]
@@ -260,6 +270,8 @@ def _agree(one: Part, other: Part) -> bool:
     """Whether two sides of an equals sign are the same, to the digits that a decimal number has."""
     if one.value is None or other.value is None:
         return one.text == other.text
+    if one.unit != other.unit and "%" in (one.unit, other.unit):
+        return bool(values.same(*(part.value / 100 if part.unit == "%" else part.value for part in (one, other))))
     if values.same(one.value, other.value):
         return True
     for exact_one, decimal in ((one, other), (other, one)):
@@ -278,6 +290,8 @@ def _measured(piece: str, cases: bool) -> Part:
     if re.fullmatch(r"\\ldots", piece):
         return Part("\\ldots", words="\\ldots")
     words = _words(piece)
+    if words in _SETS:
+        return Part(_squashed(piece), words=words, value=_expression(_SETS[words], cases))
     if words and not re.search(r"\d", piece):
         return Part(
             _squashed(piece),
@@ -351,6 +365,8 @@ def _expression(text: str, cases: bool) -> Any | None:
 def _exact(parsed: Any) -> Any | None:
     from sympy import Basic, MatrixBase
 
+    if getattr(parsed, "is_Matrix", False):
+        parsed = parsed.doit()
     if isinstance(parsed, MatrixBase):
         return parsed.applyfunc(values.exact)
     return values.exact(parsed) if isinstance(parsed, Basic) else None

@@ -21,6 +21,14 @@ def equal(gold: Answer, found: Answer) -> bool:
         return True
     if (letter := gold.choice) is not None:
         return letter in (chosen(found), found.text.upper())
+    if gold.letters and len(gold.parts) + len(found.parts) > 2:  # "A, C" and "AC"
+        return gold.letters == found.letters
+    if (
+        found.either
+        and len(gold.parts) == 1 < len(found.parts)
+        and all(_same(gold.parts[0], part) for part in found.parts)
+    ):
+        return True  # 3/4 or 75%
     if _regions(gold, found):
         return _same_region(gold, found)
     return _lists_equal(gold, found)
@@ -91,6 +99,8 @@ def _same(gold: Part, found: Part) -> bool:
         return gold.words == (found.words or found.text) or found.words == gold.text
     if gold.words and found.words:
         return gold.words == found.words
+    if (gold.words or gold.text.casefold()) == (found.words or found.text.casefold()) and (gold.words or found.words):
+        return True
     if gold.value is None or found.value is None:
         return False
     return _same_value(gold, found)

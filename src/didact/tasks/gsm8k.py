@@ -14,6 +14,7 @@ What this does not do: powers, roots, names for values, rounding.
 
 import re
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +31,9 @@ _GOLD: Final = re.compile(
 _LINE: Final = 2000  # characters of a line that are looked at
 #: Where a model that was shown examples goes on with a question of its own.
 _NEXT_QUESTION: Final = re.compile(
-    r"\n[ \t#*]{0,8}(?:question|problem|exercise|q|human|user|input|instruction)\b[^\n:]{0,20}:", re.IGNORECASE
+    r"\n[ \t#*]{0,8}(?:question|problem|exercise|q|human|user|input|instruction)\b[^\n:]{0,20}:"
+    r"|<\|[^|<>]{1,30}\|>|</s>",
+    re.IGNORECASE,
 )
 _REWRITTEN: Final = [
     (re.compile(pattern, re.IGNORECASE), replacement)
@@ -45,9 +48,13 @@ _REWRITTEN: Final = [
     ]
 ]
 _POWER: Final = re.compile(r"\d[\s)}]*(?:\^|\*\*)")
-_HEDGE: Final = re.compile(r"\W*(?:or|to|nor|maybe|perhaps)\b.*|(?:and|[,;&|?~\s])*", re.IGNORECASE | re.DOTALL)
+_HEDGE: Final = re.compile(
+    r"\W*(?:or|to|nor|maybe|perhaps)\b.*|(?:and|[,;&|?~\s])*|(?:.*[^\w])?(?:and|or|vs|versus|no|but)\W*",
+    re.IGNORECASE | re.DOTALL,
+)
 _DENIED: Final = re.compile(r"\b(?:not|neither|either|between|isn't|never)\b", re.IGNORECASE)
 _IS: Final = re.compile(r"\b(?:is|are|was|equals|be|makes|gives)\b\W*$|:\W*$", re.IGNORECASE)
+_ASIDE: Final = re.compile(r"\([^()]*\)\W*$")
 _TIME: Final = re.compile(r"\s*(?:more )?(?:second|minute|hour|day|week|month|year)s?\b", re.IGNORECASE)
 _DURING: Final = re.compile(
     r"\b(?:after|in|for|over|within|during|per|every|each)(?:\s+the)?(?:\s+next)?$", re.IGNORECASE
@@ -90,6 +97,7 @@ def gold_number(answer: str) -> Fraction:
 
 def final_number(response: str) -> Fraction | None:
     """The number a response ends up with, or None."""
+    response = response.rstrip("# \n\t*")
     boxes, _ = last_boxes(response)
     if boxes:
         numbers = {_stated(box.content) for box in boxes}
@@ -112,9 +120,11 @@ def _stated(text: str) -> Fraction | None:
     stated = [number for number in (_of_side(found) for found, _ in sides) if number is not None]
     if not stated:
         return None
-    for found, behind in sides:
-        alone = len(found) == 1 and not found[0].before and not behind
-        if alone and not _agree(found[0].value, stated[-1]):
+    for (found, behind), (then, _) in pairwise(sides):
+        side_by_side = (
+            found and then and not behind and not then[0].before and not re.search(r"[^\W\d]", found[-1].before)
+        )
+        if side_by_side and not _agree(found[-1].value, then[0].value):
             return None  # 3 * 6 = 19
     return stated[-1]
 
@@ -130,14 +140,14 @@ def _of_side(found: list[Sum]) -> Fraction | None:
             return None
         place = named[-1]
     behind = found[place + 1] if place + 1 < len(found) else None
-    if behind is not None and behind.value != found[place].value and _HEDGE.fullmatch(behind.before):
+    if behind is not None and behind.value != found[place].value and _HEDGE.fullmatch(behind.before[-200:]):
         return None
     return found[place].value
 
 
-def _agree(one: Fraction | None, other: Fraction) -> bool:
+def _agree(one: Fraction | None, other: Fraction | None) -> bool:
     """Whether two sides of an equals sign are equal, up to rounding."""
-    return one is not None and abs(one - other) <= max(abs(one), abs(other)) / 100
+    return one is not None and other is not None and abs(one - other) <= max(abs(one), abs(other)) / 100
 
 
 def _mentioned_last(text: str) -> Fraction | None:
@@ -145,7 +155,8 @@ def _mentioned_last(text: str) -> Fraction | None:
     for line in reversed(text.splitlines()):
         if len(line) > _LINE:
             line = line[-_LINE:].partition(" ")[2]
-        found, behind = sums(_rewritten(line))
+        shorter = _ASIDE.sub("", line)
+        found, behind = sums(_rewritten(shorter if re.search(r"\d", shorter) else line))
         found = [one for one in found if not one.spelled]
         if found:
             last = found[-1]

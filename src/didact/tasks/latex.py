@@ -19,13 +19,14 @@ _SIGNS: Final = str.maketrans(
         **{"\u221a": "\\sqrt ", "\u00b0": "^{\\circ}", "\u00bd": "\\frac{1}{2}", "\u2153": "\\frac{1}{3}"},
         **{"\u2154": "\\frac{2}{3}", "\u00bc": "\\frac{1}{4}", "\u00be": "\\frac{3}{4}", "\u03c0": "\\pi "},
         **{"\u20ac": "\\$", "\u00a3": "\\$", "\u00a5": "\\$", "\u2032": "'", "\u2019": "'"},
-        **{
-            sign: f"^{power}"
-            for power, sign in enumerate("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
-        },
+        **{"\u2044": "/", "\u221b": "\\sqrt[3]", "\u20b9": "\\$"},
         **{chr(0x2080 + digit): f"_{digit}" for digit in range(10)},
     }
 )
+_RAISED: Final = str.maketrans(
+    "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b\u207a\u207f", "0123456789-+n"
+)
+_POWERS: Final = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b\u207a\u207f]+")
 _SPELLINGS: Final = [
     (re.compile(pattern), replacement)
     for pattern, replacement in [
@@ -38,6 +39,12 @@ _SPELLINGS: Final = [
         (r"(?<!\\)\\(?:[,;:> ]|quad|qquad|hspace\{[^{}]*\}|thinspace)|(?<!\\)~|\\\n", " "),
         (r"\\(?:checkmark|square|blacksquare)(?![a-z])|\\(?:text)?color\s*\{[^{}]*\}", ""),
         (r"\\[dtc]frac(?![a-z])", r"\\frac"),
+        (r"\\begin\{(?:cases|aligned?|gathered)\*?\}|\\end\{(?:cases|aligned?|gathered)\*?\}|&(?=\s*=)|(?<==)\s*&", ""),
+        (r"\\sqrt\[(\d)\]\s*(\d)", r"\\sqrt[\1]{\2}"),
+        (
+            r"(?:(?<!\w)|\{\})[_^]\{?(\d+)\}?\s*C_\{?(\d+)\}?|(?<![\w\\])C\(\s*(\d+)\s*,\s*(\d+)\s*\)",
+            r"\\binom{\1\3}{\2\4}",
+        ),
         (r"\\(?:leqslant|leqq|le)(?![a-z])|<=", r"\\leq "),
         (r"\\(?:geqslant|geqq|ge)(?![a-z])|>=", r"\\geq "),
         (r"\\(?:ne)(?![a-z])|!=", r"\\neq "),
@@ -79,6 +86,7 @@ _OPEN, _CLOSE = "([{", ")]}"
 
 def tidied(text: str) -> str:
     """The same answer in one spelling: ASCII and plain LaTeX, without layout, money signs and the dot at its end."""
+    text = _POWERS.sub(lambda power: f"^{{{power[0].translate(_RAISED)}}}", text.replace("\u00b3\u221a", "\u221b"))
     text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).translate(_SIGNS)
     for pattern, replacement in _SPELLINGS:
         text = pattern.sub(replacement, text)
@@ -92,8 +100,10 @@ def tidied(text: str) -> str:
         if end is None:
             break
         text = f"{text[: root.start()]}\\sqrt{{{text[root.end() : end]}}}{text[end + 1 :]}"
+    if "&" not in text and "matrix" not in text and "array" not in text:
+        text = text.replace("\\\\", ",")  # lines of a system of equations
     text = re.sub(r"\\?\$", "", text)
-    return stripped(text)
+    return stripped(re.sub(r"^\s*(?:=|\\approx|\\sim)", "", text))
 
 
 def stripped(text: str) -> str:

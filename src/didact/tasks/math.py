@@ -29,8 +29,10 @@ from didact.tasks.task import Example, Split, Task, check_split, missing_extra
 HUB: Final = {"train": "agentica-org/DeepScaleR-Preview-Dataset", "test": "HuggingFaceH4/MATH-500"}
 _TAIL: Final = 1000  # characters read where there is no box, and longest box; math-verify is slow on long texts
 _LETTERED: Final = re.compile(r"(?:\\text\s*\{\s*)?\(?([A-J])\)\s*\}?\s*([^\s}].*)")
-_UNSURE: Final = re.compile(r"\d[\s*$]*(?:or|and/or)[\s*$]*-?\d")
-_LETTER: Final = re.compile(r"(?i:answer|option|choice)(?:\s+is)?\s*:?\s*\**\s*\(?([A-J])\)?\**\.?$")
+_UNSURE: Final = re.compile(r"\d[\s*$]*(?:or|and/or)[\s*$]*-?\d|\b(?:not|isn't)\s+\$?-?\d")
+_LETTER: Final = re.compile(
+    r"(?i:answer|option|choice)(?i:\s+is)?\s*:?\s*\**\s*:?\s*(\(?[A-J][).:]\s*[^\n]*|\(?[A-J]\)?)\**\.?$"
+)
 #: What answers look like: sympy and the parser of LaTeX are slow with what they have not seen yet.
 _TYPICAL: Final = tuple(
     r"""
@@ -125,7 +127,7 @@ def _gold(form: str) -> str:
     prose = re.sub(r"(?<!\\)\$[^$]*(?<!\\)\$", "", form)
     if prose == form or re.fullmatch(r"(?:[\s.,;]|and|or)*", prose):
         return form
-    return _unboxed(form) or form
+    return (_unboxed(form) or [form])[0]
 
 
 def _boxed(text: str) -> list[str]:
@@ -145,20 +147,19 @@ def _final_answers(response: str) -> list[str]:
     """What a response may be said to answer, the likeliest first."""
     if boxed := _boxed(response):
         return boxed
-    unboxed = _unboxed(response[-_TAIL:])
-    return [] if unboxed is None else [unboxed]
+    text = response[-_TAIL:].rstrip()
+    letter = _LETTER.search(text)
+    return ([letter[1]] if letter else []) + _unboxed(text)
 
 
-def _unboxed(text: str) -> str | None:
-    """What math-verify takes for the answer at the end of a text without boxes, as text; a letter behind "answer"."""
+def _unboxed(text: str) -> list[str]:
+    """What math-verify takes for the answer at the end of a text without boxes, as text, if there is only one."""
     from math_verify import parse
 
-    if letter := _LETTER.search(text.rstrip()):
-        return letter[1]
     if _UNSURE.search(text.rstrip().rpartition("\n")[2]):
-        return None
+        return []
     found = parse(text, parsing_timeout=None)
-    return found[-1] if found and isinstance(found[-1], str) else None
+    return found[-1:] if found and isinstance(found[-1], str) else []
 
 
 def _read(gold: str, found: str) -> tuple[Answer, Answer]:

@@ -15,7 +15,9 @@ _MIXED: Final = re.compile(
 _REPEATING: Final = re.compile(r"(-?)\s*(\d*)\.(\d*)\\(?:overline|bar|dot)\s*\{?(\d+)\}?", re.ASCII)
 _RATIO: Final = re.compile(r"-?\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+", re.ASCII)
 _CLOCK: Final = re.compile(r"(\d{1,2})\s*:\s*([0-5]\d)\s*(?:([apAP])\s*\.?\s*[mM]\.?)?")
-_BASED: Final = re.compile(r"([0-9A-Fa-f]+)_\{?\(?(\d{1,2}|\\text\{[a-z]+\})\)?\}?")
+_BASED: Final = re.compile(r"\(?([0-9A-Fa-f]+)\)?_\{?\(?(\d{1,2}|\\text\{[a-z]+\}|[a-z]{3,5})\)?\}?")
+_IN_BASE: Final = re.compile(r"([0-9A-F]+)\s*\(?\s*(?:in\s+)?base[\s-]*(\d{1,2}|[a-z]{3,5})\s*\)?", re.IGNORECASE)
+_TO: Final = re.compile(r"(\d+)\s+to\s+(\d+)", re.ASCII)
 _BASES: Final = {
     word: str(base)
     for base, word in enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], 2)
@@ -66,6 +68,12 @@ def based(text: str) -> tuple[str, str] | None:
     return match[1].lower(), _BASES.get(base, base)
 
 
+def in_base(text: str) -> tuple[str, str] | None:
+    """The digits and the base of "204 in base 5"."""
+    match = _IN_BASE.fullmatch(text.strip())
+    return None if match is None else (match[1].lower(), _BASES.get(match[2].lower(), match[2]))
+
+
 def clock(text: str) -> tuple[str, str, Any] | None:
     """The time that a text is, its half of the day, or "", and what it is if it is a ratio after all, or None."""
     from sympy import Rational
@@ -78,9 +86,10 @@ def clock(text: str) -> tuple[str, str, Any] | None:
 
 
 def ratio(text: str) -> list[Any] | None:
-    """The terms of 3:4 and 1:2:5."""
+    """The terms of 3:4, 3 to 4 and 1:2:5."""
     from sympy import Rational
 
+    text = _TO.sub(r"\1:\2", text.strip())
     return [Rational(term) for term in text.replace(" ", "").split(":")] if _RATIO.fullmatch(text) else None
 
 

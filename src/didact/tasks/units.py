@@ -18,12 +18,14 @@ _NAMES: Final = {
 _CALLED: Final = {word: unit for unit, words in _NAMES.items() for word in (unit, *words.split())}
 _CALLED |= {"mph": "mi/h", "kmh": "km/h", "kph": "km/h"}
 _POWER: Final = r"(?:\s*\^\s*(?:\{\s*[-+]?\d\s*\}|[-+]?\d))?"
-_TEXT: Final = rf"\\text\s*\{{[^{{}}\d=<>]*\}}{_POWER}"
+_TEXT: Final = rf"\\text\s*\{{(?:[^{{}}\d=<>]|(?<=[a-z^])\d|(?<=\^-)\d)*\}}{_POWER}"
 _KNOWN: Final = "|".join(sorted((word for word in _CALLED if len(word) > 1), key=len, reverse=True))
+_LETTERS: Final = "|".join(sorted(_CALLED, key=len, reverse=True))
 #: Units in \text{}, and plain ones of two letters or more, which are no variables; plain words of four behind a number.
 _UNIT: Final = (
     r"\^\{\\circ\}\s*(?:[CF](?![A-Za-z])|\\text\{\s*[CF]\s*\})?|\^\{\s*(?:\\prime\s*)+\}|''?|%"
     rf"|{_TEXT}|(?<=[\d\s}}])(?:{_KNOWN})(?:s|es)?\.?(?![A-Za-z(_]){_POWER}"
+    rf"|(?<=[\d\s])\\frac\{{\s*(?:{_TEXT}|{_LETTERS})\s*\}}\s*\{{\s*(?:{_TEXT}|(?:{_LETTERS}){_POWER})\s*\}}"
     r"|(?<=\d)\s+(?:sq(?:uare)?|cu(?:bic)?)\.?(?![A-Za-z])|(?<=\d)(?:\s+[A-Za-z]{4,}|[a-z]{5,})(?:\s+[A-Za-z]+)*"
 )
 _BEHIND: Final = re.compile(
