@@ -15,13 +15,14 @@ from typing import Any, Final
 
 from didact.tasks import values
 from didact.tasks.latex import closing, split, stripped, tidied
-from didact.tasks.numerals import based, clock, in_base, number, ratio, ungrouped, written
+from didact.tasks.numerals import based, clock, in_base, number, ratio, ungrouped
 from didact.tasks.units import unit_behind
 
 _TEXT: Final = re.compile(r"\\text\s*\{([^{}]*)\}")
 _JOINT: Final = re.compile(
-    r"[,;]?\s*\\text\{\s*,?\s*(?:and|or)\s*,?\s*\}|[,;]?\s*(?<![A-Za-z\\])(?:and|or|AND|OR)(?![A-Za-z])\s*,?|[,;]"
+    r"[,;]?\s*\\text\{\s*,?\s*(?:and|or|AND|OR)\s*,?\s*\}|[,;]?\s*(?<![A-Za-z\\])(?:and|or|AND|OR)(?![A-Za-z])\s*,?|[,;]"
 )
+_COLON: Final = re.compile(r":")
 _COMMA: Final = re.compile(r"[,;]")
 _EQUALS: Final = re.compile(r"(?<![<>!:])=(?!=)|\\approx(?![a-z])")
 _MEMBER: Final = re.compile(r"\\in(?![a-z])")
@@ -158,10 +159,10 @@ def _parts(piece: str, cases: bool) -> list[Part]:
 
 def _part(piece: str, cases: bool) -> Part:
     piece = _led(piece)
-    return _bracketed(piece, cases) or _special(piece) or _named(piece, cases) or _measured(piece, cases)
+    return _bracketed(piece, cases) or _special(piece, cases) or _named(piece, cases) or _measured(piece, cases)
 
 
-def _special(piece: str) -> Part | None:
+def _special(piece: str, cases: bool) -> Part | None:
     """A numeral that names its base, a time of day or a ratio."""
     flat = _TEXT.sub(r" \1", piece)
     tight = piece.replace(" ", "")
@@ -169,12 +170,11 @@ def _special(piece: str) -> Part | None:
         return Part(named[0], base=named[1], words=named[0])
     if time := clock(flat):
         return Part(tight, words=time[0], unit=time[1], value=time[2])
-    if terms := ratio(flat):
-        return (
-            Part(tight, value=terms[0] / terms[1])
-            if len(terms) == 2 and terms[1]
-            else Part(tight, words=written(terms))
-        )
+    if to := ratio(flat):
+        return Part(tight, value=to)
+    terms = [_expression(term, cases) for term in split(piece, _COLON)] if ":" in piece else []
+    if len(terms) > 2 and all(_is_constant(term) for term in terms) and not terms[0].is_zero:
+        return Part(tight, brackets="::", parts=tuple(Part("", value=term / terms[0]) for term in terms))
     return None
 
 
@@ -282,7 +282,11 @@ def _agree(one: Part, other: Part) -> bool:
 
 
 def _constant(part: Part) -> bool:
-    return part.value is not None and hasattr(part.value, "is_number") and bool(part.value.is_number)
+    return _is_constant(part.value)
+
+
+def _is_constant(value: Any) -> bool:
+    return bool(getattr(value, "is_number", False))
 
 
 def _measured(piece: str, cases: bool) -> Part:
@@ -305,7 +309,7 @@ def _measured(piece: str, cases: bool) -> Part:
     found = number(bare)
     if found is not None:
         return Part(_squashed(bare), unit=unit, value=found[0], decimals=found[1])
-    if _TEXT.search(bare) is None:
+    if re.search(r"\w\w", "".join(_TEXT.findall(bare))) is None:
         value = _expression(bare, cases)
         if value is not None:
             return Part(_squashed(bare), unit=unit, value=value)
@@ -339,6 +343,7 @@ def _expression(text: str, cases: bool) -> Any | None:
     """What math-verify's parser makes of LaTeX, or None."""
     from latex2sympy2_extended.latex2sympy2 import ConversionConfig, NormalizationConfig, latex2sympy, normalize_latex
 
+    text = re.sub(r"\\text\s*\{\s*(\w)\s*\}", r"\1", text)
     degrees = re.sub(r"(\d+(?:\.\d+)?)\s*\^\{\\circ\}", r"(\1 \\cdot \\pi / 180)", text)
     products = re.sub(
         r"(?<![_\d.])(\d+(?:\.\d+)?)\s*\((?=[^()]*\))", r"\1 \\cdot (", degrees

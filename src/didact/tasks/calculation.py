@@ -11,7 +11,7 @@ from typing import Final
 
 _LONGEST: Final = 400  # characters of a sum; longer ones are not worked out
 MAX_DIGITS: Final = 100  # no answer is longer, and reading a number takes time in the square of its length
-_SCALES: Final = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "k": 10**3}
+_SCALES: Final = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "k": 10**3}
 _ONES: Final = [
     "zero",
     "one",
@@ -33,11 +33,13 @@ _WORDS: Final = {word: value for value, word in enumerate([*_ONES, *_TEENS])} | 
     word: 20 + 10 * n for n, word in enumerate(_TENS)
 }
 _DIGITS: Final = r"(?:\d{1,3}(?:,\d{3}){1,33}(?!\d)|\d{1,3}(?: \d{3}){1,9}(?! ?\d)|\d+)(?:\.\d+)?|\.\d+"
-_ANY_WORD: Final = "|".join(sorted((*_WORDS, "hundred", "thousand", "million", "billion"), key=len, reverse=True))
+_ANY_WORD: Final = "|".join(
+    sorted((*_WORDS, "dozen", "hundred", "thousand", "million", "billion"), key=len, reverse=True)
+)
 NUMBER: Final = re.compile(
     rf"(?:(?P<whole>\d{{1,9}})(?:\s+|\s*(?=\\)))?\\[dt]?frac\s*\{{\s*(?P<above>{_DIGITS})\s*\}}\s*\{{\s*(?P<below>{_DIGITS})\s*\}}"
     r"|(?P<mixed>\d{1,9})\s+(?P<over>\d{1,9})\s*/\s*(?P<under>\d{1,9})(?![\d.])"
-    rf"|(?P<digits>{_DIGITS})(?:[eE](?P<power>[-+]?\d{{1,2}})(?![\w]))?(?:\s*(?P<scale>hundred|thousand|million|billion|k)\b)?"
+    rf"|(?P<digits>{_DIGITS})(?:[eE](?P<power>[-+]?\d{{1,2}})(?![\w]))?(?:\s*(?P<scale>dozen|hundred|thousand|million|billion|k)\b)?"
     rf"|\b(?P<words>(?:{_ANY_WORD})(?:(?:\s+and\s+|[\s-]+)(?:{_ANY_WORD}))*)\b",
     re.ASCII | re.IGNORECASE,
 )
@@ -188,8 +190,8 @@ def _in_words(text: str) -> int:
     for word in re.findall(r"[a-z]+", text.lower()):
         if word in _WORDS:
             part += _WORDS[word]
-        elif word == "hundred":
-            part = max(part, 1) * 100
+        elif word in ("dozen", "hundred"):
+            part = max(part, 1) * _SCALES[word]
         elif word in _SCALES:
             total, part = total + max(part, 1) * _SCALES[word], 0
     return total + part

@@ -45,15 +45,21 @@ _REWRITTEN: Final = [
         (r"\\div|\u00f7", "/"),
         (r"[\u2212\u2013]", "-"),
         (r"\\approx|\u2248", "="),
+        (r"<<[^<>]*>>|^\s*<|>\s*$", ""),  # <<9*2=18>>, as the solutions of the data set have it
+        (r"(?<=\d)(?-i:M)\b", " million"),
+        (r"\u00bd", " 1/2"),
     ]
 ]
-_POWER: Final = re.compile(r"\d[\s)}]*(?:\^|\*\*)")
+#: Powers, comparisons, times of day: what is not worked out must not be read in part.
+_NO_SUM: Final = re.compile(r"\d[\s)}]*(?:\^|\*\*)|[<>]|\d\s*:\s*\d|\d!")
 _HEDGE: Final = re.compile(
     r"\W*(?:or|to|nor|maybe|perhaps)\b.*|(?:and|[,;&|?~\s])*|(?:.*[^\w])?(?:and|or|vs|versus|no|but)\W*",
     re.IGNORECASE | re.DOTALL,
 )
 _DENIED: Final = re.compile(r"\b(?:not|neither|either|between|isn't|never)\b", re.IGNORECASE)
-_IS: Final = re.compile(r"\b(?:is|are|was|equals|be|makes|gives)\b\W*$|:\W*$", re.IGNORECASE)
+_IS: Final = re.compile(
+    r"\b(?:is|are|was|equals|be|makes?|gives?|gets?|ha[sd]|have|costs?|earns?|needs?|pays?)\b\W*$|:\W*$", re.IGNORECASE
+)
 _ASIDE: Final = re.compile(r"\([^()]*\)\W*$")
 _TIME: Final = re.compile(r"\s*(?:more )?(?:second|minute|hour|day|week|month|year)s?\b", re.IGNORECASE)
 _DURING: Final = re.compile(
@@ -114,7 +120,7 @@ def _stated(text: str) -> Fraction | None:
     if len(text) > _LINE:
         text = text[:_LINE].rpartition(" ")[0]
     text = _rewritten(text)
-    if _POWER.search(text):
+    if _NO_SUM.search(text):
         return None
     sides = [sums(side) for side in text.split("=")]
     stated = [number for number in (_of_side(found) for found, _ in sides) if number is not None]

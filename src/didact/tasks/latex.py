@@ -65,7 +65,14 @@ _SPELLINGS: Final = [
         (r"\\[lr]vert(?![a-z])|\\mid(?![a-z])", "|"),
         (r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)|math(?:rm|sf|tt|it)|mbox|hbox|operatorname)\s*\{", r"\\text{"),
         (r"\{\s*\\(?:rm|bf|it)(?![a-z])\s*", r"\\text{"),
-        (r"\\text\{\s*([A-Za-z])\s*\}(?=\s*[\^_])|\\text\{\s*([ei])\s*\}", r"\1\2"),
+        (r"\\text\{\s*([ei])\s*\}", r"\1"),
+        (
+            r"\s*\(\s*(?:\\(?:b|p)?mod(?![a-z])|\\text\{\s*mod\s*\}|mod\b)\s*\{?(\w+)\}?\s*\)|\s*\\pmod\s*\{?(\w+)\}?",
+            r"\\text{mod}\1\2",
+        ),
+        (r"(?<=[A-Za-z}])\s*\^\s*(?:\\prime(?![a-z])|\{\s*\\prime\s*\})", "'"),
+        (r"([A-Za-z])''(?![a-z'])", r"\1_{pp}"),
+        (r"([A-Za-z])'(?![a-z'])", r"\1_{p}"),  # its parser drops the prime
         (r"\\text\{\s*(sin|cos|tan|cot|sec|csc|ln|log|exp|arcsin|arccos|arctan)\s*\}", r"\\\1 "),
         (r"(?:\\?%|\\text\{\s*(?:%|\\%|percent)\s*\}|\bpercent\b)", "%"),
         (r"\^\s*\{?\s*\\(?:circ|degree)(?![a-z])\s*\}?|\\degree(?![a-z])", r"^{\\circ}"),

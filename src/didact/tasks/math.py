@@ -33,6 +33,8 @@ _UNSURE: Final = re.compile(r"\d[\s*$]*(?:or|and/or)[\s*$]*-?\d|\b(?:not|isn't)\
 _LETTER: Final = re.compile(
     r"(?i:answer|option|choice)(?i:\s+is)?\s*:?\s*\**\s*:?\s*(\(?[A-J][).:]\s*[^\n]*|\(?[A-J]\)?)\**\.?$"
 )
+_ALONE: Final = re.compile(r"[^\w\\]*([A-J])[^\w\\]*")
+_STATED: Final = re.compile(r"(?i:answer)\W{0,4}:\W{0,4}?([-\w\\(\[{$.][^:]*)$")
 #: What answers look like: sympy and the parser of LaTeX are slow with what they have not seen yet.
 _TYPICAL: Final = tuple(
     r"""
@@ -148,8 +150,11 @@ def _final_answers(response: str) -> list[str]:
     if boxed := _boxed(response):
         return boxed
     text = response[-_TAIL:].rstrip()
-    letter = _LETTER.search(text)
-    return ([letter[1]] if letter else []) + _unboxed(text)
+    line = text.rpartition("\n")[2]
+    if letter := _LETTER.search(line) or _ALONE.fullmatch(line):
+        return [letter[1], *_unboxed(text)]
+    stated = _STATED.search(line)
+    return [stated[1]] if stated and read(stated[1]).readable else _unboxed(text)
 
 
 def _unboxed(text: str) -> list[str]:

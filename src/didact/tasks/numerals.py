@@ -13,11 +13,10 @@ _MIXED: Final = re.compile(
     r"(-?)\s*(\d{1,9})\s*(?:\\frac\{(\d{1,9})\}\s*\{(\d{1,9})\}|\\frac(\d)(\d)| (\d{1,9})\s*/\s*(\d{1,9}))", re.ASCII
 )
 _REPEATING: Final = re.compile(r"(-?)\s*(\d*)\.(\d*)\\(?:overline|bar|dot)\s*\{?(\d+)\}?", re.ASCII)
-_RATIO: Final = re.compile(r"-?\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+", re.ASCII)
+_RATIO: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?::|to)\s*(\d+(?:\.\d+)?)\s*", re.ASCII)
 _CLOCK: Final = re.compile(r"(\d{1,2})\s*:\s*([0-5]\d)\s*(?:([apAP])\s*\.?\s*[mM]\.?)?")
 _BASED: Final = re.compile(r"\(?([0-9A-Fa-f]+)\)?_\{?\(?(\d{1,2}|\\text\{[a-z]+\}|[a-z]{3,5})\)?\}?")
 _IN_BASE: Final = re.compile(r"([0-9A-F]+)\s*\(?\s*(?:in\s+)?base[\s-]*(\d{1,2}|[a-z]{3,5})\s*\)?", re.IGNORECASE)
-_TO: Final = re.compile(r"(\d+)\s+to\s+(\d+)", re.ASCII)
 _BASES: Final = {
     word: str(base)
     for base, word in enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], 2)
@@ -85,14 +84,9 @@ def clock(text: str) -> tuple[str, str, Any] | None:
     return f"{hour}:{minute:02}", half and half + "m", Rational(hour, minute) if minute and not half else None
 
 
-def ratio(text: str) -> list[Any] | None:
-    """The terms of 3:4, 3 to 4 and 1:2:5."""
+def ratio(text: str) -> Any | None:
+    """What 3:4 and "3 to 4" come to; None for anything else."""
     from sympy import Rational
 
-    text = _TO.sub(r"\1:\2", text.strip())
-    return [Rational(term) for term in text.replace(" ", "").split(":")] if _RATIO.fullmatch(text) else None
-
-
-def written(terms: list[Any]) -> str:
-    """One text for all equal ratios."""
-    return ":".join(str(term / terms[0]) if terms[0] else str(term) for term in terms)
+    match = _RATIO.fullmatch(text)
+    return Rational(match[1]) / Rational(match[2]) if match and Rational(match[2]) else None
