@@ -43,6 +43,7 @@ _TAIL: Final = re.compile(
     r"(?:for (?:all|any|every|each|some)|where|since|because|approximately|approx|respectively|in total|total)\b).*",
     re.IGNORECASE,
 )
+_WHERE: Final = re.compile(r"[,\s]*(?:\\text\s*\{\s*)?\bwhere\b")
 _SETS: Final = {"all real numbers": "\\mathbb{R}", "no solution": "\\emptyset", "no solutions": "\\emptyset"}
 _ANGLE: Final = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _CONDITION: Final = re.compile(r"[a-z]\s*\\in\s*\\(?:mathbb\s*\{?[ZNR]\}?|Z|N)")
@@ -119,6 +120,7 @@ class Answer:
 def read(text: str, *, cases: bool = False) -> Answer:
     """The answer that a text is, all of it. `cases`: whether r and R are two variables."""
     text = tidied(text)
+    text = _WHERE.split(text, maxsplit=1)[0] or text
     text = ungrouped(text) or text
     spread = _TEXT.sub(_spread, text)
     pieces = [piece for piece in map(stripped, split(spread, _JOINT)) if piece and piece != "\\text{}"]
