@@ -59,6 +59,8 @@ def test_equal_answers_pass(response: str, answer: str) -> None:
         ("\\boxed{36}", "First $x=5$, then $y=36$. The answer is $41$."),
         ("\\boxed{\\frac{1}{2006!}}", "\\frac{1}{2004!}"),
         ("\\boxed{" * 100_000, "4"),
+        ("\\boxed{" + "(" * 450 + "4" + ")" * 450 + "}", "5"),
+        ("\\boxed{" + "\\a" * 450 + "=}", "5"),
         ("\\boxed{" + "1+" * 100_000 + "1}", "100001"),  # which math-verify would read for minutes
     ],
 )

@@ -58,8 +58,8 @@ class Part:
     """One part of an answer.
 
     Attributes:
-        text: its LaTeX, without spaces; words in lower case.
-        words: the words that it is, or "".
+        text: its LaTeX, without spaces.
+        words: the words that it is, in lower case, or "".
         name: what stands before its equals sign, or "".
         unit: its unit as `didact.tasks.units` calls it, or "".
         value: the expression, relation, matrix or set that sympy has for it, or None.
@@ -126,7 +126,10 @@ def read(text: str, *, cases: bool = False) -> Answer:
     pieces = [piece for piece in map(stripped, split(spread, _JOINT)) if piece and piece != "\\text{}"]
     if len(pieces) > 1:
         pieces = [piece for piece in pieces if not _CONDITION.fullmatch(piece)]
-    parts = tuple(part for piece in pieces for part in _parts(piece, cases))
+    try:
+        parts = tuple(part for piece in pieces for part in _parts(piece, cases))
+    except RecursionError:  # a thousand parentheses
+        parts = (Part(_squashed(text)),)
     joints = re.findall(r"\b(?:and|or)\b", text.lower())
     return Answer(_squashed(text), parts, "and" in joints, "or" in joints, text)
 
@@ -174,7 +177,7 @@ def _special(piece: str, cases: bool) -> Part | None:
         return Part(tight, words=time[0], unit=time[1], value=time[2])
     if to := ratio(flat):
         return Part(tight, value=to)
-    terms = [_expression(term, cases) for term in split(piece, _COLON)] if ":" in piece else []
+    terms: list[Any] = [_expression(term, cases) for term in split(piece, _COLON)] if ":" in piece else []
     if len(terms) > 2 and all(_is_constant(term) for term in terms) and not terms[0].is_zero:
         return Part(tight, brackets="::", parts=tuple(Part("", value=term / terms[0]) for term in terms))
     return None

@@ -164,16 +164,13 @@ def _terminates(value: Any) -> bool:
 
 
 def _values_equal(gold: Any, found: Any) -> bool:
-    from sympy import Expr, MatrixBase
+    from sympy import MatrixBase
 
     if isinstance(gold, MatrixBase) or isinstance(found, MatrixBase):
         alike = isinstance(gold, MatrixBase) and isinstance(found, MatrixBase) and gold.shape == found.shape
         return alike and all(map(_values_equal, gold.flat(), found.flat()))
-    if isinstance(gold, Expr) and isinstance(found, Expr):
-        decided = values.same(gold, found)
-        if decided is not None:
-            return decided
-    return _by_math_verify(gold, found)
+    decided = values.same(gold, found)
+    return _by_math_verify(gold, found) if decided is None else decided
 
 
 def _by_math_verify(gold: Any, found: Any) -> bool:
@@ -229,19 +226,21 @@ def _variables(answer: Answer) -> set[Any]:
 
 def _same_relations(gold: Answer, found: Answer) -> bool:
     """Inequalities of several variables, each up to a positive factor."""
-    one, other = ([_at_least(part.value) for part in answer.parts] for answer in (gold, found))
-    if None in one or None in other or len(one) != len(other):
+    ours, theirs = ([_at_least(part.value) for part in answer.parts] for answer in (gold, found))
+    left = [relation for relation in theirs if relation is not None]
+    if len(left) != len(theirs) or len(ours) != len(theirs):
         return False
-    for strict, difference in one:
-        fits = [
-            place
-            for place, (also_strict, theirs) in enumerate(other)
-            if strict == also_strict and (factor := values.ratio(difference, theirs)) is not None and factor.is_positive
-        ]
+    for relation in ours:
+        fits = [place for place, other in enumerate(left) if relation is not None and _same_relation(relation, other)]
         if not fits:
             return False
-        del other[fits[0]]
+        del left[fits[0]]
     return True
+
+
+def _same_relation(one: tuple[bool, Any], other: tuple[bool, Any]) -> bool:
+    factor = values.ratio(one[1], other[1])
+    return one[0] == other[0] and factor is not None and bool(factor.is_positive)
 
 
 def _at_least(relation: Any) -> tuple[bool, Any] | None:

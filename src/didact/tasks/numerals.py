@@ -38,9 +38,9 @@ def number(text: str) -> tuple[Any, int | None] | None:
         value = whole + Rational(above, below)
         return (-value if mixed[1] else value), None
     if repeating := _REPEATING.fullmatch(text):
-        sign, whole, begin, period = repeating.groups()
+        sign, before, begin, period = repeating.groups()
         nines = 10 ** len(begin) * (10 ** len(period) - 1)
-        value = Rational(int(whole + begin + period) - int(whole + begin or "0"), nines)
+        value = Rational(int(before + begin + period) - int(before + begin or "0"), nines)
         return (-value if sign else value), None
     match = _NUMBER.fullmatch(ungrouped(text) or text)
     if match is None:

@@ -15,8 +15,11 @@ _NAMES: Final = {
     "deg": "degree", "rad": "radian", "%": "percent percentage", "cent": "", "dollar": "usd", "hz": "hertz",
     "j": "joule", "n": "newton", "w": "watt", "k": "kelvin", "v": "volt", "pa": "pascal",
 }  # fmt: skip
-_CALLED: Final = {word: unit for unit, words in _NAMES.items() for word in (unit, *words.split())}
-_CALLED |= {"mph": "mi/h", "kmh": "km/h", "kph": "km/h"}
+_CALLED: Final = {word: unit for unit, words in _NAMES.items() for word in (unit, *words.split())} | {
+    "mph": "mi/h",
+    "kmh": "km/h",
+    "kph": "km/h",
+}
 _POWER: Final = r"(?:\s*\^\s*(?:\{\s*[-+]?\d\s*\}|[-+]?\d))?"
 _TEXT: Final = rf"\\text\s*\{{(?:[^{{}}\d=<>]|(?<=[a-z^])\d|(?<=\^-)\d)*\}}{_POWER}"
 _KNOWN: Final = "|".join(sorted((word for word in _CALLED if len(word) > 1), key=len, reverse=True))

@@ -20,6 +20,10 @@ _WHOLE: Final = (5, 8, 13, 6, 11)
 
 def same(one: Any, other: Any) -> bool | None:
     """Whether two sympy expressions have the same value everywhere; None where that cannot be worked out."""
+    from sympy import Expr
+
+    if not isinstance(one, Expr) or not isinstance(other, Expr):
+        return None
     symbols = _symbols(one, other)
     if not symbols:
         return _same_number(one, other)
