@@ -41,3 +41,12 @@ def test_a_chain_of_equal_values_is_one_value() -> None:
 )
 def test_the_letter_that_is_chosen(text: str, letter: str | None) -> None:
     assert chosen(read(text)) == letter
+
+
+def test_a_limit_that_is_reached_while_reading_is_no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: object, **__: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr("latex2sympy2_extended.latex2sympy2.latex2sympy", late)
+    with pytest.raises(TimeoutError):
+        read("x^{17}+17")

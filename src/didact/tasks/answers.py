@@ -365,9 +365,9 @@ def _expression(text: str, cases: bool) -> Any | None:
             normalization_config=None,
             conversion_config=ConversionConfig(lowercase_symbols=not cases),
         )
-    except MemoryError:
+    except (MemoryError, TimeoutError):  # these say nothing about the text
         raise
-    except Exception:  # its errors have no common class
+    except Exception:  # its own errors have no common class
         return None
     return _exact(parsed)
 

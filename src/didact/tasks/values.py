@@ -105,7 +105,10 @@ def _number(expression: Any, digits: int, at_most: int = 100) -> Any | None:
 
 
 def _at(expression: Any, point: dict[Any, Any]) -> Any | None:
-    return _number(_worked_out(expression.xreplace(point)), 30)
+    from sympy import Product, Sum
+
+    there = expression.xreplace(point)
+    return _number(_worked_out(there) if there.has(Sum, Product) else there, 30)
 
 
 def _positive(point: dict[Any, Any]) -> bool:
