@@ -1,12 +1,12 @@
 r"""Competition mathematics: LaTeX answers, read by math-verify's parser and compared part by part (sympy).
 
 A response is judged by its last ``\boxed{}``, by several where they are one answer in parts, or, without any, by what
-math-verify finds in its last lines. What is equal is decided in `didact.tasks.equality`; docs/verifiers.md has the table.
-A gold answer is bare LaTeX, as the public data sets have it (``\frac{14}{3}``), LaTeX in dollar signs or in a box, or
+math-verify finds in its last lines. `didact.tasks.equality` decides what is equal; docs/verifiers.md has the table. A
+gold answer is bare LaTeX, as the public data sets have it (``\frac{14}{3}``), LaTeX in dollar signs or in a box, or
 several accepted forms as a JSON list of strings, of which any will do.
 
-A gold answer that is neither read as mathematics nor made of words can still be compared as text, and then only the same
-LaTeX passes: `Math.verifiable` says so, and whoever loads data should count those prompts. A comparison that sympy
+A gold answer that is neither read as mathematics nor made of words can still be compared as text, and then only the
+same LaTeX passes: `Math.verifiable` says so, and whoever loads data should count those prompts. A comparison that sympy
 fails at raises; it is an error, not a wrong answer.
 
 math-verify limits its own time by ``signal.alarm``, which works in the main thread only. Its limits are off here, so a
