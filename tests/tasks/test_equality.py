@@ -12,6 +12,7 @@ from didact.tasks.equality import equal
         ("2x+4y-3=0", "y = -\\frac{1}{2}x + \\frac{3}{4}"),
         ("\\{1, 2\\}", "2 \\text{ and } 1"),
         ("(1, 2)", "x = 1, y = 2"),
+        ("(2\\ln 2, 3)", "2\\ln 2 < x < 3"),
         ("a > b", "b < a"),
         ("f(x) = x+1", "f(n) = n+1"),
         ("23\\%", "0.23"),
@@ -41,6 +42,8 @@ def test_the_same_answer(gold: str, found: str) -> None:
         ("12", "13 \\text{ or } 12"),
         ("8", "2x = 8"),
         ("0", ""),
+        ("r > 3, r < \\frac{49}{27}", "6-2\\ln 2"),
+        ("[-1,0) \\cup (0,1]", "1 - \\frac{2}{e}"),
     ],
 )
 def test_another_answer(gold: str, found: str) -> None:

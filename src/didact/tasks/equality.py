@@ -275,11 +275,15 @@ def _part_region(part: Part) -> Any | None:
     if _is_relation(part):
         return _solved(part.value)
     if part.brackets == "{":
-        return FiniteSet(*(inner.value for inner in part.parts)) if all(_real(inner) for inner in part.parts) else None
+        return (
+            FiniteSet(*(inner.value.doit() for inner in part.parts))
+            if all(_real(inner) for inner in part.parts)
+            else None
+        )
     if len(part.brackets) == 2 and len(part.parts) == 2 and all(map(_real, part.parts)):
-        low, high = (inner.value for inner in part.parts)
+        low, high = (inner.value.doit() for inner in part.parts)
         return Interval(low, high, part.brackets[0] == "(", part.brackets[1] == ")")
-    return FiniteSet(part.value) if _real(part) else None
+    return FiniteSet(part.value.doit()) if _real(part) else None
 
 
 def _solved(relation: Any) -> Any | None:
