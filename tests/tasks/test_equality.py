@@ -42,6 +42,8 @@ def test_the_same_answer(gold: str, found: str) -> None:
         ("12", "13 \\text{ or } 12"),
         ("8", "2x = 8"),
         ("0", ""),
+        ("\\emptyset", "(3, 2)"),
+        ("\\emptyset", "[3, 3)"),
         ("r > 3, r < \\frac{49}{27}", "6-2\\ln 2"),
         ("[-1,0) \\cup (0,1]", "1 - \\frac{2}{e}"),
     ],

@@ -282,6 +282,8 @@ def _part_region(part: Part) -> Any | None:
         )
     if len(part.brackets) == 2 and len(part.parts) == 2 and all(map(_real, part.parts)):
         low, high = (inner.value.doit() for inner in part.parts)
+        if not bool(low < high):
+            return None  # a point of the plane, not the empty set
         return Interval(low, high, part.brackets[0] == "(", part.brackets[1] == ")")
     return FiniteSet(part.value.doit()) if _real(part) else None
 
