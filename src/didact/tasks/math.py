@@ -1,11 +1,12 @@
-r"""Competition mathematics: LaTeX answers, compared by math-verify (sympy).
+r"""Competition mathematics: LaTeX answers, read by math-verify's parser and compared part by part (sympy).
 
-A response is judged by its last ``\boxed{}``, or, without one, by what math-verify finds in its last lines. A gold
-answer is bare LaTeX, as the public data sets have it (``\frac{14}{3}``), LaTeX in dollar signs or in a box, or several
-accepted forms as a JSON list of strings, of which any will do.
+A response is judged by its last ``\boxed{}``, by several where they are one answer in parts, or, without any, by what
+math-verify finds in its last lines. `didact.tasks.equality` decides what is equal; docs/verifiers.md has the table. A
+gold answer is bare LaTeX, as the public data sets have it (``\frac{14}{3}``), LaTeX in dollar signs or in a box, or
+several accepted forms as a JSON list of strings, of which any will do.
 
-A gold answer that math-verify cannot turn into an expression can still be compared as text, and then only the same
-LaTeX passes: `Math.verifiable` says so, and whoever loads data should count those prompts. A comparison that sympy
+A gold answer that is neither read as mathematics nor made of words can still be compared as text, and then only the
+same LaTeX passes: `Math.verifiable` says so, and whoever loads data should count those prompts. A comparison that sympy
 fails at raises; it is an error, not a wrong answer.
 
 math-verify limits its own time by ``signal.alarm``, which works in the main thread only. Its limits are off here, so a
@@ -15,17 +16,26 @@ comparison can take for ever (``9^{9^{9^{9}}}``): use `didact.tasks.verifier.Ver
 import json
 import re
 from contextlib import suppress
-from functools import lru_cache
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from didact.tasks.boxed import last_boxed
+from didact.tasks.answers import Answer, read
+from didact.tasks.boxed import Box, boxes_backwards, last_boxes
+from didact.tasks.equality import equal
 from didact.tasks.files import drawn, load_examples
 from didact.tasks.task import Example, Split, Task, check_split, missing_extra
 
 HUB: Final = {"train": "agentica-org/DeepScaleR-Preview-Dataset", "test": "HuggingFaceH4/MATH-500"}
 _TAIL: Final = 1000  # characters read where there is no box, and longest box; math-verify is slow on long texts
+_LETTERED: Final = re.compile(r"(?:\\text\s*\{\s*)?\(?([A-J])\)\s*\}?\s*([^\s}].*)")
+_UNSURE: Final = re.compile(r"\d[\s*$]*(?:or|and/or)[\s*$]*-?\d|\b(?:not|isn't)\s+\$?-?\d")
+_LETTER: Final = re.compile(
+    r"(?i:answer|option|choice)(?i:\s+is)?\s*:?\s*\**\s*:?\s*(\(?[A-J][).:]\s*[^\n]*|\(?[A-J]\)?)\**\.?$"
+)
+_ALONE: Final = re.compile(r"[^\w\\]*([A-J])[^\w\\]*")
+_STATED: Final = re.compile(r"(?i:answer)\W{0,4}:\W{0,4}?([-\w\\(\[{$.][^:]*)$")
 #: What answers look like: sympy and the parser of LaTeX are slow with what they have not seen yet.
 _TYPICAL: Final = tuple(
     r"""
@@ -40,7 +50,7 @@ _TYPICAL: Final = tuple(
 
 
 class Math(Task):
-    """LaTeX answers by math-verify."""
+    """LaTeX answers, with the help of math-verify."""
 
     name = "math"
     instruction = "\nReason step by step and put the final answer in \\boxed{}."
@@ -51,21 +61,17 @@ class Math(Task):
 
     def verify(self, response: str, answer: str) -> float:
         """1.0 if the response's final answer equals the gold answer, or one of its accepted forms."""
-        golds, boxed = _golds(answer), last_boxed(response)
-        if boxed is not None and len(boxed) > _TAIL + len(answer):
-            return 0.0
-        found = _parsed(response[-_TAIL:] if boxed is None else _box(boxed))
-        return float(any(_equal(gold, found) for gold in golds))
+        golds, found = _golds(answer), _final_answers(response)
+        longest = _TAIL + len(answer)
+        return float(any(equal(*_read(gold, text)) for gold in golds for text in found if len(text) <= longest))
 
     def verifiable(self, answer: str) -> str | None:
-        """None if some form of this gold answer is an expression that equals itself, else why it is not."""
-        from sympy import Basic, MatrixBase
-
+        """None if some form of this gold answer is more than letters to compare, and equals itself, else why not."""
         try:
             golds = _golds(answer)
         except ValueError as error:
             return str(error)
-        if not any(isinstance(value, Basic | MatrixBase) for gold in golds for value in gold):
+        if not any(read(gold).readable for gold in golds):
             return "not an expression: only the same LaTeX passes"
         return super().verifiable(answer)
 
@@ -75,7 +81,7 @@ class Math(Task):
             for response in (answer, other):
                 with suppress(Exception):  # sympy cannot compare everything with everything
                     self.verify(_wrapped(response), answer)
-        _golds.cache_clear()
+        read.cache_clear()
 
     def gold_response(self, answer: str) -> str:
         """The first accepted form, in a box."""
@@ -90,13 +96,18 @@ class Math(Task):
         return drawn(loaded, num, seed)
 
 
-@lru_cache(maxsize=1024)  # the rollouts of a group share their gold answer
-def _golds(answer: str) -> tuple[list[Any], ...]:
-    """Every accepted form, parsed; ValueError if there is nothing to compare with."""
-    golds = tuple(filter(None, (_parsed(_wrapped(form)) for form in _forms(answer))))
+def _golds(answer: str) -> list[str]:
+    """The text of every accepted form; ValueError if there is nothing to compare with."""
+    golds = [text for form in _forms(answer) for text in _of_choice(_gold(form)) if read(text).parts]
     if not golds:
         raise ValueError(f"math: nothing can be read from the gold answer {answer[:80]!r}; expected LaTeX or a number")
     return golds
+
+
+def _of_choice(gold: str) -> list[str]:
+    """A gold answer; of "(B) 14" the letter and the value, of which either will do."""
+    match = _LETTERED.fullmatch(read(gold).source)
+    return [match[1], match[2]] if match else [gold]
 
 
 def _forms(answer: str) -> list[str]:
@@ -111,31 +122,61 @@ def _forms(answer: str) -> list[str]:
     return forms
 
 
-def _wrapped(form: str) -> str:
-    """A gold answer in an anchor that math-verify looks for; the data sets have it bare."""
-    if last_boxed(form) is not None:
+def _gold(form: str) -> str:
+    """The answer that a form is: bare, in dollar signs or boxes, or at the end of a whole solution."""
+    if boxed := _boxed(form):
+        return boxed[0]
+    form = re.split(r"(?<=\$),?\s*where\b", form, maxsplit=1)[0]
+    prose = re.sub(r"(?<!\\)\$[^$]*(?<!\\)\$", "", form)
+    if prose == form or re.fullmatch(r"(?:[\s.,;]|and|or)*", prose):
         return form
-    if whole := re.fullmatch(r"(\$\$?)([^$]+)(?<!\\)\1", form):
-        return _box(whole[2].strip())
-    dollars = len(re.findall(r"(?<!\\)\$", form))
-    return form if dollars > 1 else _box(form)  # one alone is money
+    return (_unboxed(form) or [form])[0]
 
 
-def _box(latex: str) -> str:
-    return f"\\boxed{{{latex}}}"
+def _boxed(text: str) -> list[str]:
+    """What the last boxes of a text say, and in the second place what all of them say, where there are more."""
+    last, number = last_boxes(text)
+    if not last:
+        return []
+    every = list(islice(boxes_backwards(text), number))[::-1]
+    return [_in_a_row(last), _in_a_row(every)] if number > len(last) else [_in_a_row(last)]
 
 
-def _parsed(text: str) -> list[Any]:
-    """What math-verify finds: an expression, if any, and then the normalised text."""
+def _in_a_row(boxes: list[Box]) -> str:
+    return ", ".join(dict.fromkeys(box.content for box in boxes))
+
+
+def _final_answers(response: str) -> list[str]:
+    """What a response may be said to answer, the likeliest first."""
+    if boxed := _boxed(response):
+        return boxed
+    text = response[-_TAIL:].rstrip()
+    line = text.rpartition("\n")[2]
+    if letter := _LETTER.search(line) or _ALONE.fullmatch(line):
+        return [letter[1], *_unboxed(text)]
+    stated = _STATED.search(line)
+    return [stated[1]] if stated and read(stated[1]).readable else _unboxed(text)
+
+
+def _unboxed(text: str) -> list[str]:
+    """What math-verify takes for the answer at the end of a text without boxes, as text, if there is only one."""
     from math_verify import parse
 
-    found: list[Any] = parse(text, parsing_timeout=None)
-    return found
+    if _UNSURE.search(text.rstrip().rpartition("\n")[2]):
+        return []
+    found = parse(text, parsing_timeout=None)
+    return found[-1:] if found and isinstance(found[-1], str) else []
 
 
-def _equal(gold: list[Any], found: list[Any]) -> bool:
-    from math_verify import verify
+def _read(gold: str, found: str) -> tuple[Answer, Answer]:
+    """Both answers; upper and lower case are told apart where one of them has both of a letter."""
+    letters = [
+        set(re.findall(r"[A-Za-z]", re.sub(r"\\text\s*\{[^{}]*\}|\\[A-Za-z]+", "", text))) for text in (gold, found)
+    ]
+    cases = any(letter.lower() in some for some in letters for letter in some if letter.isupper())
+    return read(gold, cases=cases), read(found, cases=cases)
 
-    if gold and found and isinstance(gold[-1], str) and gold[-1] == found[-1]:
-        return True  # the same text; sympy need not be asked
-    return bool(verify(gold, found, timeout_seconds=None, raise_on_error=True))
+
+def _wrapped(form: str) -> str:
+    """A gold answer as a response would have it."""
+    return f"\\boxed{{{_gold(form)}}}"
