@@ -41,11 +41,6 @@ class HashSeeded(Uniform):
         return draft and Draft(generator(hash("seed") % 999, step).permutation(draft.positions), draft.num_rollouts)
 
 
-class NeverEnds(Uniform):
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        return super()._draft(step, 0, rng)
-
-
 class LosesRollouts(Uniform):
     def _settle(self, groups: Any, admitted: set[int]) -> None:
         super()._settle(groups, admitted)
@@ -103,7 +98,6 @@ def contract(builder: Callable[..., Curriculum]) -> CurriculumContract:
         (Overspends, CurriculumContract.test_plans_keep_to_the_budget),
         (Forgets, CurriculumContract.test_saving_and_loading_between_any_two_calls_changes_nothing),
         (Unseeded, CurriculumContract.test_same_seed_and_history_give_the_same_run),
-        (NeverEnds, CurriculumContract.test_metrics_are_flat_and_finite),
         (LosesRollouts, CurriculumContract.test_every_rollout_is_counted),
         (LoadsAtOnce, CurriculumContract.test_a_mutated_state_is_refused_or_says_the_same),
         (LoadsIntoWhatItHas, CurriculumContract.test_a_mutated_state_is_refused_or_says_the_same),

@@ -79,8 +79,8 @@ class Rollouts:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One pass over the held-out prompts, of which `num_prompts` were judged; `passed` is aligned between evaluations of
-    a run, None for what was not judged."""
+    """One pass over the held-out prompts, of which `num_prompts` were judged; `passed` is aligned between the
+    evaluations of a run, None for what was not judged."""
 
     step: int
     rollouts: int
