@@ -91,3 +91,14 @@ def test_a_factor_is_averaged_over_the_others(publish: ModuleType, tmp_path: Pat
     assert "| counts smoothed | raw | −0.100 [−0.100, −0.100] | 0.062 |" in text
     assert "| minimum 2 | 0 | −0.050 [−0.050, −0.050] | 0.062 |" in text
     assert text.count("\n| ") == 3
+
+
+def test_parts_are_compared_with_the_pilot_alone(publish: ModuleType, tmp_path: Path) -> None:
+    slopes = {"uniform": 0.5, publish.NEITHER: 0.3, **dict(zip(publish.PARTS, (0.4, 0.3, 0.2), strict=True))}
+    variants = [{"name": name, "method": "cures"} for name in slopes]
+    records = [record(name, seed, straight(slope)) for seed in range(6) for name, slope in slopes.items()]
+    cells = [{"name": CELL, "learner": "skills"}]
+    text = publish.parts_of(summarise(write(tmp_path, records, variants=variants, cells=cells, seeds=6)))
+    assert f"| {publish.PARTS[0]} | {publish.NEITHER} | +0.050 [+0.050, +0.050] | 0.094 |" in text
+    assert f"| selection only | {publish.NEITHER} | +0.000 [+0.000, +0.000] | 1 |" in text
+    assert f"| allocation only | {publish.NEITHER} | −0.050 [−0.050, −0.050] | 0.094 |" in text
