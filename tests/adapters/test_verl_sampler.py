@@ -424,7 +424,7 @@ def test_methods_that_choose_prompts_only_run(files, tokenizer, method):
             TypeError,
             "mean 'candidate_ratio'",
         ),
-        ([*MOPPS, "+data.curriculum.admission=some"], ValueError, "a band .low, high."),
+        ([*MOPPS, "+data.curriculum.admission=some"], TypeError, "a band .low, high."),
         (
             [*MOPPS, "+data.curriculum.prompt_id=id"],
             ValueError,
