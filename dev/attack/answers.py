@@ -22,6 +22,7 @@ from pathlib import Path
 
 from didact.tasks import task
 from didact.tasks.reasoning_gym import ReasoningGym
+from didact.tasks.reasoning_gym_scores import REFUSED
 from didact.tasks.verifier import Verifier
 
 SECONDS = 5.0
@@ -126,7 +127,7 @@ def targets(seed: int) -> list[tuple[str, object, list[str]]]:
     plain = task("arithmetic")
     found.append(("arithmetic", plain.verify, [example.answer for example in plain.examples("train", 4, seed)]))
     with contextlib.redirect_stdout(io.StringIO()):
-        for family in sorted(set(DATASETS) - {"composite"}):
+        for family in sorted(set(DATASETS) - {"composite", *REFUSED}):
             gym = ReasoningGym(family)
             found.append((gym.name, gym.verify, [example.answer for example in gym.examples("train", 3, seed)]))
     for _, verify, golds in found:

@@ -93,11 +93,9 @@ def grow_badly(pool: PromptPool, pick: Callable[[list[Any]], Any]) -> None:
     names = ("source", "difficulty", "prompt_tokens", "features")
     columns: dict[str, Any] = {name: [getattr(pool, name)[0]] for name in names if getattr(pool, name) is not None}
     if pick([True, False]):
-        pool.extend([pick(["prompt-0", "", "\ud800", 7, None, b"new"])], **columns)
+        pool.extend([pick(["prompt-0", "", "\ud800", 7.5, True, None, b"new"])], **columns)
     else:
-        pool.extend(
-            ["new"], **{**columns, "prompt_tokens": pick([[-1], [2**31], [NAN], ["1"], [True], [1, 2], 5, [[1]]])}
-        )
+        pool.extend(["new"], **{**columns, "prompt_tokens": pick([[-1], [2**31], ["1"], [True], [1, 2], 5, [[1]]])})
 
 
 def attack_call(rng: np.random.Generator) -> None:
