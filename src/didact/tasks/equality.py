@@ -34,13 +34,6 @@ def equal(gold: Answer, found: Answer) -> bool:
     return _lists_equal(gold, found)
 
 
-def _one_in_other_words(one: Answer, several: Answer) -> bool:
-    """Whether the second says the first in several ways: "3/4 or 75%"."""
-    if not several.either or len(one.parts) != 1 or len(several.parts) < 2:
-        return False
-    return all(_same(one.parts[0], part) for part in several.parts)
-
-
 def _lists_equal(gold: Answer, found: Answer) -> bool:
     ours, theirs = gold.parts, found.parts
     ordered = any(part.words == "\\ldots" for part in (*ours, *theirs))
