@@ -36,9 +36,8 @@ from didact.state import check_seal, digest, in_order, seal
 
 SCHEMA = 2
 _BINS = 10
-_MOST_BATCHES = (
-    20  # of rollouts_per_step that a step may take by default: SPEED's steps took up to 13 in our benchmarks
-)
+#: Of rollouts_per_step, that a step may take by default: SPEED's took up to 13 in benchmarks/results/main.
+_MOST_BATCHES = 20
 #: Reasons of rollouts that are made to learn about a prompt before the rest of its group, if any.
 PROBES = ("pilot", "screen")
 
