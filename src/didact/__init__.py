@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from didact.curriculum import Curriculum
     from didact.desk import Assignment, Dispatcher, Receipt
+    from didact.method import Draft, Method, Turn, Verdict, option
     from didact.methods import METHODS, make
     from didact.outcomes import GroupOutcome
     from didact.pass_rates import PassRates
     from didact.plan import AdmittedGroup, Plan, PlannedGroup
     from didact.prompts import PromptPool
-    from didact.staged import StagedCurriculum
 
 __version__ = "0.1.0"
 
@@ -25,25 +25,29 @@ __all__ = [
     "Assignment",
     "Curriculum",
     "Dispatcher",
+    "Draft",
     "GroupOutcome",
+    "Method",
     "PassRates",
     "Plan",
     "PlannedGroup",
     "PromptPool",
     "Receipt",
-    "StagedCurriculum",
+    "Turn",
+    "Verdict",
     "make",
+    "option",
 ]
 
 _MODULES = {
     "curriculum": ("Curriculum",),
     "desk": ("Assignment", "Dispatcher", "Receipt"),
+    "method": ("Draft", "Method", "Turn", "Verdict", "option"),
     "methods": ("METHODS", "make"),
     "outcomes": ("GroupOutcome",),
     "pass_rates": ("PassRates",),
     "plan": ("AdmittedGroup", "Plan", "PlannedGroup"),
     "prompts": ("PromptPool",),
-    "staged": ("StagedCurriculum",),
 }
 
 if not TYPE_CHECKING:

@@ -66,6 +66,16 @@ class StagedContext:
         return self.stages[-1][1]
 
 
+@dataclass(frozen=True)
+class DraftedContext:
+    """The method's drafts set the length; `longest` is the largest that can come up, None if it does not know."""
+
+    longest: int | None = None
+
+    def context_length(self, step: int, metrics: Mapping[str, float]) -> int | None:
+        return None
+
+
 def as_context(context: object) -> ContextSchedule:
     """A schedule itself, or as a configuration says it: tokens or None for a fixed length, [[steps, length], ...] for
     stages.

@@ -25,6 +25,20 @@ class NothingLearnt(UserWarning):
     """Rollouts are paid for, and what comes back cannot be learnt from as it is."""
 
 
+def added_up(now: Mapping[str, float]) -> dict[str, float]:
+    """FIGURES up to the current step, of which these are the curriculum's figures; empty if it was not silent."""
+    errored, scored = now.get("errored", 0.0), now.get("scored", 0.0)
+    if now.get("admitted_with_signal") and errored <= scored:
+        return {}
+    before = {name: now.get(name, 0.0) for name in FIGURES}
+    if errored + scored == 0:  # nothing came back, so nothing can be said
+        return {name: value for name, value in before.items() if value}
+    figures = {"silent_steps": 1.0, "silent_rollouts": errored + scored, "silent_errored": errored}
+    figures |= {"silent_cut_off": now.get("truncated", 0.0), "silent_passed": now.get("passes", 0.0)}
+    figures["silent_with_signal"] = now.get("with_signal", 0.0)
+    return {name: before[name] + figures[name] for name in FIGURES}
+
+
 def say(figures: Mapping[str, float], said: int) -> int:
     """Warn if the silent steps are PATIENCE, and twice as many as when it was `said` last; returns when that was."""
     steps = int(figures.get("silent_steps", 0))

@@ -21,28 +21,27 @@ gives the paper's draw, a prompt drawn k times having k shares of the allocation
 16); integers come from largest remainders, where the paper says nothing. The paper prints no temperature. For rewards
 other than 0 and 1 the standard deviation of the reward stands in for sqrt(p(1-p)), which it equals for those.
 
-`as_released=True` does what the published repository (ZexuSun/CurES) does instead, which differs much: see `Released`.
+`as_released=True` does what the published repository (ZexuSun/CurES) does instead, which differs much: see
+`didact.methods.cures_released`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from didact.advantage import AdvantageKind, WeightMode
 from didact.allocation import largest_remainder
-from didact.bounds import MAX_PER_STEP, MAX_STEP, flag, one_of, real, whole, whole_or_none
-from didact.curriculum import Curriculum, Draft
+from didact.bounds import MAX_PER_STEP, MAX_STEP
 from didact.ledger import OpenGroup
-from didact.outcomes import GroupOutcome
-from didact.prompts import PromptPool
-from didact.selection import draw
-from didact.state import in_order
+from didact.memory import derived, kept
+from didact.method import NONE, Arrivals, Draft, Floats, Method, Positions, Run, Turn, Verdict, option
+from didact.methods import cures_released
+from didact.rounds.bounds import check_bounds
+from didact.rounds.iterations import next_pilots
+from didact.weight_tree import WeightTree
 
-Floats = NDArray[np.float64]
-Positions = NDArray[np.int64]
 _MAX_PRODUCT = 1e30
-_VARIANTS = ("rloo", "grpo", "reinforce_pp")
 
 
 def sampling_distribution(pass_rate: ArrayLike, temperature: float = 0.05) -> Floats:
@@ -54,6 +53,8 @@ def sampling_distribution(pass_rate: ArrayLike, temperature: float = 0.05) -> Fl
     p = np.asarray(pass_rate, dtype=np.float64)
     if not ((p >= 0) & (p <= 1)).all():
         raise ValueError("pass rates must be in [0, 1]")
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
     weights = _weights(np.sqrt(p * (1 - p)), temperature)
     return np.asarray(weights / weights.sum())
 
@@ -124,320 +125,201 @@ def as_gram(gram: ArrayLike, passed: ArrayLike) -> tuple[Floats, NDArray[np.bool
     return products, marks
 
 
-class CurES(Curriculum):
-    """CurES as the paper has it.
+@dataclass
+class Memory:
+    """What is known of the iteration."""
 
-    Args:
-        temperature: tau of eq. 14.
-        pilot_rollouts: N', rollouts per prompt of a subset before its first step; the paper uses 4.
-        steps_per_iteration: M, steps between pilots; the paper uses 10.
-        subset_size: prompts of an iteration; None gives steps_per_iteration * prompts_per_step, the paper's proportion.
-        train_on_pilot: spread the pilot over steps of its own and train on it, instead of discarding it.
-        reset: forget a subset's evidence when its iteration begins, as in the paper. If false, evidence stays (perhaps
-            with a `discount`), and only prompts with fewer than `pilot_rollouts` remembered are piloted.
-        min_rollouts, max_rollouts: bounds on the rollouts of a drawn prompt; the paper has none. One that is drawn and
-            gets no rollout is no group.
-        prior: pseudo-counts in rho and sigma; none, as in the paper.
-        prior_weight: of the pool's pass rates, in rho and sigma; 0: the pilot alone says. None of it counts as a pilot.
-        with_replacement: draw batches with replacement; a prompt drawn k times weighs k times (`AdmittedGroup.weight`).
-        gradient_norms: weight the allocation by gradients; the trainer must then report them for pilot groups, see
-            `observe_gradients`.
-        advantage: "rloo" (default), "grpo" or "reinforce_pp", the estimator the trainer should use, with prompt-mean
-            loss.
-        as_released: see the module's docstring.
+    subset: Positions = kept(NONE, holds="positions")  # in order
+    pending: Positions = kept(NONE, holds="positions")  # prompts of the subset still without a pilot
+    steps_done: int = kept(0, least=0)
+    first: int = kept(-1, holds="step")  # the step at which it began; -1 before any has
+    moments: dict[int, list[float]] = field(default_factory=dict)  # of gradients, by position
+    accepted: dict[int, int] = field(default_factory=dict)  # passes of the pilot, by position, for the released code
+    tree: WeightTree = derived(lambda: WeightTree(0))  # rho, which follows from the belief
 
-    Further options: those of `Curriculum`.
+    def inside(self, positions: Positions) -> Positions:
+        """Those of the positions that are of the subset."""
+        index = np.minimum(np.searchsorted(self.subset, positions), len(self.subset) - 1)
+        return positions[self.subset[index] == positions] if len(self.subset) else positions[:0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurES(Method):
+    """Pilot, then sample by sqrt(p(1-p)) and allocate rollouts by variance.
+
+    The belief's `prior` is (0, 0) here: no pseudo-counts in rho and sigma, as in the paper; and `prior_weight`, of the
+    pool's pass rates, is 0: the pilot alone says. None of it counts as a pilot.
     """
 
     name = "cures"
+    paper = "arXiv:2510.01037"
     shardable = True
-    uneven = True
-    own_prior_weight = 0.0
+    prior = (0.0, 0.0)
+    prior_weight = 0.0
 
-    def __init__(
-        self,
-        pool: PromptPool,
-        *,
-        temperature: float = 0.05,
-        pilot_rollouts: int = 4,
-        steps_per_iteration: int = 10,
-        subset_size: int | None = None,
-        train_on_pilot: bool = False,
-        reset: bool = True,
-        min_rollouts: int = 0,
-        max_rollouts: int | None = None,
-        with_replacement: bool = False,
-        gradient_norms: bool = False,
-        advantage: str = "rloo",
-        as_released: bool = False,
-        prior: tuple[float, float] = (0.0, 0.0),
-        **common: Any,
-    ) -> None:
-        temperature = _checked_temperature(temperature)
-        pilot_rollouts = whole("pilot_rollouts", pilot_rollouts, 1, MAX_PER_STEP)
-        steps_per_iteration = whole("steps_per_iteration", steps_per_iteration, 1, MAX_STEP)
-        subset_size = whole_or_none("subset_size", subset_size, 1)
-        min_rollouts = whole("min_rollouts", min_rollouts, 0, MAX_PER_STEP)
-        max_rollouts = whole_or_none("max_rollouts", max_rollouts, 1, MAX_PER_STEP)
-        if flag("as_released", as_released) and flag("train_on_pilot", train_on_pilot):
-            raise ValueError("the released code never trains on its pilot: give as_released or train_on_pilot")
-        options = {
-            "temperature": temperature,
-            "pilot_rollouts": pilot_rollouts,
-            "steps_per_iteration": steps_per_iteration,
-            "subset_size": subset_size,
-            "train_on_pilot": flag("train_on_pilot", train_on_pilot),
-            "reset": flag("reset", reset),
-            "min_rollouts": min_rollouts,
-            "max_rollouts": max_rollouts,
-            "with_replacement": flag("with_replacement", with_replacement),
-            "gradient_norms": flag("gradient_norms", gradient_norms),
-            "advantage": one_of("advantage", advantage, _VARIANTS),
-            "as_released": flag("as_released", as_released),
-        }
-        super().__init__(pool, options=options, prior=prior, **common)
-        if pilot_rollouts > self.rollouts_per_step:
-            raise ValueError(f"pilot_rollouts={pilot_rollouts} exceeds rollouts_per_step={self.rollouts_per_step}")
-        if min_rollouts * min(self.prompts_per_step, len(pool)) > self.rollouts_per_step:
-            raise ValueError(
-                f"min_rollouts={min_rollouts} for {self.prompts_per_step} prompts does not fit "
-                f"rollouts_per_step={self.rollouts_per_step}"
-            )
-        if max_rollouts is not None and max_rollouts * self.prompts_per_step < self.rollouts_per_step:
-            raise ValueError(
-                f"max_rollouts={max_rollouts} for {self.prompts_per_step} prompts cannot use up "
-                f"rollouts_per_step={self.rollouts_per_step}"
-            )
-        if max_rollouts is not None and max_rollouts < min_rollouts:
-            raise ValueError(f"max_rollouts={max_rollouts} is less than min_rollouts={min_rollouts}")
-        self.advantage = advantage  # type: ignore[assignment]
-        self.weighs_groups = self.options["with_replacement"] and not as_released
-        self._subset_size = subset_size or steps_per_iteration * self.prompts_per_step
-        self._passes = pool.passes(self.seed)
-        self._tree = pool.weight_tree()
-        self._moments: dict[int, list[float]] = {}
-        self._subset: Positions = np.zeros(0, dtype=np.int64)
-        self._pending: Positions = np.zeros(0, dtype=np.int64)  # prompts of the subset still without a pilot
-        self._steps_done = 0
-        self._began = False  # whether any iteration has
-        self._drawn = -1  # the step that already has its training plan
-        self._first = 0  # the step at which the iteration began
-        self._released = Released(pilot_rollouts) if as_released else None
-        if self._released:
-            self.advantage, self.loss_weighting = "grpo", "token"
+    temperature: float = option(0.05, "tau of eq. 14", above=0)
+    pilot_rollouts: int = option(
+        4, "N', rollouts per prompt of a subset before its first step; the paper uses 4", least=1, most=MAX_PER_STEP
+    )
+    steps_per_iteration: int = option(10, "M, steps between pilots; the paper uses 10", least=1, most=MAX_STEP)
+    subset_size: int | None = option(
+        None,
+        "prompts of an iteration; None gives steps_per_iteration * prompts_per_step, the paper's proportion",
+        least=1,
+    )
+    train_on_pilot: bool = option(
+        False, "spread the pilot over steps of its own and train on it, instead of discarding it"
+    )
+    reset: bool = option(
+        True,
+        "forget a subset's evidence when its iteration begins, as in the paper; if false, evidence stays (perhaps with "
+        "a discount), and only prompts with fewer than pilot_rollouts remembered are piloted",
+    )
+    min_rollouts: int = option(
+        0,
+        "least rollouts of a drawn prompt; the paper has no bound, and one that gets no rollout is no group",
+        least=0,
+        most=MAX_PER_STEP,
+    )
+    max_rollouts: int | None = option(
+        None, "most rollouts of a drawn prompt; the paper has no bound", least=1, most=MAX_PER_STEP
+    )
+    with_replacement: bool = option(
+        False, "draw batches with replacement; a prompt drawn k times weighs k times (AdmittedGroup.weight)"
+    )
+    gradient_norms: bool = option(
+        False, "weight the allocation by gradients; the trainer must then report them for pilot groups"
+    )
+    advantage: AdvantageKind = option(
+        "rloo", "the estimator the trainer should use, with prompt-mean loss", choices=("rloo", "grpo", "reinforce_pp")
+    )
+    as_released: bool = option(False, "do what the published repository does instead, which differs much")
+
+    @property
+    def objective(self) -> tuple[AdvantageKind, WeightMode]:
+        return ("grpo", "token") if self.as_released else (self.advantage, self.loss_weighting)
+
+    @property
+    def weighs_groups(self) -> bool:
+        return self.with_replacement and not self.as_released
 
     @property
     def wants_gradients(self) -> bool:
-        """Whether the trainer should call `observe_gradients` for groups planned with reason "pilot"."""
-        return bool(self.options["gradient_norms"])
+        return self.gradient_norms
 
-    def observe_gradients(self, prompt_id: str, gram: ArrayLike, passed: ArrayLike) -> None:
-        """Tell how the gradients of a prompt's rollouts relate; arguments as in `gradient_moments`."""
-        position = int(self.pool.positions([prompt_id])[0])
-        self._moments[position] = [float(moment) for moment in gradient_moments(gram, passed)]
+    def uneven(self, run: Run) -> bool:
+        return True
 
-    @property
-    def next_round(self) -> Literal["none", "now", "later"]:
-        if self._drawn == self._step:
-            return "none"
-        return "now" if len(self._pending) and self._fits(self.options["pilot_rollouts"]) else "later"
-
-    def _usual_most(self) -> int:
+    def most_rollouts(self, run: Run) -> int:
         """The pilot of a subset and a batch; of the released code, eight shards with 4 rollouts for each unit."""
-        batch = self.rollouts_per_step
-        if self._released:
-            batch = Released.most(self.prompts_per_step, batch)
-        return self._subset_size * int(self.options["pilot_rollouts"]) + batch
+        batch = run.rollouts_per_step
+        if self.as_released:
+            batch = cures_released.most(run.prompts_per_step, batch)
+        return self._size(run) * self.pilot_rollouts + batch
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        if self._drawn == step:
+    def init(self, run: Run) -> Memory:
+        prompts, budget = run.prompts_per_step, run.rollouts_per_step
+        if self.pilot_rollouts > budget:
+            raise ValueError(f"pilot_rollouts={self.pilot_rollouts} exceeds rollouts_per_step={budget}")
+        check_bounds(run, self.min_rollouts, self.max_rollouts)
+        return Memory(tree=run.pool.weight_tree())
+
+    def draft(self, turn: Turn, memory: Memory) -> Draft | None:
+        if memory.first < 0 or memory.steps_done >= self.steps_per_iteration:
+            self._begin_iteration(turn, memory)
+        if len(memory.pending):
+            return self._pilot(turn, memory)
+        if self.as_released:
+            memory.steps_done += 1
+            return self._released(turn, memory)
+        if not turn.fitting(1, turn.rollouts_per_step):
             return None
-        if not self._began or self._steps_done >= self.options["steps_per_iteration"]:
-            self._begin_iteration(step)
-        if len(self._pending):
-            return self._draft_pilot(step)
-        if not self._released and not self._fitting(1, self.rollouts_per_step):
-            return None
-        self._drawn = step
-        self._steps_done += 1
-        if self._released:
-            return self._released.draft(self, self._subset, rng)
-        return self._draft_batch(step, rng)
+        memory.steps_done += 1
+        return self._batch(turn, memory)
 
-    def _begin_iteration(self, step: int) -> None:
-        if len(self._tree) < len(self.pool):
-            self._tree = self.pool.weight_tree()
+    def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
+        if self.as_released:
+            for group in arrivals.groups:
+                if group.reason == "pilot":  # all parts so far
+                    memory.accepted[group.position] = sum(reward > 0.5 for reward in group.rewards)
+            return
+        self._weigh(memory.inside(np.unique(arrivals.positions)), run, memory)
+
+    def verdict(self, group: OpenGroup, run: Run, memory: Memory) -> Verdict:
+        if group.reason == "pilot" and not self.train_on_pilot:
+            return Verdict("discarded")
+        return super().verdict(group, run, memory)
+
+    def forgot(self, group: OpenGroup, memory: Memory) -> bool:
+        return self.reset and group.step < memory.first and len(memory.inside(np.array([group.position]))) > 0
+
+    def gradients(self, position: int, gram: ArrayLike, passed: ArrayLike, memory: Memory) -> None:
+        memory.moments[position] = [float(moment) for moment in gradient_moments(gram, passed)]
+
+    def resume(self, run: Run, memory: Memory) -> None:
+        if (np.diff(memory.subset) < 0).any() or not np.isin(memory.pending, memory.subset).all():
+            raise ValueError("the prompts of an iteration are in order, and those without a pilot among them")
+        if not _forgetful(run):  # they follow from the belief; one that forgets is asked again at each draw
+            self._weigh(memory.subset, run, memory)
+
+    def _size(self, run: Run) -> int:
+        return self.subset_size or self.steps_per_iteration * run.prompts_per_step
+
+    def _begin_iteration(self, turn: Turn, memory: Memory) -> None:
+        if len(memory.tree) < len(turn.pool):
+            memory.tree = turn.pool.weight_tree()
         else:
-            self._tree.set(np.unique(self._subset), 0.0)
-        self._subset = np.sort(self._passes.take(self._subset_size, len(self.pool)))
-        self._began, self._steps_done, self._first = True, 0, step
-        self._pending = self._subset
-        if self.options["reset"]:
-            self.belief.reset(self._subset)
-            self._moments = {}
+            memory.tree.set(np.unique(memory.subset), 0.0)
+        memory.subset = np.sort(turn.walk(self._size(turn)))
+        memory.steps_done, memory.first = 0, turn.step
+        memory.pending = memory.subset
+        if self.reset:
+            turn.belief.reset(memory.subset)
+            memory.moments = {}
         else:
-            known = self.belief.evidence(self._subset, step=step) >= self.options["pilot_rollouts"]
-            self._pending = self._subset[~known]
-        self._weigh(self._subset, step)
+            known = turn.belief.evidence(memory.subset, step=turn.step) >= self.pilot_rollouts
+            memory.pending = memory.subset[~known]
+        self._weigh(memory.subset, turn, memory)
 
-    def _draft_pilot(self, step: int) -> Draft:
-        """As many pilots as fit the budget; with `train_on_pilot` they are the step's batch."""
-        rollouts = self.options["pilot_rollouts"]
-        num = min(max(self.rollouts_per_step // rollouts, 1), len(self._pending))
-        batch, self._pending = np.split(self._pending, [self._fitting(num, num * rollouts)])
-        if self.options["train_on_pilot"]:
-            self._drawn = step
-        return Draft(batch, np.full(len(batch), rollouts, dtype=np.int64), reason="pilot")
+    def _pilot(self, turn: Turn, memory: Memory) -> Draft:
+        batch, memory.pending, more = next_pilots(turn, memory.pending, self.pilot_rollouts)
+        sizes = np.full(len(batch), self.pilot_rollouts, dtype=np.int64)
+        return Draft(batch, sizes, reason="pilot", then="none" if self.train_on_pilot else more)
 
-    def _draft_batch(self, step: int, rng: np.random.Generator) -> Draft:
-        low, high = self.options["min_rollouts"], self.options["max_rollouts"]
-        num = min(self._batch_size(max(low, 2)), len(self._subset))
-        if self._forgetful:
-            self._weigh(self._subset, step)  # forgetting moves every weight, not only those observed
-        if self.options["with_replacement"]:
-            weights = self._tree.weights[self._subset]
-            drawn = rng.choice(len(weights), size=num, p=weights / weights.sum())
+    def _released(self, turn: Turn, memory: Memory) -> Draft:
+        accepted = np.array([memory.accepted.get(position, 0) for position in memory.subset.tolist()])
+        prompts, budget = turn.prompts_per_step, turn.rollouts_per_step
+        chosen, sizes = cures_released.batch(accepted, self.pilot_rollouts, prompts, budget, turn.rng)
+        return Draft(memory.subset[chosen], sizes, then="none")
+
+    def _batch(self, turn: Turn, memory: Memory) -> Draft:
+        num = min(turn.batch_of(max(self.min_rollouts, 2)), len(memory.subset))
+        if _forgetful(turn):
+            self._weigh(memory.subset, turn, memory)  # forgetting moves every weight, not only those observed
+        if self.with_replacement:
+            weights = memory.tree.weights[memory.subset]
+            drawn = turn.rng.choice(len(weights), size=num, p=weights / weights.sum())
             chosen, times = np.unique(drawn, return_counts=True)
-            positions = self._subset[chosen]
+            positions = memory.subset[chosen]
         else:
-            positions = self._tree.draw(num, rng)
+            positions = memory.tree.draw(num, turn.rng)
             times = np.ones(len(positions), dtype=np.int64)
         moments = None
-        if self.wants_gradients:
-            moments = np.array([self._moments.get(int(position), [np.nan] * 3) for position in positions])
-        spread = self.belief.spread(positions, step=step)
-        sigma = allocation_scale(self.belief.mean(positions, step=step), moments, spread=spread)
-        sizes = _split(times * sigma, self.rollouts_per_step, low, high)
+        if self.gradient_norms:
+            moments = np.array([memory.moments.get(position, [np.nan] * 3) for position in positions.tolist()])
+        spread = turn.belief.spread(positions, step=turn.step)
+        sigma = allocation_scale(turn.belief.mean(positions, step=turn.step), moments, spread=spread)
+        sizes = _split(times * sigma, turn.rollouts_per_step, self.min_rollouts, self.max_rollouts)
         kept = sizes > 0
-        return Draft(positions[kept], sizes[kept], weights=times[kept] if self.weighs_groups else None)
+        weighed = times[kept] if self.weighs_groups else None
+        return Draft(positions[kept], sizes[kept], weights=weighed, then="none")
 
-    @property
-    def _forgetful(self) -> bool:
-        return self.belief.discount < 1 or self.belief.window is not None
-
-    def _weigh(self, positions: Positions, step: int) -> None:
-        self._tree.set(positions, _weights(self.belief.spread(positions, step=step), self.options["temperature"]))
-
-    def _observed(self, positions: Positions, fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
-        if self._released:
-            self._released.observe(self, fresh)
-            return
-        touched = np.unique(positions)
-        index = np.searchsorted(self._subset, touched)
-        inside = touched[self._subset[np.minimum(index, len(self._subset) - 1)] == touched]
-        self._weigh(inside, self._step)
-
-    def _forgotten(self, group: OpenGroup) -> bool:
-        if not self.options["reset"] or group.step >= self._first:
-            return False
-        index = int(np.searchsorted(self._subset, group.position))
-        return index < len(self._subset) and bool(self._subset[index] == group.position)
-
-    def _admit(self, groups: Sequence[OpenGroup]) -> list[OpenGroup]:
-        if not self.options["train_on_pilot"]:
-            groups = [group for group in groups if group.reason != "pilot"]
-        return super()._admit(groups)
-
-    def _own_state(self) -> dict[str, Any]:
-        return {
-            "passes": self._passes.state_dict(),
-            "subset": self._subset,
-            "pending": self._pending,
-            "moments": {str(position): list(moments) for position, moments in self._moments.items()},
-            "steps_done": self._steps_done,
-            "began": self._began,
-            "first": self._first,
-            "drawn": self._drawn,
-            "released": self._released.state_dict() if self._released else None,
-        }
-
-    def _load_own_state(self, state: Mapping[str, Any]) -> None:
-        self._passes.load_state_dict(state["passes"])
-        self._steps_done, self._began, self._drawn = state["steps_done"], state["began"], state["drawn"]
-        self._first = state["first"]
-        self._subset, self._pending = state["subset"].copy(), state["pending"].copy()
-        if not in_order(self._subset, len(self.pool)) or not np.isin(self._pending, self._subset).all():
-            raise ValueError("the prompts of an iteration must be of the pool, and those without a pilot among them")
-        if not (max(self._drawn, self._first) <= max(self._step, 0) and min(self._drawn + 1, self._first) >= 0):
-            raise ValueError(f"at step {self._step}, no iteration began at {self._first} or drew at {self._drawn}")
-        self._tree = self.pool.weight_tree()
-        if not self._forgetful:  # they follow from the belief; one that forgets is asked again at each draw
-            self._weigh(self._subset, self._step)
-        self._moments = {int(position): list(moments) for position, moments in state["moments"].items()}
-        if self._released:
-            self._released.load_state_dict(state["released"])
+    def _weigh(self, positions: Positions, run: Run, memory: Memory) -> None:
+        memory.tree.set(positions, _weights(run.belief.spread(positions, step=run.step), self.temperature))
 
 
-class Released:
-    """What the released code does (ZexuSun/CurES, commit of October 2025), with its constants.
-
-    * The temperature is (a + 1) / 0.01 for a prompt with a passes in the pilot, so that sampling is uniform to within
-      0.3%.
-    * Sample sizes come once, from the raw pilot rate a / N': each of 8 shards of the subset spreads the budget of a
-      whole batch over its prompts in proportion to sqrt(p(1-p)) and rounds half to even. Each unit then stands for 4
-      rollouts. So a step takes several times `rollouts_per_step`.
-    * A batch is drawn from all prompts of the subset, and those of size 0 (all at 0/4 and 4/4) are dropped from it
-      afterwards; what is left is topped up to a multiple of 8 by adding 1 from the largest on. No batch, no step.
-    * Nothing is updated between pilots; pilot rollouts never train; GRPO advantages, token-mean loss.
-    """
-
-    NUM_GPUS = 8
-    ROLLOUTS_PER_COPY = 4
-
-    def __init__(self, pilot_rollouts: int) -> None:
-        self._pilot_rollouts = pilot_rollouts
-        self._accepted: dict[int, int] = {}
-
-    def observe(self, curriculum: Curriculum, fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
-        for group, _ in fresh:
-            if group.reason == "pilot":
-                self._accepted[group.position] = sum(reward > 0.5 for reward in group.rewards)  # all parts so far
-
-    def draft(self, curriculum: Curriculum, subset: Positions, rng: np.random.Generator) -> Draft | None:
-        accepted = np.array([self._accepted.get(int(position), 0) for position in subset])
-        chosen, sizes = self.batch(
-            accepted, self._pilot_rollouts, curriculum.prompts_per_step, curriculum.rollouts_per_step, rng
-        )
-        return Draft(subset[chosen], sizes) if len(chosen) else None
-
-    @classmethod
-    def most(cls, prompts: int, budget: int) -> int:
-        """No batch has more rollouts: each shard rounds the budget over its prompts, and the sum is aligned."""
-        return (cls.NUM_GPUS * budget + prompts + cls.NUM_GPUS) * cls.ROLLOUTS_PER_COPY
-
-    @classmethod
-    def batch(
-        cls, accepted: NDArray[np.int64], pilot_rollouts: int, prompts: int, budget: int, rng: np.random.Generator
-    ) -> tuple[Positions, NDArray[np.int64]]:
-        """The prompts of a step, as indices into `accepted`, and the rollouts of each."""
-        copies = cls.copies(accepted, pilot_rollouts, budget)
-        chosen = draw(cls.distribution(accepted, pilot_rollouts), min(prompts, len(accepted)), rng)
-        chosen = chosen[copies[chosen] > 0]
-        return chosen, align(copies[chosen], cls.NUM_GPUS) * cls.ROLLOUTS_PER_COPY
-
-    @staticmethod
-    def distribution(accepted: NDArray[np.int64], pilot_rollouts: int) -> Floats:
-        """Sampling probabilities by pilot passes."""
-        mean = (accepted + 1) / (pilot_rollouts + 2)
-        weights = np.exp(np.sqrt(mean * (1 - mean)) / ((accepted + 1) / 0.01))
-        return np.asarray(weights / weights.sum())
-
-    @classmethod
-    def copies(cls, accepted: NDArray[np.int64], pilot_rollouts: int, budget: int) -> NDArray[np.int64]:
-        """Sample sizes in copies, shard by shard."""
-        rate = accepted / pilot_rollouts
-        sigma = np.sqrt(rate * (1 - rate))
-        shards = np.array_split(sigma, min(cls.NUM_GPUS, len(sigma)))
-        sizes = [
-            np.round(shard * budget / shard.sum()) if shard.sum() > 0 else np.zeros(len(shard)) for shard in shards
-        ]
-        return np.concatenate(sizes).astype(np.int64)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"accepted": {str(position): count for position, count in self._accepted.items()}}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._accepted = {int(position): int(count) for position, count in state["accepted"].items()}
+def _forgetful(run: Run) -> bool:
+    return run.belief.discount < 1 or run.belief.window is not None
 
 
 def _split(shares: Floats, total: int, low: int, high: int | None) -> NDArray[np.int64]:
@@ -452,24 +334,6 @@ def _split(shares: Floats, total: int, low: int, high: int | None) -> NDArray[np
         sizes[alone], kept[alone] = 0, False
 
 
-def align(sizes: NDArray[np.int64], multiple: int) -> NDArray[np.int64]:
-    """Raise the sum to a multiple by adding 1 to one size after the other, largest first."""
-    missing = -int(sizes.sum()) % multiple
-    order = np.argsort(-sizes, kind="stable")
-    sizes = sizes.copy()
-    for index in range(missing):
-        sizes[order[index % len(order)]] += 1
-    return sizes
-
-
 def _weights(spread: Floats, temperature: float) -> Floats:
-    temperature = _checked_temperature(temperature)
     # Relative to the largest value of 0/1 rewards, and never 0: tiny temperatures neither overflow nor lose prompts.
     return np.clip(np.exp(np.minimum((spread - 0.5) / temperature, 600.0)), 1e-290, None)
-
-
-def _checked_temperature(temperature: float) -> float:
-    checked = real("temperature", temperature)
-    if not checked > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}")
-    return checked

@@ -8,66 +8,44 @@ stays counted. Unlike the published code, which raises after ten rounds, a step 
 has (metric `rounds` shows it): a thin pool must not end a run.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
-
-from didact.admission import AdmitWithSignal
-from didact.allocation import largest_remainder
-from didact.bounds import MAX_PER_STEP, MAX_STEP, whole, whole_or_none
-from didact.curriculum import Curriculum, Draft
-from didact.ledger import OpenGroup
-from didact.prompts import PromptPool
+from didact.bounds import MAX_PER_STEP, MAX_STEP
+from didact.method import Draft, Method, Run, Turn, option
+from didact.rounds.refill import filled, groups_of
 
 
-class DAPO(Curriculum):
-    """Redraw until the batch is full.
-
-    Args:
-        prompts_per_round: prompts drawn in a round. None draws prompts_per_step, so that no plan exceeds the budget
-            of a step; the paper draws 1,536 for 512 that train (three times as many).
-        max_rounds: rounds after which a step goes ahead with the groups it has; the published code allows 10.
-
-    Further options: those of `Curriculum`; `admission` defaults to groups with signal.
-    """
+@dataclass(frozen=True, kw_only=True)
+class DAPO(Method):
+    """Redraw until enough groups have signal; what is discarded stays counted."""
 
     name = "dapo"
+    paper = "arXiv:2503.14476"
     shardable = True
+    admission = "signal"
+    surplus = "discarded"
     advantage = "grpo"
     loss_weighting = "token"
 
-    def __init__(
-        self, pool: PromptPool, *, prompts_per_round: int | None = None, max_rounds: int = 10, **common: Any
-    ) -> None:
-        prompts_per_round = whole_or_none("prompts_per_round", prompts_per_round, 1, MAX_PER_STEP)
-        max_rounds = whole("max_rounds", max_rounds, 1, MAX_STEP)
-        options = {"prompts_per_round": prompts_per_round, "max_rounds": max_rounds}
-        common = {**common, "admission": AdmitWithSignal() if common.get("admission") is None else common["admission"]}
-        super().__init__(pool, options=options, **common)
-        self.uneven = self.rollouts_per_step % self.prompts_per_step > 0
-        self._prompts_per_round = prompts_per_round
-        self._max_rounds = max_rounds
-        self._passes = pool.passes(self.seed)
+    prompts_per_round: int | None = option(
+        None,
+        "prompts drawn in a round; None draws prompts_per_step, so that no plan exceeds the budget of a step; the paper "
+        "draws 1,536 for 512 that train (three times as many)",
+        least=1,
+        most=MAX_PER_STEP,
+    )
+    max_rounds: int = option(
+        10,
+        "rounds after which a step goes ahead with the groups it has; the published code allows 10",
+        least=1,
+        most=MAX_STEP,
+    )
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        if round >= self._max_rounds or len(self._admitted) + len(self._with_signal()) >= self.prompts_per_step:
+    def uneven(self, run: Run) -> bool:
+        return run.rollouts_per_step % run.prompts_per_step > 0
+
+    def draft(self, turn: Turn, memory: None) -> Draft | None:
+        if turn.round >= self.max_rounds or filled(turn, self, memory) >= turn.prompts_per_step:
             return None
-        batch = min(self.prompts_per_step, self.rollouts_per_step // 2)  # a group needs two rollouts to have signal
-        num = self._prompts_per_round or batch
-        positions = self._passes.take(self._fitting(num, self.rollouts_per_step * num // batch), len(self.pool))
-        groups = max(batch, len(positions))
-        per_group = largest_remainder(np.ones(groups), self.rollouts_per_step * groups // batch)
-        return Draft(positions, per_group[: len(positions)])
-
-    def _with_signal(self) -> list[OpenGroup]:
-        return super()._admit(self._ledger.waiting())
-
-    def _admit(self, groups: Sequence[OpenGroup]) -> list[OpenGroup]:
-        return super()._admit(groups)[: self.prompts_per_step - len(self._admitted)]
-
-    def _own_state(self) -> dict[str, Any]:
-        return {"passes": self._passes.state_dict()}
-
-    def _load_own_state(self, state: Mapping[str, Any]) -> None:
-        self._passes.load_state_dict(state["passes"])
+        num = self.prompts_per_round or min(turn.prompts_per_step, turn.rollouts_per_step // 2)
+        return groups_of(turn, num, turn.walk)

@@ -1,0 +1,1 @@
+"""How steps of several rounds go on, for the methods that share it."""
