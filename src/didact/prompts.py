@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from didact.belief import BetaBelief
 from didact.bounds import MAX_TOKENS, plain, shortened
+from didact.columns import Columns
 from didact.selection import ShuffledPasses
 from didact.weight_tree import WeightTree
 
@@ -160,6 +161,10 @@ class PromptPool:
     def _column(self, name: str) -> NDArray[Any] | None:
         column = self._columns.get(name)
         return None if column is None else column.checked()
+
+    def columns(self, **start: Any) -> Columns:
+        """A few numbers about each prompt; what stands at the start says the dtype, see `Columns`."""
+        return Columns(self.__len__, start)
 
     def weight_tree(self) -> WeightTree:
         """A weight for each prompt of the pool as it is now, all zero."""

@@ -34,10 +34,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.belief import BetaBelief
+from didact.columns import Columns
 from didact.pass_rates import PassRates
 from didact.prompts import PromptPool, as_id, as_length
 from didact.seeding import generator
 from didact.selection import ShuffledPasses
+from didact.sharded.columns import ShardedColumns
 from didact.sharded.shards import PROMPTS, Call, LocalShards, Shards, Source
 from didact.weight_tree import WeightTree
 
@@ -181,6 +183,9 @@ class ShardedPool(PromptPool):
 
     def weight_tree(self) -> WeightTree:
         return ShardedTree(self)
+
+    def columns(self, **start: Any) -> Columns:
+        return ShardedColumns(self, start)
 
     def passes(self, seed: int) -> ShuffledPasses:
         return ShardedPasses(self, seed)

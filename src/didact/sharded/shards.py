@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from didact.belief import BetaBelief
+from didact.columns import Columns
 from didact.prompts import COLUMNS, Column, as_column
 from didact.seeding import generator
 from didact.sharded.compact_ids import CompactIds
@@ -390,7 +391,41 @@ class ShardPasses:
         return generator(seed, "pass", self._pass, "shard", index, *parts)
 
 
-_KINDS: dict[str, Callable[..., Any]] = {each.__name__: each for each in (LazyBelief, ShardTree, ShardPasses)}
+class ShardColumns(Columns):
+    """The shard's rows of some columns. It learns of prompts that joined when they are named."""
+
+    def __init__(self, size: int, *, start: Mapping[str, Any]) -> None:
+        self._options, self._rows = {"start": dict(start)}, size
+        super().__init__(lambda: self._rows, start)
+
+    def get(self, name: str, positions: Positions) -> NDArray[Any]:
+        self._reach(positions)
+        return super().get(name, positions)
+
+    def put(self, name: str, positions: Positions, values: ArrayLike) -> None:
+        self._reach(positions)
+        super().put(name, positions, values)
+
+    def count(self, name: str, least: float, size: int | None = None) -> int:
+        self._rows = max(self._rows, size or 0)
+        return super().count(name, least)
+
+    def load(self, state: Mapping[str, Any], size: int) -> None:
+        self._rows = max(self._rows, size)
+        self.load_state_dict(state)
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"size": self._rows, "options": self._options, "state": self.state_dict()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.load_state_dict(state["state"])
+
+    def _reach(self, positions: Positions) -> None:
+        self._rows = max(self._rows, int(positions.max(initial=-1)) + 1)
+
+
+_STORES = (LazyBelief, ShardTree, ShardPasses, ShardColumns)
+_KINDS: dict[str, Callable[..., Any]] = {each.__name__: each for each in _STORES}
 
 
 class Shards(ABC):
