@@ -331,7 +331,7 @@ def _forget_after(folder: Path, checkpoint: Path | None, changed: Sequence[str])
         for name in ("journal.jsonl", "metrics.jsonl"):
             (folder / name).unlink(missing_ok=True)
     else:
-        kept = int(load_state(checkpoint / STATE_FILE)["curriculum"]["curriculum"]["totals"]["rollouts"])
+        kept = int(load_state(checkpoint / STATE_FILE)["curriculum"]["curriculum"]["books"]["totals"]["rollouts"])
     line: dict[str, Any] = {"step": step_of(checkpoint), "dropped_rollouts": rollouts - kept}
     if changed:
         line["changed_prompts"] = list(changed)
