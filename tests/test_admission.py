@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from didact.admission import AdmitAll, AdmitBand, AdmitWithSignal, as_admission, has_signal
 from didact import make
+from didact.admission import AdmitAll, AdmitBand, AdmitWithSignal, as_admission, has_signal
 from didact.testing import AdmissionContract, pool_of
 
 

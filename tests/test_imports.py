@@ -11,7 +11,19 @@ CORE = (
     *("seeding", "pass_rates", "belief.beta"),
 )
 #: Packages that stand on the engine, and that it must not know.
-ABOVE = ("adapters", "cli", "compare", "desk", "journal", "report", "sharded", "simulate", "tasks", "testing", "training")
+ABOVE = (
+    "adapters",
+    "cli",
+    "compare",
+    "desk",
+    "journal",
+    "report",
+    "sharded",
+    "simulate",
+    "tasks",
+    "testing",
+    "training",
+)
 
 
 def imports_of(path: Path) -> set[str]:
@@ -53,7 +65,9 @@ def test_there_is_no_circle_of_imports() -> None:
 
 
 def test_the_engine_does_not_know_what_stands_on_it() -> None:
-    upwards = {module: sorted(each for each in named if each.split(".")[0] in ABOVE) for module, named in _engine().items()}
+    upwards = {
+        module: sorted(each for each in named if each.split(".")[0] in ABOVE) for module, named in _engine().items()
+    }
     assert {module: named for module, named in upwards.items() if named} == {}
 
 
