@@ -58,7 +58,7 @@ class HORA(Method):
 
     probe_rollouts: int | None = option(
         None,
-        "G0, rollouts of every prompt in the first round; None takes half of the equal share",
+        "G0, rollouts of every prompt in the first round; None is half of the equal share",
         least=1,
         most=MAX_PER_STEP,
     )

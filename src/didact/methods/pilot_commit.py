@@ -40,17 +40,6 @@ class Memory:
     barren: int = kept(0, least=0)  # pilots since the last one to commit to
     num_excluded: int = derived(int)
 
-    def exclude(self, positions: Positions, step: int) -> None:
-        """Leave prompts out of later passes."""
-        self.num_excluded += int(np.count_nonzero(self.pilots.get("excluded", positions) < 0))
-        self.pilots.put("excluded", positions, step)
-
-    def restore_all(self) -> None:
-        """Leave none out."""
-        self.pilots.clear("excluded")
-        self.pilots.clear("passed")
-        self.barren = self.num_excluded = 0
-
 
 @dataclass(frozen=True, kw_only=True)
 class PilotCommit(Method):
@@ -64,32 +53,18 @@ class PilotCommit(Method):
     loss_weighting = "token"
 
     num_pilot: int | None = option(
-        None,
-        "rollouts of a pilot; None is a quarter of the group, at least 2; published 16 of 64",
-        least=2,
-        most=MAX_PER_STEP,
+        None, "rollouts of a pilot; None is a quarter of the group; published 16 of 64", least=2, most=MAX_PER_STEP
     )
     num_commit: int | None = option(
-        None,
-        "further rollouts of a buffered prompt; None is the rest of the group, rollouts_per_step // prompts_per_step; "
-        "published 48 of 64",
-        least=1,
-        most=MAX_PER_STEP,
+        None, "further rollouts of a buffered prompt; None is the rest of the group", least=1, most=MAX_PER_STEP
     )
     candidates: int | None = option(
-        None,
-        "most pilots in a plan; None is 3 * prompts_per_step, as published; fewer where the budget of the plan, after "
-        "its commits, does not allow as many",
-        least=1,
-        most=MAX_PER_STEP,
+        None, "most pilots in a plan; None is 3 * prompts_per_step, as published", least=1, most=MAX_PER_STEP
     )
     low: float = option(0.125, "least pass rate of a pilot for which its prompt is buffered", least=0, most=1)
-    high: float = option(0.75, "most pass rate of a pilot for which its prompt is buffered", least=0, most=1)
+    high: float = option(0.75, "largest pass rate of a pilot for which its prompt is buffered", least=0, most=1)
     max_staleness: int | None = option(
-        4,
-        "steps after which a buffered group that has not trained is dropped; None sets no bound",
-        least=0,
-        most=MAX_STEP,
+        4, "steps after which a buffered group that has not trained is dropped; None is never", least=0, most=MAX_STEP
     )
     exclude_at: float | None = option(
         1.0, "pass rate of a pilot from which its prompt is left out of later passes; None leaves none out", most=1
@@ -98,16 +73,10 @@ class PilotCommit(Method):
         16, "rollouts of such pilots in a row that it takes; published 16, in one pilot", least=1, most=MAX_STEP
     )
     retest_after: int | None = option(
-        None,
-        "steps after which an excluded prompt may be piloted again; None is never, as published",
-        least=1,
-        most=MAX_STEP,
+        None, "steps after which an excluded prompt may be piloted again; None is never", least=1, most=MAX_STEP
     )
     max_rounds: int = option(
-        10,
-        "rounds after which a step goes ahead with the groups it has; the released code raises",
-        least=1,
-        most=MAX_STEP,
+        10, "rounds after which a step trains on what it has; the released code raises", least=1, most=MAX_STEP
     )
 
     def __post_init__(self) -> None:
@@ -132,7 +101,9 @@ class PilotCommit(Method):
 
         def walk(num: int) -> Positions:
             if memory.barren >= len(turn.pool) - memory.num_excluded:  # a few dead prompts must not end a run
-                memory.restore_all()
+                memory.pilots.clear("excluded")
+                memory.pilots.clear("passed")
+                memory.barren = memory.num_excluded = 0
             positions = turn.walk(num)
             since = memory.pilots.get("excluded", positions)
             back = self.retest_after is not None and turn.step - since >= self.retest_after
@@ -144,16 +115,18 @@ class PilotCommit(Method):
         pilots = [group for group in arrivals.came_back if group.reason == "pilot"]
         positions = np.unique(np.array([group.position for group in pilots], dtype=np.int64))
         passed = dict(zip(positions.tolist(), memory.pilots.get("passed", positions).tolist(), strict=True))
-        out = set()
+        excluded = set()
         for group in pilots:
             rewards = rewards_of(group)
             memory.barren = 0 if self._accepts(rewards, run) else memory.barren + 1
             solved = self.exclude_at is not None and run.belief.passes(rewards).mean() >= self.exclude_at
             passed[group.position] = passed[group.position] + len(rewards) if solved else 0
             if passed[group.position] >= self.exclude_from:
-                out.add(group.position)
+                excluded.add(group.position)
         memory.pilots.put("passed", positions, list(passed.values()))
-        memory.exclude(np.array(sorted(out), dtype=np.int64), run.step)
+        out = np.array(sorted(excluded), dtype=np.int64)
+        memory.num_excluded += int(np.count_nonzero(memory.pilots.get("excluded", out) < 0))
+        memory.pilots.put("excluded", out, run.step)
 
     def verdict(self, group: OpenGroup, run: Run, memory: Memory) -> Verdict:
         return self._screen(run).verdict(group, run, lambda rewards: self._accepts(rewards, run))

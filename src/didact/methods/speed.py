@@ -41,30 +41,18 @@ class Speed(Method):
 
     num_screen: int = option(
         4,
-        "rollouts that screen a prompt (N_init), no more than the group size; the paper tries 4, 6 and 8",
+        "rollouts that screen a prompt (N_init), no more than the group; published 4, 6, 8",
         least=2,
         most=MAX_PER_STEP,
     )
     num_continue: int | None = option(
-        None,
-        "further rollouts of an accepted prompt (N_cont); None is the rest of the group, rollouts_per_step // "
-        "prompts_per_step: with the paper's 24 that is 20",
-        least=1,
-        most=MAX_PER_STEP,
+        None, "further ones of an accepted prompt (N_cont); None is the rest of the group", least=1, most=MAX_PER_STEP
     )
     prompts_per_round: int | None = option(
-        None,
-        "most new prompts in a plan; None is 4 * prompts_per_step, as published; fewer where the budget of the plan, "
-        "after its continuations, does not allow as many",
-        least=1,
-        most=MAX_PER_STEP,
+        None, "most new prompts in a plan; None is 4 * prompts_per_step, as published", least=1, most=MAX_PER_STEP
     )
-    low: float = option(
-        0.0, "pass rate above which a screened prompt is accepted; at 0 any rewards that differ do", least=0, most=1
-    )
-    high: float = option(
-        1.0, "pass rate below which a screened prompt is accepted; at 1 any rewards that differ do", least=0, most=1
-    )
+    low: float = option(0.0, "a prompt is accepted at a pass rate above; at 0, if its rewards differ", least=0, most=1)
+    high: float = option(1.0, "a prompt is accepted at a pass rate below; at 1, if its rewards differ", least=0, most=1)
     max_staleness: int | None = option(
         4,
         "steps after which an accepted group that has not trained is dropped; the released code has no bound, which "
@@ -72,14 +60,9 @@ class Speed(Method):
         least=0,
         most=MAX_STEP,
     )
-    train_on_screening: bool = option(
-        True, "if false, screening rollouts are left out of training: they are biased, see the head of the module"
-    )
+    train_on_screening: bool = option(True, "if false, screening rollouts, which are biased, are left out of training")
     max_rounds: int = option(
-        50,
-        "rounds after which a step goes ahead with the groups it has; the released code raises at 50",
-        least=1,
-        most=MAX_STEP,
+        50, "rounds after which a step trains on what it has; the released code raises at 50", least=1, most=MAX_STEP
     )
     advantage: AdvantageKind = option("rloo", 'the estimator; "grpo" for the DAPO base', choices=("rloo", "grpo"))
 
