@@ -16,13 +16,19 @@ from didact.curriculum import Curriculum
 from didact.method import Method
 from didact.methods.cures import CurES
 from didact.methods.dapo import DAPO
+from didact.methods.hora import HORA
+from didact.methods.pilot_commit import PilotCommit
+from didact.methods.reinforce_ada import ReinforceAda
+from didact.methods.speed import Speed
 from didact.methods.uniform import Uniform
 from didact.naming import nearest
 from didact.prompts import PromptPool
 
 _GROUP = "didact.methods"
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Uniform, DAPO, CurES)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (Uniform, DAPO, CurES, Speed, ReinforceAda, PilotCommit, HORA)
+}
 
 
 def make(method: str | type[Method], pool: PromptPool, **options: Any) -> Curriculum:
