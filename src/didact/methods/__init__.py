@@ -12,13 +12,16 @@ import numpy as np
 from didact.bounds import MAX_PER_STEP, shortened, whole
 from didact.curriculum import Curriculum
 from didact.method import Method
+from didact.methods.adarft import AdaRFT
 from didact.methods.cures import CurES
 from didact.methods.dapo import DAPO
+from didact.methods.fastcurl import FastCuRL
+from didact.methods.greso import GRESO
 from didact.methods.uniform import Uniform
 from didact.naming import nearest
 from didact.prompts import PromptPool
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Uniform, DAPO, CurES)}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Uniform, DAPO, CurES, FastCuRL, GRESO, AdaRFT)}
 
 
 def make(method: str | type[Method], pool: PromptPool, **options: Any) -> Curriculum:
