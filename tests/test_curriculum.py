@@ -1,53 +1,41 @@
-"""StagedCurriculum with a selection of ten lines, and what the books say in cases worked out by hand."""
+"""The final curriculum over small methods of our own, and what the books say in cases worked out by hand."""
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from didact import Curriculum, GroupOutcome, PassRates, Plan, StagedCurriculum
+from didact import Curriculum, Draft, GroupOutcome, Method, Plan, Turn, Verdict, make, option
 from didact.allocation import largest_remainder
 from didact.context import StagedContext
-from didact.curriculum import Draft
+from didact.memory import kept
+from didact.method import rewards_of
 from didact.methods.uniform import Uniform
 from didact.selection import draw
 from didact.state import seal
-from didact.testing import CurriculumContract, SelectionContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
 from didact.testing.contract import same_state
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frontier:
+class Frontier(Method):
     """Weight a prompt by closeness of its pass rate to `target`, plus our uncertainty about it."""
 
-    target: float = 0.5
-    width: float = 0.2
+    name = "frontier"
+    one_round = True
 
-    def choose(self, pass_rates: PassRates, num_prompts: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        closeness = np.exp(-0.5 * ((pass_rates.mean - self.target) / self.width) ** 2)
-        return draw(closeness + pass_rates.std, num_prompts, rng)
+    target: float = option(0.5, "pass rate to aim for", least=0, most=1)
+    width: float = option(0.2, "of the frontier", above=0)
 
-
-class PlainFrontier:
-    """Like Frontier, but a class without a repr of its own."""
-
-    choose = Frontier.choose
-    target, width = 0.5, 0.2
-
-
-class Nobody:
-    def choose(self, pass_rates: PassRates, num_prompts: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        return np.zeros(0, dtype=np.int64)
-
-
-class TestFrontierSelection(SelectionContract):
-    build = staticmethod(Frontier)
+    def draft(self, turn: Turn, memory: None) -> Draft:
+        believed = turn.belief.pass_rates(turn.pool.ids, step=turn.step)
+        closeness = np.exp(-0.5 * ((believed.mean - self.target) / self.width) ** 2)
+        return turn.equal(draw(closeness + believed.std, turn.batch, turn.rng))
 
 
 class TestFrontier(CurriculumContract):
@@ -55,40 +43,34 @@ class TestFrontier(CurriculumContract):
 
     @staticmethod
     def build(pool, **options):
-        return StagedCurriculum(pool, selection=Frontier(), discount=0.9, **options)
+        return make(Frontier, pool, **{"discount": 0.9, **options})
 
 
-class TestSelectionWithoutARepr(CurriculumContract):
-    keeps_budget = True
-
-    @staticmethod
-    def build(pool, **options):
-        return StagedCurriculum(pool, selection=PlainFrontier(), **options)
-
-
-class ScreenThenContinue(Curriculum):
+@dataclass(frozen=True, kw_only=True)
+class ScreenThenContinue(Method):
     """Two rollouts each; groups that came back mixed get the rest of the budget (a screen in the manner of SPEED)."""
 
     name = "screen"
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        if round == 0:
-            positions = rng.permutation(len(self.pool))[: self._batch_size()]
+    def draft(self, turn: Turn, memory: None) -> Draft | None:
+        if turn.round == 0:
+            positions = turn.rng.permutation(len(turn.pool))[: turn.batch]
             return Draft(positions, np.full(len(positions), 2), "screen")
-        mixed = [group for group in self._ledger if group.step == step and len(set(group.rewards)) > 1]
-        if round > 1 or not mixed:
+        mixed = [group for group in turn.waiting if group.step == turn.step and len(set(group.rewards)) > 1]
+        if turn.round > 1 or not mixed:
             return None
-        rest = largest_remainder(np.ones(len(mixed)), self.rollouts_per_step // 2, 0, self.rollouts_per_step)
-        positions = np.array([group.position for group in mixed])
-        return Draft(positions, rest, "continue", [group.group_id for group in mixed])
+        budget = turn.rollouts_per_step
+        return Draft.further(mixed, largest_remainder(np.ones(len(mixed)), budget // 2, 0, budget))
 
 
 class TestScreenThenContinue(CurriculumContract):
-    build = staticmethod(ScreenThenContinue)
+    @staticmethod
+    def build(pool, **options):
+        return make(ScreenThenContinue, pool, **options)
 
 
 def test_a_group_that_is_continued_is_one_group() -> None:
-    curriculum = ScreenThenContinue(pool_of(1), prompts_per_step=1, rollouts_per_step=8)
+    curriculum = make(ScreenThenContinue, pool_of(1), prompts_per_step=1, rollouts_per_step=8)
     curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0, 0.0]))
     more = curriculum.plan(0)
     assert [(group.group_id, group.num_rollouts, group.reason) for group in more] == [(0, 4, "continue")]
@@ -97,25 +79,111 @@ def test_a_group_that_is_continued_is_one_group() -> None:
     assert curriculum.metrics()["groups"] == 1
 
 
-def staged(selection: object, size: int = 10, **options) -> StagedCurriculum:
-    return StagedCurriculum(pool_of(size), selection=selection, prompts_per_step=2, rollouts_per_step=8, **options)  # type: ignore[arg-type]
+def frontier(size: int = 10, target: float = 0.5, **options: Any) -> Curriculum:
+    return make(Frontier, pool_of(size), target=target, prompts_per_step=2, rollouts_per_step=8, **options)
 
 
-def test_a_selection_that_chooses_nobody_ends_the_step() -> None:
-    assert not staged(Nobody()).plan(0)
+def one(method: type[Method], size: int = 10) -> Curriculum:
+    return make(method, pool_of(size), prompts_per_step=2, rollouts_per_step=8)
 
 
-def test_a_selection_that_repeats_itself_is_told_so() -> None:
-    class Twice:
-        def choose(self, pass_rates: PassRates, num_prompts: int, rng: np.random.Generator) -> NDArray[np.int64]:
-            return np.array([3, 3])
+def test_a_method_that_drafts_nothing_ends_the_step() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Nobody(Method):
+        def draft(self, turn: Turn, memory: None) -> Draft | None:
+            return Draft.nothing()
+
+    curriculum = one(Nobody)
+    assert not curriculum.plan(0)
+    assert curriculum.next_round == "none"
+
+
+def test_a_method_that_repeats_itself_is_told_so() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Twice(Method):
+        def draft(self, turn: Turn, memory: None) -> Draft | None:
+            return turn.equal(np.array([3, 3]))
 
     with pytest.raises(ValueError, match="same prompt twice"):
-        staged(Twice()).plan(0)
+        one(Twice).plan(0)
 
 
-def eight() -> Uniform:
-    return Uniform(pool_of(8), prompts_per_step=4, rollouts_per_step=16)
+def test_nobody_subclasses_the_curriculum() -> None:
+    assert Curriculum.__final__  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("given", ["uniform", Uniform, None, 3])
+def test_a_curriculum_takes_a_method_and_says_how_to_go_by_name(given: object) -> None:
+    with pytest.raises(TypeError, match=r"method must be a Method, .* make\(name, pool"):
+        Curriculum(pool_of(4), given, prompts_per_step=2, rollouts_per_step=8)  # type: ignore[arg-type]
+
+
+@dataclass
+class Counted:
+    """A memory of each kind of field."""
+
+    drawn: int = kept(0, least=0)
+    last: int = kept(-1, holds="step")
+    batch: np.ndarray = kept(np.zeros(0, dtype=np.int64), holds="positions")
+    share: float = kept(0.5, least=0, most=1)
+    by_prompt: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counting(Method):
+    """Remembers what it drew."""
+
+    name = "counting"
+
+    def init(self, run) -> Counted:
+        return Counted()
+
+    def draft(self, turn: Turn, memory: Counted) -> Draft | None:
+        memory.drawn += 1
+        memory.last, memory.batch = turn.step, turn.walk(turn.batch)
+        for position in memory.batch.tolist():
+            memory.by_prompt[position] = memory.by_prompt.get(position, 0) + 1
+        return turn.equal(memory.batch, then="none")
+
+
+class TestCounting(CurriculumContract):
+    keeps_budget = True
+
+    @staticmethod
+    def build(pool, **options):
+        return make(Counting, pool, **options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"drawn": -1}, "drawn must be from 0"),
+        ({"drawn": 2.0}, "drawn is int in this memory"),
+        ({"drawn": True}, "drawn is int in this memory"),
+        ({"last": 3}, "at step 1, last cannot be 3"),
+        ({"batch": np.array([1, 1])}, "batch must be prompts of the pool, each once"),
+        ({"batch": np.array([9])}, "batch must be prompts of the pool, each once"),
+        ({"batch": np.array([1.0])}, "batch is ndarray in this memory"),
+        ({"share": math.nan}, "share must be finite"),
+        ({"share": 1.5}, "share must be from 0 to 1"),
+        ({"by_prompt": [1]}, "by_prompt is dict in this memory"),
+        ({"surprise": 1}, "a memory holds"),
+    ],
+)
+def test_a_memory_that_no_run_led_to_is_refused(changes: dict[str, Any], words: str) -> None:
+    curriculum = make(Counting, pool_of(8), prompts_per_step=2, rollouts_per_step=8)
+    play(curriculum, SimulatedPolicy(), range(2))
+    state = curriculum.state_dict()
+    assert curriculum.memory.by_prompt
+    other = make(Counting, pool_of(8), prompts_per_step=2, rollouts_per_step=8)
+    with pytest.raises(ValueError, match=words):
+        other.load_state_dict(forged(state, "memory", **changes))
+    other.load_state_dict(state)
+    assert other.memory.by_prompt == curriculum.memory.by_prompt
+
+
+def eight() -> Curriculum:
+    return make("uniform", pool_of(8), prompts_per_step=4, rollouts_per_step=16)
 
 
 def forged(state: dict[str, Any], *path: str, **changes: Any) -> dict[str, Any]:
@@ -134,12 +202,14 @@ def forged(state: dict[str, Any], *path: str, **changes: Any) -> dict[str, Any]:
         ((), {"step": True}, "steps and rounds are whole numbers"),
         ((), {"step": -2}, "steps and rounds are whole numbers"),
         ((), {"round": -1}, "steps and rounds are whole numbers"),
-        ((), {"calibration": np.zeros((3, 9))}, "could have saved"),
-        ((), {"calibration": np.full((3, 10), -1.0)}, "numbers of at least 0"),
+        ((), {"then": "perhaps"}, "then must be one of none, now, later"),
+        (("books",), {"calibration": np.zeros((3, 9))}, "could have saved"),
+        (("books",), {"calibration": np.full((3, 10), -1.0)}, "numbers of at least 0"),
         ((), {"options": None}, "what options and what pool"),
         ((), {"pool": {"size": "8"}}, "what options and what pool"),
-        ((), {"own": {}}, "could have saved: .*passes"),
-        ((), {"own": None}, "could have saved"),
+        ((), {"walk": {}}, "could have saved: .*pass"),
+        ((), {"walk": None}, "could have saved"),
+        ((), {"memory": {}}, "remembers nothing"),
         ((), {"admitted": [[0, "prompt-0", [1, 0], None, 1.0]]}, "no group can be admitted like this"),
         ((), {"admitted": [[0, "prompt-0", [0.0, 1.0], None, 1.0]]}, "no group can be admitted like this"),
         ((), {"admitted": [[0, "prompt-0", [0], math.nan, 1.0]]}, "no group can be admitted like this"),
@@ -148,18 +218,18 @@ def forged(state: dict[str, Any], *path: str, **changes: Any) -> dict[str, Any]:
         ((), {"admitted": [[0, "nobody", [0], None, 1.0]]}, "unknown prompt id 'nobody'"),
         ((), {"admitted": [[0, "prompt-0", [0], None, 1.0]] * 2}, "planned, each once"),
         ((), {"admitted": [[99, "prompt-0", [0], None, 1.0]]}, "planned, each once"),
-        (("totals",), {"rollouts": 17.0}, "came"),
-        (("totals",), {"rollouts_planned": 33.0}, "33 rollouts were planned, 32 came, are out or lost"),
-        (("totals",), {"rollouts_lost": 1.0}, "32 rollouts were planned, 33 came, are out or lost"),
-        (("totals",), {"response_tokens": 1.0}, "came, the belief has"),
-        (("totals",), {"prompts_seen": 3.0}, "came, the belief has"),
-        (("totals",), {"rollouts_trained": 18.0}, "cannot have trained or been discarded"),
-        (("totals",), {"groups_trained": 9.0}, "cannot have trained or been discarded"),
-        (("totals",), {"outcomes": -1.0}, "finite and not negative"),
-        (("totals",), {"outcomes": math.inf}, "finite and not negative"),
-        (("totals",), {"outcomes": 4}, "one number for each of"),
-        (("totals",), {"surprise": 4.0}, "one number for each of"),
-        (("now",), {"lag": math.nan}, "must be finite"),
+        (("books", "totals"), {"rollouts": 17.0}, "came"),
+        (("books", "totals"), {"rollouts_planned": 33.0}, "33 rollouts were planned, 32 came, are out or lost"),
+        (("books", "totals"), {"rollouts_lost": 1.0}, "32 rollouts were planned, 33 came, are out or lost"),
+        (("books", "totals"), {"response_tokens": 1.0}, "came, the belief has"),
+        (("books", "totals"), {"prompts_seen": 3.0}, "came, the belief has"),
+        (("books", "totals"), {"rollouts_trained": 18.0}, "cannot have trained or been discarded"),
+        (("books", "totals"), {"groups_trained": 9.0}, "cannot have trained or been discarded"),
+        (("books", "totals"), {"outcomes": -1.0}, "finite and not negative"),
+        (("books", "totals"), {"outcomes": math.inf}, "finite and not negative"),
+        (("books", "totals"), {"outcomes": 4}, "one number for each of"),
+        (("books", "totals"), {"surprise": 4.0}, "one number for each of"),
+        (("books", "now"), {"lag": math.nan}, "must be finite"),
         (("ledger",), {"next_id": "8"}, "could have saved"),
         (("ledger",), {"position": np.array([0, 1, 2, 8])}, "of no prompt among 8"),
         (("ledger",), {"step": np.full(4, 2), "asked": np.full(4, 2)}, "of a step after 1"),
@@ -167,7 +237,7 @@ def forged(state: dict[str, Any], *path: str, **changes: Any) -> dict[str, Any]:
         (("ledger",), {"surprise": 1}, "loaded, it would be another"),
         (("belief",), {"size": 9}, "a belief about 9 of 8 prompts"),
         (("belief", "columns"), {"surprise": np.zeros(4)}, "loaded, it would be another"),
-        (("own", "passes"), {"cursor": 9}, "cannot be at 9"),
+        (("walk",), {"cursor": 9}, "cannot be at 9"),
     ],
 )
 def test_books_that_do_not_agree_are_refused_and_change_nothing(
@@ -191,50 +261,107 @@ def test_books_that_do_not_agree_are_refused_and_change_nothing(
 
 def test_a_state_loads_on_a_pool_that_grew_and_is_saved_again_as_it_was() -> None:
     pool = pool_of(8)
-    curriculum = Uniform(pool, prompts_per_step=4, rollouts_per_step=16)
+    curriculum = make("uniform", pool, prompts_per_step=4, rollouts_per_step=16)
     play(curriculum, SimulatedPolicy(), range(3))
     state = curriculum.state_dict()
     pool.extend(["joined"])
-    again = Uniform(pool, prompts_per_step=4, rollouts_per_step=16)
+    again = make("uniform", pool, prompts_per_step=4, rollouts_per_step=16)
     again.load_state_dict(state)
-    for name in ("belief", "ledger", "own"):
+    for name in ("belief", "ledger", "walk"):
         assert same_state(again.state_dict()[name], state[name])
     assert len(again.pass_rates()) == 9
     with pytest.raises(ValueError, match="state of another pool: it knew 9 prompts"):
-        Uniform(pool_of(8), prompts_per_step=4, rollouts_per_step=16).load_state_dict(again.state_dict())
+        make("uniform", pool_of(8), prompts_per_step=4, rollouts_per_step=16).load_state_dict(again.state_dict())
 
 
 def test_an_interrupt_while_loading_changes_nothing() -> None:
+    @dataclass(frozen=True, kw_only=True)
     class Interrupted(Uniform):
-        def _load_own_state(self, state: Any) -> None:
+        def resume(self, run, memory) -> None:
             raise KeyboardInterrupt
 
-    curriculum = Interrupted(pool_of(8), prompts_per_step=4, rollouts_per_step=16)
+    def build() -> Curriculum:
+        return make(Interrupted, pool_of(8), prompts_per_step=4, rollouts_per_step=16)
+
+    curriculum = build()
     play(curriculum, SimulatedPolicy(), range(2))
-    state, other = curriculum.state_dict(), Interrupted(pool_of(8), prompts_per_step=4, rollouts_per_step=16)
+    state, other = curriculum.state_dict(), build()
     before = other.state_dict()
     with pytest.raises(KeyboardInterrupt):
         other.load_state_dict(state)
     assert same_state(before, other.state_dict())
 
 
+class NoRepr:
+    """A rule without a repr of its own, whose default one holds an address."""
+
+    def admits(self, rewards) -> bool:
+        return True
+
+
 def test_a_state_says_which_option_differs() -> None:
-    state = staged(Frontier()).state_dict()
-    with pytest.raises(ValueError, match=r"selection=.*target=0\.5.*target=0\.3"):
-        staged(Frontier(target=0.3)).load_state_dict(state)
+    state = frontier().state_dict()
+    with pytest.raises(ValueError, match=r"target=0\.5, this curriculum has target=0\.3"):
+        frontier(target=0.3).load_state_dict(state)
     with pytest.raises(ValueError, match=r"discount=1\.0, this curriculum has discount=0\.9"):
-        staged(Frontier(), discount=0.9).load_state_dict(state)
+        frontier(discount=0.9).load_state_dict(state)
+    frontier(admission=NoRepr()).load_state_dict(frontier(admission=NoRepr()).state_dict())
 
 
 def test_the_context_length_reaches_the_plan() -> None:
-    curriculum = staged(Frontier(), context=StagedContext([(1, 512), (1, 1024)]))
+    curriculum = frontier(context=StagedContext([(1, 512), (1, 1024)]))
     assert {group.context_length for group in curriculum.plan(0)} == {512}
     assert {group.context_length for group in curriculum.plan(1)} == {1024}
-    assert {group.context_length for group in staged(Frontier()).plan(0)} == {None}
+    assert {group.context_length for group in frontier().plan(0)} == {None}
 
 
-def uniform(**options) -> Uniform:
-    return Uniform(pool_of(4), prompts_per_step=2, rollouts_per_step=8, **options)
+@dataclass(frozen=True, kw_only=True)
+class Growing(Uniform):
+    """Sets the context length itself."""
+
+    name = "growing"
+    sets_context = True
+
+    def longest_context(self, run) -> int:
+        return 1000
+
+    def draft(self, turn: Turn, memory: None) -> Draft:
+        return turn.equal(turn.walk(turn.batch), context_length=100 * (turn.step + 1))
+
+
+def test_a_method_can_set_the_context_length() -> None:
+    curriculum = one(Growing)
+    assert curriculum.context.longest == 1000
+    assert [{group.context_length for group in curriculum.plan(step)} for step in range(2)] == [{100}, {200}]
+    assert curriculum.metrics()["context_length"] == 200
+    with pytest.raises(ValueError, match="'growing' sets the context length by its own options"):
+        make(Growing, pool_of(4), prompts_per_step=2, rollouts_per_step=8, context=512)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Believing(Uniform):
+    """Has a belief of its own: the first half of the pool passes."""
+
+    name = "believing"
+
+    def predict(self, positions, run, memory):
+        return np.where(positions < len(run.pool) / 2, 1.0, 0.0), np.full(len(positions), 0.25)
+
+
+def test_what_the_method_believes_is_what_is_said_everywhere() -> None:
+    curriculum = one(Believing, size=4)
+    rates = curriculum.pass_rates()
+    assert (rates.mean.tolist(), rates.std.tolist()) == ([1, 1, 0, 0], [0.25] * 4)
+    plan = curriculum.plan(0)
+    believed = {group.prompt_id: group.pass_rate for group in plan}
+    assert all(rate == (prompt in ("prompt-0", "prompt-1")) for prompt, rate in believed.items())
+    curriculum.observe(outcomes_of(plan, lambda num: [1.0] * num))
+    wrong = sum(rate == 0 for rate in believed.values()) / 2
+    assert curriculum.metrics()["calibration_error"] == wrong, "as it was predicted, and not as the counts say"
+
+
+def uniform(**options: Any) -> Curriculum:
+    return make("uniform", pool_of(4), prompts_per_step=2, rollouts_per_step=8, **options)
 
 
 def test_the_books_of_one_step() -> None:
@@ -295,7 +422,7 @@ def test_lag_is_measured_in_policy_versions() -> None:
 
 
 def test_prompt_tokens_are_counted_for_each_rollout() -> None:
-    curriculum = Uniform(pool_of(2, prompt_tokens=[10, 100]), prompts_per_step=2, rollouts_per_step=6)
+    curriculum = make("uniform", pool_of(2, prompt_tokens=[10, 100]), prompts_per_step=2, rollouts_per_step=6)
     curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0] * num))
     assert curriculum.metrics()["prompt_tokens"] == 3 * 10 + 3 * 100
 
@@ -386,33 +513,26 @@ def test_without_a_version_an_outcome_is_as_old_as_the_plan_that_asked_for_it() 
     assert curriculum.pass_rates().evidence.max() == 4 * 0.25
 
 
+@dataclass(frozen=True, kw_only=True)
 class Patient(Uniform):
     """Trains every group one step late, on its first two rollouts, against the mean of all."""
 
+    name = "patient"
     own_baseline = True
 
-    def _draft(self, step, round, rng):
-        return super()._draft(step, round, rng) if round == 0 else None
-
-    def _admit(self, groups):
-        return [group for group in groups if group.step < self.step]
-
-    def _held(self, group):
-        return group.step == self.step
-
-    def _kept(self, group):
-        return group.usable[:2]
-
-    def _baseline(self, group):
-        return float(np.mean([group.rewards[index] for index in group.usable]))
+    def verdict(self, group, run, memory) -> Verdict:
+        fate = "trains" if group.step < run.step else "waits"
+        return Verdict(fate, group.usable[:2], float(rewards_of(group).mean()))
 
 
 class TestPatient(CurriculumContract):
-    build = Patient
+    @staticmethod
+    def build(pool, **options):
+        return make(Patient, pool, **options)
 
 
 def test_groups_that_wait_are_held_counted_and_trained_later():
-    curriculum = Patient(pool_of(8), prompts_per_step=2, rollouts_per_step=8)
+    curriculum = make(Patient, pool_of(8), prompts_per_step=2, rollouts_per_step=8)
     plan = curriculum.plan(0)
     curriculum.observe(outcomes_of(plan, lambda num: [1.0, 0.0, 0.0, 0.0]))
     assert curriculum.admitted(0) == []
@@ -426,22 +546,23 @@ def test_groups_that_wait_are_held_counted_and_trained_later():
     assert curriculum.held() == []
 
 
-class Weighty(Uniform):
+@dataclass(frozen=True, kw_only=True)
+class Weighty(Method):
     """Two rollouts of each prompt, then two more; what a group counts is what the latest draft says."""
 
+    name = "weighty"
     weighs_groups = True
 
-    def _draft(self, step, round, rng):
-        positions, sizes = np.array([1, 3]), np.array([2, 2])
-        if round == 0:
-            return Draft(positions, sizes, weights=np.array([5, 0.5]))
-        ids = [group.group_id for group in self._ledger if group.step == step]
-        return Draft(positions, sizes, "continue", ids, weights=np.array([3, 0.5])) if round == 1 else None
+    def draft(self, turn: Turn, memory: None) -> Draft | None:
+        if turn.round == 0:
+            return Draft(np.array([1, 3]), np.array([2, 2]), weights=np.array([5, 0.5]))
+        groups = [group for group in turn.waiting if group.step == turn.step]
+        return Draft.further(groups, 2, weights=np.array([3, 0.5])) if turn.round == 1 else None
 
 
 def test_what_a_group_counts_in_the_loss_comes_with_it_and_is_saved():
     def build():
-        return Weighty(pool_of(4), prompts_per_step=2, rollouts_per_step=8)
+        return make(Weighty, pool_of(4), prompts_per_step=2, rollouts_per_step=8)
 
     curriculum = build()
     first = curriculum.plan(0)
@@ -458,15 +579,15 @@ def test_what_a_group_counts_in_the_loss_comes_with_it_and_is_saved():
     assert again.admitted(0) == groups
 
 
-def test_a_state_from_before_groups_had_weights_is_refused_by_its_schema():
+def test_a_state_from_before_the_curriculum_was_final_is_refused_by_its_schema():
     curriculum = uniform()
     state = {name: value for name, value in curriculum.state_dict().items() if name != "digest"}
-    with pytest.raises(ValueError, match="state of schema 1, this version of didact reads schema 2"):
-        curriculum.load_state_dict(seal({**state, "schema": 1}))
+    with pytest.raises(ValueError, match="state of schema 2, this version of didact reads schema 3"):
+        curriculum.load_state_dict(seal({**state, "schema": 2}))
 
 
 def test_no_two_plans_have_the_same_part():
-    curriculum = Uniform(pool_of(8), prompts_per_step=2, rollouts_per_step=8)
+    curriculum = make("uniform", pool_of(8), prompts_per_step=2, rollouts_per_step=8)
     parts = [curriculum.plan(step).part for step in range(3)]
     assert len(set(parts)) == 3
 
@@ -513,15 +634,16 @@ def test_one_bad_outcome_among_good_ones_takes_none_in() -> None:
     ],
 )
 def test_a_draft_that_no_plan_can_hold_opens_no_group(draft: tuple, words: str) -> None:
+    @dataclass(frozen=True, kw_only=True)
     class Drafts(Uniform):
         weighs_groups = True
 
-        def _draft(self, step, round, rng):
-            return (
-                Draft(np.array(draft[0]), np.array(draft[1]), *draft[2:]) if step else super()._draft(step, round, rng)
-            )
+        def draft(self, turn, memory):
+            if not turn.step:
+                return super(Drafts, self).draft(turn, memory)
+            return Draft(np.array(draft[0]), np.array(draft[1]), *draft[2:])
 
-    curriculum = Drafts(pool_of(4), prompts_per_step=1, rollouts_per_step=8, seed=1)
+    curriculum = make(Drafts, pool_of(4), prompts_per_step=1, rollouts_per_step=8, seed=1)
     assert curriculum.plan(0).groups[0].prompt_id != "prompt-1"
     before = curriculum.state_dict()
     with pytest.raises(ValueError, match=words):
@@ -530,11 +652,12 @@ def test_a_draft_that_no_plan_can_hold_opens_no_group(draft: tuple, words: str) 
 
 
 def test_weights_must_be_declared() -> None:
+    @dataclass(frozen=True, kw_only=True)
     class Silent(Weighty):
         weighs_groups = False
 
     with pytest.raises(ValueError, match="declare weighs_groups"):
-        Silent(pool_of(4), prompts_per_step=2, rollouts_per_step=8).plan(0)
+        make(Silent, pool_of(4), prompts_per_step=2, rollouts_per_step=8).plan(0)
 
 
 @pytest.mark.parametrize("length", [0, -5, "512", 1.5, True, 2**31])
@@ -545,21 +668,12 @@ def test_a_schedule_that_sets_no_length_opens_no_group(length: object) -> None:
 
     curriculum = uniform(context=Schedule())
     assert curriculum.plan(0).groups[0].context_length == 512
-    ledger, totals = (curriculum.state_dict()[name] for name in ("ledger", "totals"))
+    ledger, totals = curriculum.state_dict()["ledger"], curriculum.state_dict()["books"]["totals"]
     with pytest.raises(ValueError, match="a context length in tokens must be"):
         curriculum.plan(1)
     state = curriculum.state_dict()
     assert (state["step"], state["round"]) == (0, 1)
-    assert same_state((ledger, totals), (state["ledger"], state["totals"]))
-
-
-@pytest.mark.parametrize("stage", [None, 5, "all", Frontier, object()])
-def test_stages_are_objects_with_their_method(stage: object) -> None:
-    with pytest.raises(TypeError, match="selection must be an object with a method choose"):
-        staged(stage)
-    if stage is not None:
-        with pytest.raises(TypeError, match="allocation must be an object with a method split"):
-            staged(Frontier(), allocation=stage)
+    assert same_state((ledger, totals), (state["ledger"], state["books"]["totals"]))
 
 
 def test_a_part_of_a_step_of_many_rounds_is_not_that_of_the_next_step() -> None:

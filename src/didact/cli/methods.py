@@ -1,15 +1,17 @@
 """`didact methods`: what there is to choose from."""
 
 import json
+import textwrap
 
 import click
 
-from didact.methods import ABOUT, METHODS, method_options
+from didact.methods import METHODS, about, described, find
 
 EPILOG = """\b
 Examples:
   didact methods
   didact methods cures
+  didact methods my_project.curriculum:Frontier      a Method of your own, in a module that Python finds
 """
 
 
@@ -17,26 +19,29 @@ Examples:
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def methods_command(name: str | None, as_json: bool) -> None:
-    """List the methods with one line and the paper; with a NAME, its options and defaults."""
-    if name is not None and name not in METHODS:
-        from didact.tasks.task import nearest
-
-        raise click.UsageError(f"there is no method {name!r}; {nearest(name, list(METHODS))}")
+    """List the methods with one line and the paper; with a NAME, its options, their defaults and ranges."""
+    if name is not None:
+        try:
+            find(name)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
     chosen = [name] if name else list(METHODS)
     if as_json:
-        about = {each: {"about": ABOUT[each][0], "paper": ABOUT[each][1], "options": _options(each)} for each in chosen}
-        click.echo(json.dumps(about))
+        click.echo(json.dumps({each: _as_json(each) for each in chosen}))
         return
     for each in chosen:
-        click.echo(f"{each:<12} {ABOUT[each][0]:<82} {ABOUT[each][1]}")
+        line, paper = about(each)
+        click.echo(f"{each:<13} {line:<88} {paper}")
     if name:
         click.echo()
-        for option, default in _options(name).items():
+        for option, (default, words) in described(name).items():
             click.echo(f"  {option:<22} {default}")
+            for line in textwrap.wrap(words, 92):
+                click.echo(f"  {'':<22} {line}")
 
 
-def _options(name: str) -> dict[str, str]:
-    return {
-        option: "required" if parameter.default is parameter.empty else repr(parameter.default)
-        for option, parameter in method_options(name).items()
-    }
+def _as_json(name: str) -> dict[str, object]:
+    line, paper = about(name)
+    rows = described(name)
+    options = {option: default for option, (default, _) in rows.items()}
+    return {"about": line, "paper": paper, "options": options, "help": {each: words for each, (_, words) in rows.items()}}

@@ -216,7 +216,7 @@ def _pairs(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _next_folder(config: TrainConfig) -> Path:
-    stem = f"{config.task.replace(':', '-')}-{config.method}"
+    stem = f"{config.task.replace(':', '-')}-{config.method.rpartition(':')[2]}"
     number = 1
     while (Path("runs") / f"{stem}-{number}").exists():
         number += 1

@@ -224,6 +224,16 @@ def compare_config(values: Mapping[str, Any]) -> CompareConfig:
     return config
 
 
+def _named(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A variant with its method; one that is called module:NAME, which is of the user's own, by that method's name."""
+    name = row.get("name")
+    if "method" not in row and isinstance(name, str) and ":" in name:
+        from didact.methods import find
+
+        return {**row, "method": name, "name": find(name).name}
+    return {"method": name, **row}
+
+
 def _config(values: Mapping[str, Any]) -> CompareConfig:
     values = dict(values)
     defaults = _table(values.pop("defaults", {}), "defaults")
@@ -235,7 +245,7 @@ def _config(values: Mapping[str, Any]) -> CompareConfig:
             raise ValueError(f"seeds must be distinct and at least one, {_MOST_SEEDS:,} at most, got {_short(seeds)}")
         values["seeds"] = list(range(1, seeds + 1))
     rows = [{"name": row} if isinstance(row, str) else _table(row, "variant") for row in _rows(values, "variants")]
-    rows = [{"method": row.get("name"), **row} for row in rows]
+    rows = [_named(row) for row in rows]
     named = [row.get("name") for row in rows]
     rows = [{"name": name, "method": name} for name in ("uniform", ORACLE) if name not in named] + rows
     values["variants"] = [_build(Variant, row, "variant") for row in rows]

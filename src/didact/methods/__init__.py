@@ -1,15 +1,17 @@
 """Published methods, one file each, with their published numbers as defaults; and how a method is found by its name."""
 
 import inspect
+import os
+import sys
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import Field, fields
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
 import numpy as np
 
-from didact.bounds import MAX_PER_STEP, shortened, whole
+from didact.bounds import MAX_OPTION, MAX_PER_STEP, shortened, whole
 from didact.curriculum import Curriculum
 from didact.method import Method
 from didact.methods.adarft import AdaRFT
@@ -20,6 +22,8 @@ from didact.methods.greso import GRESO
 from didact.methods.uniform import Uniform
 from didact.naming import nearest
 from didact.prompts import PromptPool
+
+_GROUP = "didact.methods"
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in (Uniform, DAPO, CurES, FastCuRL, GRESO, AdaRFT)}
 
@@ -62,19 +66,28 @@ def find(name: str) -> type[Method]:
         raise TypeError(f"a method is known by its name, got {shortened(name)}")
     if name in METHODS:
         return METHODS[name]
-    registered = {each.name: each for each in entry_points(group="didact.methods")}
+    registered = {each.name: each for each in entry_points(group=_GROUP)}
     if name in registered:
         return _as_method(name, registered[name].load())
     if ":" not in name:
         known = [*METHODS, *registered]
         raise ValueError(f"unknown method {name!r}{nearest(name, known)}; methods: {', '.join(known)}, or module:NAME")
     module, _, attribute = name.partition(":")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)  # last: nothing that lies about takes the place of an installed module
     try:
         return _as_method(name, getattr(import_module(module), attribute))
     except (ImportError, AttributeError) as error:
         raise ValueError(
             f"method {name!r} cannot be loaded ({error}): write module:NAME, for a module that Python finds"
         ) from error
+
+
+def spelling(method: type[Method]) -> str:
+    """What `find` finds a method by: its name, or module:NAME for one that is not registered."""
+    if METHODS.get(method.name) is method or any(each.name == method.name for each in entry_points(group=_GROUP)):
+        return method.name
+    return f"{method.__module__}:{method.__qualname__}"
 
 
 def _as_method(name: str, found: object) -> type[Method]:
@@ -111,10 +124,31 @@ def method_options(method: str | type[Method]) -> Mapping[str, Field[Any] | insp
     return own
 
 
-def default_of(option: Field[Any] | inspect.Parameter) -> Any:
-    """The default of an option; `inspect.Parameter.empty` where it must be given."""
-    missing = isinstance(option, Field) and option.default is MISSING
-    return inspect.Parameter.empty if missing else option.default
+def described(method: str | type[Method]) -> dict[str, tuple[str, str]]:
+    """Of each option, its own first, the default as Python writes it ("required" without one) and one line on it.
+
+    The options of `Curriculum` come without that line: docs/methods/uniform.md explains them.
+    """
+    rows = {}
+    for name, option in method_options(method).items():
+        if isinstance(option, inspect.Parameter):
+            rows[name] = "required" if option.default is option.empty else repr(option.default), ""
+            continue
+        limits = [f"{words} {option.metadata[bound]:g}" for bound, words in _WORDS.items() if _said(option, bound)]
+        if choices := option.metadata.get("choices"):
+            limits.append(f"one of {', '.join(choices)}")
+        about = option.metadata.get("about", "")
+        rows[name] = repr(option.default), f"{about} ({', '.join(limits)})" if limits else about
+    return rows
+
+
+_WORDS = {"least": "at least", "above": "more than", "most": "at most", "below": "less than"}
+
+
+def _said(option: Field[Any], bound: str) -> bool:
+    """Whether a bound is the option's own, and none that only keeps sums finite."""
+    value = option.metadata.get(bound)
+    return value is not None and abs(value) < MAX_OPTION and value != MAX_PER_STEP
 
 
 def about(method: str | type[Method]) -> tuple[str, str]:

@@ -352,7 +352,7 @@ class CurriculumContract:
                 curriculum.observe([*good[1:], outcome])
             assert same_state(before, curriculum.state_dict()), f"{outcome} was refused but left a trace"
         curriculum.observe(good)
-        assert curriculum.metrics()["rollouts"] - before["totals"]["rollouts"] == plan.num_rollouts
+        assert curriculum.metrics()["rollouts"] - before["books"]["totals"]["rollouts"] == plan.num_rollouts
 
     def test_bad_calls_raise_and_change_nothing(self) -> None:
         curriculum, _ = play(self.new(), _policy(), range(1))
