@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from didact.methods.adarft import AdaRFT, next_target
-from didact.outcomes import GroupOutcome
-from didact.prompts import PromptPool
+from didact import Curriculum, GroupOutcome, PromptPool, make
+from didact.methods.adarft import next_target
 from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
 
 SIZES: dict[str, Any] = {"prompts_per_step": 4, "rollouts_per_step": 16}
@@ -67,14 +66,14 @@ def test_the_target_moves_by_the_published_step() -> None:
 
 def test_a_run_follows_the_reward() -> None:
     curriculum = make("adarft", pool_of(101, difficulty=np.arange(101)), **SIZES)
-    assert curriculum.target == 0
+    assert curriculum.memory.target == 0
     assert chosen(curriculum, 0, 1.0) == [0, 1, 2, 3]
     assert chosen(curriculum, 1, 0.5) == [37, 38, 39, 40]  # T = 38.08
-    assert curriculum.target == pytest.approx(38.0797, abs=1e-4)
+    assert curriculum.memory.target == pytest.approx(38.0797, abs=1e-4)
     assert chosen(curriculum, 2, 0.5) == [37, 38, 39, 40]  # a batch at beta: T stands still, and so does the batch
     for step in range(3, 7):
         chosen(curriculum, step, 1.0)
-    assert curriculum.target == 100
+    assert curriculum.memory.target == 100
     assert chosen(curriculum, 7, 0.0) == [97, 98, 99, 100]
 
 
@@ -86,8 +85,8 @@ def test_it_takes_the_nearest_of_any_difficulties(as_released: bool) -> None:
         size = int(rng.integers(4, 30))
         difficulty = rng.integers(0, 8, size).astype(np.float32) * 10
         curriculum = make("adarft", pool_of(size, difficulty=difficulty), seed=trial, as_released=as_released, **SIZES)
-        curriculum._target = float(rng.integers(0, 101))
-        distance = np.abs(difficulty - curriculum.target)
+        curriculum.memory.target = float(rng.integers(0, 101))
+        distance = np.abs(difficulty - curriculum.memory.target)
         positions = curriculum.pool.positions([group.prompt_id for group in curriculum.plan(0)])
         assert sorted(distance[positions]) == sorted(distance)[:4]
         if as_released:
@@ -130,16 +129,18 @@ def test_what_is_cut_off_or_errored_does_not_move_the_target() -> None:
         for group in curriculum.plan(0)
     )
     curriculum.plan(1)
-    assert curriculum.target == pytest.approx(next_target(0, 1.0))
+    assert curriculum.memory.target == pytest.approx(next_target(0, 1.0))
 
 
 def test_it_finds_the_level_at_which_half_passes() -> None:
     rates = {f"prompt-{index}": 1 - index / 1000 for index in range(1001)}
-    curriculum = make("adarft", pool_of(1001, difficulty=np.arange(1001) / 10), prompts_per_step=32, rollouts_per_step=256)
+    curriculum = make(
+        "adarft", pool_of(1001, difficulty=np.arange(1001) / 10), prompts_per_step=32, rollouts_per_step=256
+    )
     targets = []
     for step in range(60):
         play(curriculum, SimulatedPolicy(rates), [step])
-        targets.append(curriculum.target)
+        targets.append(curriculum.memory.target)
     assert np.mean(targets[20:]) == pytest.approx(50, abs=3)
 
 

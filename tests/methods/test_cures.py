@@ -7,17 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from didact import GroupOutcome, PromptPool, make
+from didact import Curriculum, GroupOutcome, PromptPool, make
 from didact.allocation import largest_remainder
-from didact.methods.cures import (
-    CurES,
-    Released,
-    _split,
-    align,
-    allocation_scale,
-    gradient_moments,
-    sampling_distribution,
-)
+from didact.methods import cures_released
+from didact.methods.cures import _split, allocation_scale, gradient_moments, sampling_distribution
 from didact.plan import Plan
 from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
 
@@ -73,7 +66,7 @@ class TestCurESWithReplacement(CurriculumContract):
 
 
 class TestCurESAsReleased(CurriculumContract):
-    within_budget = False  # the released code multiplies its budget, see Released
+    within_budget = False  # the released code multiplies its budget, see didact.methods.cures_released
 
     @staticmethod
     def build(pool: PromptPool, **options: Any) -> Curriculum:
@@ -234,17 +227,17 @@ def test_moments_of_a_unanimous_pilot_and_of_none() -> None:
 
 def test_cv1_code_row() -> None:
     expected = [0.200359, 0.200084, 0.199946, 0.199849, 0.199762]
-    assert Released.distribution(np.arange(5), 4) == pytest.approx(expected, abs=5e-7)
+    assert cures_released.distribution(np.arange(5), 4) == pytest.approx(expected, abs=5e-7)
 
 
 def test_cv7_a_shard_of_eight() -> None:
     """Eight shards alike, so that each of the eight GPUs sees the vector's shard."""
     accepted = np.tile([0, 0, 1, 2, 3, 4, 4, 1], 8)
-    copies = Released.copies(accepted, 4, 64)
+    copies = cures_released.copies(accepted, 4, 64)
     assert copies.reshape(8, 8).tolist() == [[0, 0, 15, 18, 15, 0, 0, 15]] * 8
-    aligned = align(copies[:8], 8)
+    aligned = cures_released.align(copies[:8], 8)
     assert aligned.tolist() == [0, 0, 15, 19, 15, 0, 0, 15]
-    assert aligned.sum() * Released.ROLLOUTS_PER_COPY == 256
+    assert aligned.sum() * cures_released.ROLLOUTS_PER_COPY == 256
 
 
 def test_as_released_draws_from_all_prompts_and_drops_those_of_size_0() -> None:
@@ -252,7 +245,7 @@ def test_as_released_draws_from_all_prompts_and_drops_those_of_size_0() -> None:
     shares = np.array([43.6, 14.3, 15.2, 15.7, 11.2])
     rng = np.random.default_rng(0)
     accepted = rng.permutation(np.repeat(np.arange(5), np.round(9994 * shares / shares.sum()).astype(int)))
-    batches = [Released.batch(accepted, 4, 1024, 8192, rng) for _ in range(100)]
+    batches = [cures_released.batch(accepted, 4, 1024, 8192, rng) for _ in range(100)]
     assert np.mean([len(chosen) for chosen, _ in batches]) == pytest.approx(463, abs=4)
     assert np.mean([sizes.sum() for _, sizes in batches]) == pytest.approx(26_850, rel=0.01)
     assert all((sizes > 0).all() and sizes.sum() % 32 == 0 for _, sizes in batches)
@@ -357,7 +350,9 @@ def test_without_reset_only_prompts_short_of_evidence_are_piloted() -> None:
 
 def test_the_online_update_moves_the_next_draw() -> None:
     """Two prompts of ten pass half of the time; the other eight, which the pilot liked too, turn out to pass always."""
-    curriculum = make("cures", pool_of(10), temperature=0.02, steps_per_iteration=50, prompts_per_step=2, rollouts_per_step=64)
+    curriculum = make(
+        "cures", pool_of(10), temperature=0.02, steps_per_iteration=50, prompts_per_step=2, rollouts_per_step=64
+    )
     curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0, 0.0] * (num // 2)))
     assert curriculum.pass_rates().mean == pytest.approx([0.5] * 10)
     policy = SimulatedPolicy({"prompt-3": 0.5, "prompt-7": 0.5}, default=1.0)

@@ -1,8 +1,10 @@
 """DAPO: redraw until enough groups have signal."""
 
+from typing import Any
+
 import pytest
 
-from didact.methods.dapo import DAPO
+from didact import Curriculum, PromptPool, make
 from didact.outcomes import GroupOutcome
 from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
 

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from didact.methods.fastcurl import FOUR_STAGES, V2, V3, FastCuRL, Stage, scaled, split_by_prompt_length
-from didact.outcomes import GroupOutcome
-from didact.plan import Plan
-from didact.prompts import PromptPool
+from didact import Curriculum, GroupOutcome, Plan, PromptPool, make
+from didact.methods.fastcurl import FOUR_STAGES, V2, V3, Stage, scaled, split_by_prompt_length
 from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
@@ -130,7 +128,7 @@ def test_stages_follow_each_other_with_their_published_proportions() -> None:
     """With the sizes of the paper, plans are those of the paper; the last stage stays."""
     pool = pool_of(400, prompt_tokens=np.tile([10, 20, 30, 40], 100))
     curriculum = make("fastcurl", pool, prompts_per_step=128, rollouts_per_step=1024)
-    assert curriculum.longest == 24576
+    assert curriculum.context.longest == 24576
     for step, expected in {
         0: (128, 8, 8192),
         159: (128, 8, 8192),
@@ -164,7 +162,7 @@ def test_a_stage_passes_through_its_split_before_it_repeats_a_prompt() -> None:
 
 def test_equal_lengths_make_one_stage_of_all_prompts() -> None:
     curriculum = make("fastcurl", pool_of(40, prompt_tokens=[7] * 40), **SIZES)
-    assert curriculum.stages == (replace(FOUR_STAGES[-1], split="all"),)
+    assert curriculum.method.stages_of(curriculum.memory) == (replace(FOUR_STAGES[-1], split="all"),)
     for step in (0, 1, 2, 3, 4):
         plan = curriculum.plan(step)
         assert (len(plan), plan.num_rollouts, plan.groups[0].context_length) == (8, 64, 16384)
@@ -191,7 +189,7 @@ def stage_after(curriculum: Curriculum, steps: range, **observed: Any) -> int:
     for step in steps:
         observe(curriculum, curriculum.plan(step), **observed)
     curriculum.plan(steps.stop)
-    return curriculum._index
+    return curriculum.memory.index
 
 
 @pytest.mark.parametrize(
@@ -216,7 +214,7 @@ def test_a_shorter_context_waits_until_answers_fit() -> None:
     options = {"advance": "truncation", "truncation_window": 2, **SIZES}
     curriculum = make("fastcurl", pool_of(40, prompt_tokens=LENGTHS), **options)
     assert stage_after(curriculum, range(4)) == 2
-    assert curriculum.stage.context_length == 24576
+    assert curriculum.method.stage(curriculum.memory).context_length == 24576
     assert stage_after(curriculum, range(4, 20), cut=0.5) == 2
     assert stage_after(curriculum, range(20, 23), cut=0.0) == 3
 
@@ -224,7 +222,7 @@ def test_a_shorter_context_waits_until_answers_fit() -> None:
 def test_by_steps_truncation_changes_nothing() -> None:
     curriculum = make("fastcurl", pool_of(40, prompt_tokens=LENGTHS), **SIZES)
     assert stage_after(curriculum, range(20), cut=0.0) == 0
-    assert curriculum._cuts == {}
+    assert curriculum.memory.cuts == {}
 
 
 @pytest.mark.parametrize("advance", ["steps", "truncation"])
@@ -236,9 +234,9 @@ def test_a_pool_that_became_uneven_resumes(advance: str) -> None:
     state = curriculum.state_dict()
     pool.extend(["other"], prompt_tokens=[99])
     fresh = make("fastcurl", pool, advance=advance, **SIZES)
-    assert len(fresh.stages) == 4
+    assert len(fresh.method.stages_of(fresh.memory)) == 4
     fresh.load_state_dict(state)
-    assert fresh.stages == curriculum.stages
+    assert fresh.method.stages_of(fresh.memory) == curriculum.method.stages_of(curriculum.memory)
     assert {group.prompt_id for group in fresh.plan(2)} == {"prompt-0", "other"}
 
 
@@ -253,7 +251,7 @@ def test_a_pool_that_became_uneven_resumes(advance: str) -> None:
         ({"advance": "hand"}, "advance must be one of steps, truncation"),
         ({"truncation_low": 0.5}, "truncation_low"),
         ({"truncation_window": 0}, "truncation_window"),
-        ({"context": 512}, "give max_context or stages"),
+        ({"context": 512}, "sets the context length by its own options: do not give context"),
     ],
 )
 def test_bad_options(options: dict[str, Any], words: str) -> None:
@@ -280,4 +278,4 @@ def test_a_pool_without_lengths_is_enough_for_stages_on_all() -> None:
     curriculum = make("fastcurl", pool_of(40), stages=[stage, replace(stage, context_length=128)], **SIZES)
     assert curriculum.plan(0).groups[0].context_length == 64
     curriculum.observe(outcomes_of(curriculum.plan(3), lambda num: [1.0] * num))
-    assert curriculum.stage.context_length == 128
+    assert curriculum.method.stage(curriculum.memory).context_length == 128

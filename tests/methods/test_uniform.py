@@ -1,6 +1,8 @@
 """Uniform keeps the contract and gives every prompt its turn."""
 
-from didact.methods.uniform import Uniform
+from typing import Any
+
+from didact import Curriculum, PromptPool, make
 from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
 
 

@@ -24,7 +24,7 @@ from didact.selection import draw
 class Memory:
     """What it was told, and when."""
 
-    pass_rates: Floats = kept(np.zeros(0), least=0, most=1)  # of the pool as it was
+    pass_rates: Floats = kept(np.zeros(0), least=0, most=1)  # of the pool as it was then
     told_at: int = kept(0, least=0)  # in rollouts planned
 
 
@@ -61,12 +61,12 @@ class Oracle(Method):
         return self.allocation == "variance" or super().uneven(run)
 
     def init(self, run: Run) -> Memory:
-        return Memory()
+        return Memory(self._told())
 
     def draft(self, turn: Turn, memory: Memory) -> Draft:
         grown = len(memory.pass_rates) < len(turn.pool)
         if grown or turn.num_planned - memory.told_at >= self.refresh_rollouts:
-            memory.pass_rates, memory.told_at = np.clip(self.truth(), 0.0, 1.0), turn.num_planned
+            memory.pass_rates, memory.told_at = self._told(), turn.num_planned
         variance = memory.pass_rates * (1 - memory.pass_rates)
         weights = np.where(variance > 0, variance**self.power, 0.0)
         positions = draw(weights, turn.batch, turn.rng) if weights.any() else np.zeros(0, dtype=np.int64)
@@ -79,7 +79,10 @@ class Oracle(Method):
         return Draft(positions, largest_remainder(shares, turn.rollouts_per_step, 2))
 
     def predict(self, positions: Positions, run: Run, memory: Memory) -> tuple[Floats, Floats] | None:
-        """What it was told last; nothing before that, nor in a pool that has grown since."""
+        """What it was told last; nothing of its own for a pool that has grown since, until it looks again."""
         if len(memory.pass_rates) < len(run.pool):
             return None
         return memory.pass_rates[positions], np.zeros(len(positions))
+
+    def _told(self) -> Floats:
+        return np.clip(np.asarray(self.truth(), dtype=np.float64), 0.0, 1.0)
