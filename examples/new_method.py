@@ -9,30 +9,28 @@ second term keeps prompts in play that were hardly tried. It is an example and n
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from didact import PassRates, PromptPool, StagedCurriculum, make
+from didact import Draft, Method, Turn, make, option
 from didact.selection import draw
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frontier:
-    """Weight a prompt by the closeness of its pass rate to `target`, and by what is not known about it."""
+class Frontier(Method):
+    """Prompts that pass about half of the time, and those that little is known about."""
 
-    target: float = 0.5
-    width: float = 0.2
-    curiosity: float = 1.0
+    name = "frontier"
+    one_round = True
 
-    def choose(self, pass_rates: PassRates, num_prompts: int, rng: np.random.Generator) -> np.ndarray:
-        closeness = np.exp(-0.5 * ((pass_rates.mean - self.target) / self.width) ** 2)
-        return draw(closeness + self.curiosity * pass_rates.std, num_prompts, rng)
+    target: float = option(0.5, "the pass rate that is preferred", least=0, most=1)
+    width: float = option(0.2, "distance from it at which the preference has fallen by two fifths", above=0)
+    curiosity: float = option(1.0, "weight of what is not known", above=0)
 
-
-def frontier(pool: PromptPool, *, target: float = 0.5, **common: Any) -> StagedCurriculum:
-    """Half-solved prompts first, in equal groups; evidence fades by a tenth a step, as the policy moves on."""
-    return StagedCurriculum(pool, selection=Frontier(target=target), **{"discount": 0.9, **common})
+    def draft(self, turn: Turn, memory: None) -> Draft:
+        believed = turn.belief.pass_rates(turn.pool.ids, step=turn.step)
+        closeness = np.exp(-0.5 * ((believed.mean - self.target) / self.width) ** 2)
+        return turn.equal(draw(closeness + self.curiosity * believed.std, turn.batch, turn.rng))
 
 
 if __name__ == "__main__":
@@ -40,7 +38,7 @@ if __name__ == "__main__":
 
     rates = np.random.default_rng(0).beta(0.3, 1.0, size=400)  # many hard prompts, few easy ones
     policy = SimulatedPolicy({f"prompt-{index}": rate for index, rate in enumerate(rates)})
-    size = {"prompts_per_step": 32, "rollouts_per_step": 256}
-    for curriculum in (make("uniform", pool_of(400), **size), frontier(pool_of(400), **size)):
+    for method in ("uniform", Frontier):
+        curriculum = make(method, pool_of(400), prompts_per_step=32, rollouts_per_step=256, discount=0.9)
         play(curriculum, policy, range(200))
         print(f"{curriculum.name:<8} groups with signal: {curriculum.metrics()['share_with_signal_so_far']:.0%}")

@@ -141,8 +141,6 @@ class Curriculum:
         self._said_at, self._out_of_range = 0, False
         run = self._run()
         self.memory = method.init(run)
-        if method.sets_context:
-            self.context = DraftedContext(method.longest_context(run))
         #: Traits of the method in this run, which adapters look up; see `Method`.
         self.uneven = method.uneven(run)
         self.one_round, self.own_baseline = method.one_round, method.own_baseline
@@ -163,6 +161,8 @@ class Curriculum:
         }
         rare = {"max_rollouts_per_step": max_rollouts_per_step, "prior_weight": self._how["prior_weight"] or None}
         self.options |= {name: value for name, value in rare.items() if value is not None}
+        if method.sets_context:  # not among the options: it follows from the method's own
+            self.context = DraftedContext(method.longest_context(run))
 
     @property
     def step(self) -> int:

@@ -340,7 +340,10 @@ def rewards_of(group: OpenGroup, rollouts: Sequence[int] | None = None) -> Float
 
 
 def kind_of(method: type[Method], name: str) -> tuple[type | None, bool]:
-    """Of an option the type that its annotation says, if it is int, float, bool or str, and whether it may be None."""
+    """Of an option the type that its annotation says, if it is int, float, bool or str, and whether it may be None.
+
+    A Literal is of text.
+    """
     hint = get_type_hints(method)[name]
     kinds = [each for each in get_args(hint) if each is not type(None)] if _is_union(hint) else [hint]
     kinds = [str if get_origin(each) is Literal else each for each in kinds]

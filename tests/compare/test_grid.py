@@ -111,7 +111,7 @@ def test_two_processes_on_one_folder(tmp_path: Path) -> None:
         ({"variants": [{"name": "x", "method": "dapo", "options": {"prompts_per_step": 10**10}}]}, "1 to 100,000"),
         ({"variants": [{"name": "x", "method": "dapo", "options": {"prompts_per_step": "8"}}]}, "prompts_per_step"),
         ({"variants": [{"name": "oracle", "options": {"refresh_rollouts": 0}}]}, "refresh_rollouts must be"),
-        ({"variants": [{"name": "oracle", "options": {"refresh": 2}}]}, "unexpected keyword argument 'refresh'"),
+        ({"variants": [{"name": "oracle", "options": {"refresh": 2}}]}, "unknown option 'refresh' for method 'oracle'"),
         ({"cells": [{**CELL, "learner_options": {"floor": 3.0}}]}, "floor must lie between"),
         ({"cells": [{**CELL, "learner_options": {"num_skills": 10**9}}]}, "num_skills must be 1 to 100,000"),
         ({"cells": [{**CELL, "learner_options": {"flor": 0.1}}]}, "did you mean 'floor'"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from didact import make
 from didact.compare.oracle import Oracle
 from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
 
@@ -14,11 +15,11 @@ class TestOracle(CurriculumContract):
 
     @staticmethod
     def build(pool, **options):
-        return Oracle(pool, truth=lambda: np.linspace(0, 1, len(pool)), **options)
+        return make(Oracle, pool, truth=lambda: np.linspace(0, 1, len(pool)), **options)
 
 
 def _oracle(truth, **options):
-    return Oracle(pool_of(200), truth=truth, **{"prompts_per_step": 16, "rollouts_per_step": 128, **options})
+    return make(Oracle, pool_of(200), truth=truth, **{"prompts_per_step": 16, "rollouts_per_step": 128, **options})
 
 
 def test_only_prompts_that_can_have_signal_are_drawn() -> None:
@@ -64,6 +65,24 @@ def _drawn(steps: int = 200, **options) -> np.ndarray:
         curriculum.observe(policy.roll_out(plan))
         curriculum.admitted(step)
     return num.reshape(-1, 2).sum(axis=0) / num.sum()
+
+
+def test_what_it_was_told_is_what_it_says() -> None:
+    """In plans, in `pass_rates`, and after loading; the prompts that joined count once it has looked again."""
+    truth = [TRUTH, TRUTH[::-1]]
+    curriculum, again = (_oracle(lambda: truth[0], refresh_rollouts=128) for _ in range(2))
+    assert curriculum.pass_rates().mean.tolist() == TRUTH.tolist()
+    assert (curriculum.pass_rates().std == 0).all()
+    play(curriculum, SimulatedPolicy(), range(1))
+    truth.pop(0)
+    assert {group.pass_rate for group in curriculum.plan(1)} == {0.5}
+    assert curriculum.pass_rates().mean.tolist() == TRUTH[::-1].tolist()
+    again.load_state_dict(curriculum.state_dict())
+    assert again.pass_rates().mean.tolist() == TRUTH[::-1].tolist()
+    truth[0] = np.append(TRUTH, 1.0)
+    curriculum.pool.extend(["late"])
+    assert len(curriculum.plan(2)) == 16
+    assert curriculum.pass_rates().mean.tolist() == truth[0].tolist()
 
 
 def test_a_power_sharpens_the_draw() -> None:

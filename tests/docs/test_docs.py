@@ -72,7 +72,7 @@ def test_the_new_method_of_the_page_is_the_example_and_short() -> None:
 
 
 def test_examples_run(tmp_path: Path) -> None:
-    assert "staged" in run(ROOT / "examples" / "new_method.py", cwd=tmp_path)
+    assert "frontier groups with signal" in run(ROOT / "examples" / "new_method.py", cwd=tmp_path)
     for method in METHODS:
         said = run(ROOT / "examples" / "hand_written_loop.py", "--method", method, "--steps", "3", cwd=tmp_path)
         assert said.startswith(f"{method}: mean skill")
