@@ -1,4 +1,4 @@
-"""What each method keeps for itself is checked when it is loaded."""
+"""What each method remembers is checked when it is loaded."""
 
 import math
 from typing import Any
@@ -18,9 +18,10 @@ from didact.testing.contract import same_state
         ("cures", {"subset": np.array([3, 1])}),
         ("cures", {"subset": np.array([1, 99])}),
         ("cures", {"pending": np.array([99])}),
-        ("cures", {"drawn": 9}),
+        ("cures", {"steps_done": 9}),
         ("cures", {"first": -1}),
-        ("cures", {"drawn": "2"}),
+        ("cures", {"first": 9}),
+        ("cures", {"steps_done": "2"}),
         ("gvm", {"subset": np.array([99])}),
         ("gvm", {"pending": np.array([99])}),
         ("gvm", {"left": np.array([4])}),
@@ -47,20 +48,26 @@ from didact.testing.contract import same_state
         ("pilot_commit", {"passed": np.full(23, 0, np.int32)}),
         ("pilot_commit", {"barren": -1}),
         ("greso", {"bases": [0.5, 2.0]}),
-        ("greso", {"runs": np.zeros(99, np.int16)}),
+        ("greso", {"bases": [0.5]}),
+        ("greso", {"silent": {"seen": np.array([99]), "run": np.ones(1, np.int16)}}),
+        ("greso", {"silent": {"seen": np.array([3]), "run": np.ones(1)}}),
+        ("greso", {"silent": {}}),
         ("greso", {"walked": -1}),
-        ("greso", {"seen": {}}),
+        ("greso", {"visits": -1}),
+        ("greso", {"last_request": 1}),
         ("adarft", {"target": 101.0}),
         ("adarft", {"target": math.nan}),
         ("adarft", {"unit": 0.0}),
+        ("adarft", {"origin": math.inf}),
         ("adarft", {"rewards": [math.inf]}),
-        ("fastcurl", {"stage": 9}),
+        ("fastcurl", {"index": 9}),
+        ("fastcurl", {"index": -1}),
         ("fastcurl", {"began": 9}),
         ("fastcurl", {"cuts": {"x": [1]}}),
         *((method, {"surprise": 1}) for method in METHODS),
     ],
 )
-def test_own_states_that_cannot_be_are_refused_and_change_nothing(method: str, changes: dict[str, Any]) -> None:
+def test_memories_that_cannot_be_are_refused_and_change_nothing(method: str, changes: dict[str, Any]) -> None:
     """Sealed anew, so that the method's own checks are what refuses them, or that it would not save them again."""
     column = np.arange(24)
     pool = PromptPool(
@@ -75,7 +82,7 @@ def test_own_states_that_cannot_be_are_refused_and_change_nothing(method: str, c
     before = other.state_dict()
     contents = {name: state[name] for name in state if name != "digest"}
     with pytest.raises(ValueError, match="could have saved"):
-        other.load_state_dict(seal({**contents, "own": {**state["own"], **changes}}))
+        other.load_state_dict(seal({**contents, "memory": {**(state["memory"] or {}), **changes}}))
     assert same_state(before, other.state_dict())
     other.load_state_dict(state)
     assert same_state(state, other.state_dict())
