@@ -1,16 +1,16 @@
 """Write the tables that follow from the methods themselves: options on each method's page, and the README's list.
 
-    python dev/tables.py            # write them
-    python dev/tables.py --check    # say which are out of date, and end with 1 if any is; a test does this
+python dev/tables.py            # write them
+python dev/tables.py --check    # say which are out of date, and end with 1 if any is; a test does this
 """
 
+import inspect
 import re
 import sys
 from pathlib import Path
 
-from didact.methods import METHODS, about, described
 from didact.curriculum import Curriculum
-import inspect
+from didact.methods import METHODS, about, described
 
 ROOT = Path(__file__).parents[1]
 _OPTIONS = re.compile(r"\| option \| default \| meaning \|\n(?:\|.*\n)+")
@@ -43,12 +43,13 @@ def written() -> dict[Path, str]:
 
 
 def main() -> None:
+    check = "--check" in sys.argv
     stale = {page: text for page, text in written().items() if page.read_text(encoding="utf-8") != text}
     for page, text in stale.items():
-        print(f"{page.relative_to(ROOT)} is out of date" if "--check" in sys.argv else f"wrote {page.relative_to(ROOT)}")
-        if "--check" not in sys.argv:
+        print(f"{page.relative_to(ROOT)} {'is out of date' if check else 'is written'}")
+        if not check:
             page.write_text(text, encoding="utf-8")
-    sys.exit(1 if stale and "--check" in sys.argv else 0)
+    sys.exit(1 if stale and check else 0)
 
 
 if __name__ == "__main__":

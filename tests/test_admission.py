@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from didact import make
 from didact.admission import AdmitAll, AdmitBand, AdmitWithSignal, as_admission, has_signal
-from didact.methods.uniform import Uniform
 from didact.testing import AdmissionContract, pool_of
 
 
@@ -61,11 +61,11 @@ def test_bad_bands(bounds: Any) -> None:
 )
 def test_a_rule_as_a_configuration_says_it(rule: Any, stands_for: Any) -> None:
     assert as_admission(rule) == stands_for
-    curriculum = Uniform(pool_of(4), prompts_per_step=2, rollouts_per_step=8, admission=rule)
+    curriculum = make("uniform", pool_of(4), prompts_per_step=2, rollouts_per_step=8, admission=rule)
     assert curriculum.options["admission"] == repr(stands_for)
 
 
 @pytest.mark.parametrize("rule", [0, "", [], [0.2], [0.8, 0.2], ["a", 1], "band", {}, AdmitAll, 5, math.nan])
 def test_a_rule_is_one_of_these_or_an_object_that_admits(rule: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="admission must be"):
-        Uniform(pool_of(4), prompts_per_step=2, rollouts_per_step=8, admission=rule)
+        make("uniform", pool_of(4), prompts_per_step=2, rollouts_per_step=8, admission=rule)

@@ -6,15 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from didact.allocation import greedy, largest_remainder
-from didact.staged import EqualGroups
-from didact.testing import AllocationContract
 
 shares_of_any_size = st.lists(st.floats(0, 1e308, allow_nan=False), min_size=1, max_size=40)
 whole_shares = st.lists(st.integers(0, 1000), min_size=1, max_size=30)
-
-
-class TestEqualGroups(AllocationContract):
-    build = staticmethod(EqualGroups)
 
 
 @given(shares_of_any_size, st.integers(0, 100_000))

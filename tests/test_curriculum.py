@@ -640,7 +640,7 @@ def test_a_draft_that_no_plan_can_hold_opens_no_group(draft: tuple, words: str) 
 
         def draft(self, turn, memory):
             if not turn.step:
-                return super(Drafts, self).draft(turn, memory)
+                return super().draft(turn, memory)
             return Draft(np.array(draft[0]), np.array(draft[1]), *draft[2:])
 
     curriculum = make(Drafts, pool_of(4), prompts_per_step=1, rollouts_per_step=8, seed=1)

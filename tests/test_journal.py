@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from didact import Curriculum, GroupOutcome, PromptPool, make
+from didact import journal as journals
 from didact.journal import Journal, RecordedCurriculum, outcomes_of, read_journal
 from didact.report.records import read_run
 from didact.state import seal
@@ -22,7 +23,7 @@ def curriculum(method: str = "uniform", ids: tuple[str, ...] = ("é", "b", "c", 
     return make(method, PromptPool(ids), prompts_per_step=2, rollouts_per_step=4, seed=3)
 
 
-def run_steps(recorded: RecordedCurriculum, steps: range) -> None:
+def run_steps(recorded: Curriculum, steps: range) -> None:
     for step in steps:
         while plan := recorded.plan(step):
             recorded.observe(
@@ -56,6 +57,7 @@ def test_it_holds_what_happened(path):
     assert first.errored == (False, True)
     assert first.truncated == (False, True)
     assert first.num_tokens == (3, 4)
+    assert outcomes["first"] == [0, 0]
     assert admitted["rollouts"] == [[0], [0]]
     assert "weights" not in admitted
     for line in path.read_text().splitlines():
@@ -63,7 +65,7 @@ def test_it_holds_what_happened(path):
 
 
 def test_a_pool_that_grows_is_known_by_its_size(tmp_path):
-    def recorded(name: str, pool: PromptPool) -> RecordedCurriculum:
+    def recorded(name: str, pool: PromptPool) -> Curriculum:
         made = make("uniform", pool, prompts_per_step=2, rollouts_per_step=8)
         return RecordedCurriculum(made, Journal(tmp_path / name))
 
@@ -74,10 +76,10 @@ def test_a_pool_that_grows_is_known_by_its_size(tmp_path):
     second = recorded("two", pool)
     run_steps(first, range(1))
     run_steps(second, range(1))
-    first.curriculum.pool.extend(["d", "e"])
+    first.pool.extend(["d", "e"])
     run_steps(first, range(1, 3))
     state = second.state_dict()
-    second.close()
+    second.listener.close()
     pool.extend(["d", "e"])
     resumed = recorded("two", pool)
     resumed.load_state_dict(state)
@@ -99,6 +101,41 @@ def test_it_holds_what_groups_weigh_where_a_method_weighs_them(tmp_path):
     journal.close()
     assert max(weights) > 1
     assert read_run(tmp_path / "journal.jsonl")[-1]["weights"] == weights
+
+
+def test_it_says_where_rollouts_stand_in_their_group(tmp_path):
+    """Parts of two groups, one out of order, one twice, and one that comes a step late."""
+    journal = Journal(tmp_path / "journal.jsonl")
+    recorded = RecordedCurriculum(
+        make("uniform", PromptPool(list("abcd")), prompts_per_step=2, rollouts_per_step=8), journal
+    )
+    first, second = recorded.plan(0)
+
+    def part(group, label: int, num: int) -> GroupOutcome:
+        return GroupOutcome(group.group_id, group.prompt_id, [1.0, 0.0, 1.0][:num], part=label)
+
+    placed = recorded.observe([part(first, 1, 2), part(second, 0, 1), part(first, 0, 1), part(first, 1, 2)])
+    recorded.admitted(0)
+    recorded.plan(1)
+    placed += recorded.observe([part(second, 1, 3), part(second, 0, 1)])
+    journal.close()
+    told = [each for each in read_journal(journal.path) if each["kind"] == "outcomes"]
+    assert [each["first"] for each in told] == [[0, 0, 2, None], [1, None]]
+    assert placed == [range(2), range(1), range(2, 3), range(0), range(1, 4), range(0)]
+
+
+def test_record_gives_the_curriculum_itself(tmp_path):
+    made = curriculum()
+    assert journals.record(made, tmp_path / "new" / "run") is made
+    run_steps(made, range(2))
+    made.listener.close()
+    assert len(read_journal(tmp_path / "new" / "run" / "journal.jsonl")) == 7
+    assert [line["step"] for line in read_journal(tmp_path / "new" / "run" / "metrics.jsonl")] == [0, 1]
+    other = curriculum()
+    assert RecordedCurriculum(other, Journal(tmp_path / "j")) is other
+    with pytest.raises(ValueError, match="a Recorder listens to this curriculum already"):
+        journals.record(other, tmp_path / "new" / "run")
+    Journal(tmp_path / "new" / "run" / "journal.jsonl", seconds=0).close()  # let go of
 
 
 def test_cut_off_at_every_byte(path):
@@ -156,7 +193,7 @@ def test_no_journal(tmp_path):
 
 
 def test_a_resumed_journal_equals_an_uninterrupted_one(tmp_path):
-    def recorded(name: str) -> RecordedCurriculum:
+    def recorded(name: str) -> Curriculum:
         journal, metrics = Journal(tmp_path / name), Journal(tmp_path / f"{name}-metrics")
         return RecordedCurriculum(curriculum("cures"), journal, metrics)
 
@@ -165,7 +202,7 @@ def test_a_resumed_journal_equals_an_uninterrupted_one(tmp_path):
     run_steps(cut, range(3))
     state = cut.state_dict()
     run_steps(cut, range(3, 5))  # lost in the crash: made again below
-    cut.close()
+    cut.listener.close()
     resumed = recorded("cut")
     resumed.load_state_dict(state)
     run_steps(resumed, range(3, 6))
@@ -182,21 +219,22 @@ def test_states_that_do_not_belong_to_it_change_nothing(tmp_path):
     recorded = RecordedCurriculum(curriculum(), Journal(tmp_path / "a"))
     run_steps(recorded, range(3))
     state = recorded.state_dict()
-    recorded.close()
-    new = RecordedCurriculum(curriculum(), Journal(tmp_path / "b"))
+    recorded.listener.close()
+    journal = Journal(tmp_path / "b")
+    new = RecordedCurriculum(curriculum(), journal)
     offsets = state["offsets"]
     for offset, message in [
         (offsets["journal"], "it is another journal"),
         (-1, "it is another journal"),
         (1.0, "it is another journal"),
-        (new.journal.offset - 1, "no record of .* ends at"),
+        (journal.offset - 1, "no record of .* ends at"),
     ]:
         with pytest.raises(ValueError, match=message):
             new.load_state_dict(sealed(state, {"journal": offset}))
     for bad in (state["curriculum"], [], sealed(state, {}), sealed(state, {**offsets, "metrics": 0})):
         with pytest.raises(ValueError, match=r"no state of a recorded curriculum|the state says where"):
             new.load_state_dict(bad)
-    assert new.curriculum.step == -1
+    assert new.step == -1
     for other, message in {
         curriculum("dapo"): "state of method 'uniform'",
         curriculum(ids=("x", "b", "c", "d")): "state of another pool",

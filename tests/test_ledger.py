@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from didact import Curriculum, GroupOutcome, make
 from didact.ledger import LATE_STEPS, LOST_STEPS, Ledger
-from didact.methods.uniform import Uniform
 from didact.testing import SimulatedPolicy, outcomes_of, pool_of
 from didact.testing.contract import same_state
 
@@ -24,8 +23,8 @@ def adds_up(curriculum: Curriculum) -> None:
     assert metrics["rollouts_planned"] == metrics["rollouts"] + in_flight(curriculum) + metrics["rollouts_lost"]
 
 
-def uniform(**options: Any) -> Uniform:
-    return Uniform(pool_of(40), prompts_per_step=2, rollouts_per_step=8, **options)
+def uniform(**options: Any) -> Curriculum:
+    return make("uniform", pool_of(40), prompts_per_step=2, rollouts_per_step=8, **options)
 
 
 @pytest.mark.parametrize("method", ["uniform", "dapo", "speed", "cures"])

@@ -26,6 +26,7 @@ from didact.books import Books
 from didact.bounds import MAX_PER_STEP, MAX_STEP, flag, one_of, real, whole
 from didact.context import ContextSchedule, DraftedContext, FixedContext, as_context, as_length
 from didact.ledger import Ledger, OpenGroup
+from didact.listener import Listener
 from didact.method import Arrivals, Draft, Method, Run, Then, Turn, Verdict
 from didact.outcomes import GroupOutcome, Truncated
 from didact.pass_rates import PassRates
@@ -131,6 +132,7 @@ class Curriculum:
         self.belief = pool.belief(**self._how)
         self._max_rollouts = max_rollouts_per_step
         self._truncated: Truncated = truncated
+        self.listener = Listener()
         self._step, self._round = -1, 0
         self._then: Then = "later"  # whether the current step has another round
         self._ledger = Ledger()
@@ -187,6 +189,17 @@ class Curriculum:
         """
         return self._then
 
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` told of all that happens from now on; it adds to the state what it has to remember.
+
+        Raises:
+            ValueError: somebody listens already; or whatever the listener raises.
+        """
+        if type(self.listener) is not Listener:
+            raise ValueError(f"a {type(self.listener).__name__} listens to this curriculum already: build another one")
+        listener.begins(self)
+        self.listener = listener
+
     # The loop ---------------------------------------------------------------------------------------------------
 
     def plan(self, step: int) -> Plan:
@@ -214,7 +227,9 @@ class Curriculum:
         except BaseException:
             self._step, self._round, self._then, self._admitted, self._books.now = before
             raise
-        self._round += bool(plan)
+        if plan:
+            self._round += 1
+            self.listener.planned(plan)
         return plan
 
     def observe(self, outcomes: Iterable[GroupOutcome]) -> list[range]:
@@ -228,6 +243,11 @@ class Curriculum:
             ValueError: an unknown group or prompt id, or more rewards than were planned. TypeError: not a GroupOutcome.
         """
         given = list(outcomes)
+        placed = self._take_in(given)
+        self.listener.observed(given, placed)
+        return placed
+
+    def _take_in(self, given: list[GroupOutcome]) -> list[range]:
         groups = self._ledger.screen(given, self.pool)
         fresh = [(group, outcome) for group, outcome in zip(groups, given, strict=True) if group is not None]
         if self.belief.pass_above is None and not self._out_of_range:  # said before anything is taken in
@@ -244,7 +264,9 @@ class Curriculum:
             self._ledger.close(group)
         arrivals = Arrivals(*zip(*fresh, strict=True), self._truncated)
         self._spend(arrivals)
-        self._books.scored([group.rewards[index] for (group, _), rows in zip(fresh, placed, strict=True) for index in rows])
+        self._books.scored(
+            [group.rewards[index] for (group, _), rows in zip(fresh, placed, strict=True) for index in rows]
+        )
         self._believe(arrivals)
         self.method.observed(arrivals, self._run(), self.memory)
         ranges = iter(placed)
@@ -268,6 +290,7 @@ class Curriculum:
             group.again += num_rollouts
             self._books.totals["rollouts_planned"] += num_rollouts
         self._write_off(group, num_rollouts)
+        self.listener.lost(group.group_id, num_rollouts, again)
 
     def found(self, group_id: int, num_rollouts: int) -> None:
         """Take `lost` back for rollouts that come after all; nothing happens where the group was given up long ago.
@@ -279,12 +302,12 @@ class Curriculum:
         """
         num_rollouts = whole("num_rollouts", num_rollouts, 1)
         group = self._ledger.find(group_id)
-        if group is None:
-            return
-        if num_rollouts > group.lost:
-            raise ValueError(f"{num_rollouts} rollouts of group {group_id} cannot be found: {group.lost} are lost")
-        group.lost -= num_rollouts
-        self._books.totals["rollouts_lost"] -= num_rollouts
+        if group is not None:
+            if num_rollouts > group.lost:
+                raise ValueError(f"{num_rollouts} rollouts of group {group_id} cannot be found: {group.lost} are lost")
+            group.lost -= num_rollouts
+            self._books.totals["rollouts_lost"] -= num_rollouts
+        self.listener.found(int(group_id), num_rollouts)
 
     def overdue(self, step: int) -> list[int]:
         """Ids of the groups whose missing rollouts `plan(step)` gives up; empty unless it begins a step."""
@@ -319,7 +342,9 @@ class Curriculum:
                 )
             if fate != "waits":
                 self._settle(group, chosen[-1] if fate == "trains" else None)
+        before = len(self._admitted)
         self._admitted += chosen
+        self.listener.admitted(self._step, self._admitted, before, complete)
         return list(self._admitted)
 
     def held(self) -> list[int]:
@@ -361,7 +386,7 @@ class Curriculum:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, as numbers, strings, lists, dicts and numpy arrays: saving and loading changes nothing."""
-        return seal(self._contents())
+        return self.listener.saved(seal(self._contents()))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state made by the same method with the same options on the same pool (which may have grown since).
@@ -372,16 +397,17 @@ class Curriculum:
         Raises:
             ValueError: a state of another schema, method, pool or options; one that was altered, or that cannot be.
         """
-        self._check_state(state)
-        try:
-            fresh = self._fresh()
-            fresh._take_over(state)
-            fresh._check_books()
-            if digest({**fresh._contents(), "pool": state["pool"]}) != state["digest"]:
-                raise ValueError("loaded, it would be another")
-        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
-            raise ValueError(f"this is no state that method {self.name!r} could have saved: {error}") from error
-        vars(self).update(vars(fresh))
+        with self.listener.loading(state) as state:
+            self._check_state(state)
+            try:
+                fresh = self._fresh()
+                fresh._take_over(state)
+                fresh._check_books()
+                if digest({**fresh._contents(), "pool": state["pool"]}) != state["digest"]:
+                    raise ValueError("loaded, it would be another")
+            except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+                raise ValueError(f"this is no state that method {self.name!r} could have saved: {error}") from error
+            vars(self).update(vars(fresh))
 
     # What the method is shown -----------------------------------------------------------------------------------
 

@@ -10,21 +10,24 @@ import json
 import math
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from reprlib import repr as shortened
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from didact import files
 from didact.curriculum import Curriculum
+from didact.listener import Listener
 from didact.outcomes import GroupOutcome
-from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan
 from didact.state import check_seal, seal
 
 SCHEMA = 2
 _START = b'{"crc":"'
 _LONGEST = 1 << 28  # bytes of a line: a file without line ends must not fill the memory
+
+C = TypeVar("C", bound=Curriculum)
 
 
 class Journal:
@@ -151,114 +154,118 @@ def check_start(path: str | os.PathLike[str]) -> dict[str, Any]:
     return start
 
 
-class RecordedCurriculum:
-    """A curriculum that writes all it plans, hears and admits into a journal, and its metrics after each step.
+class Recorder(Listener):
+    """Writes all that a curriculum plans, hears and admits into a journal, and its metrics after each step.
 
-    Used in place of the curriculum it wraps. Its state remembers how long the journals were, and loading it cuts them
-    back to that: whatever a killed run wrote after its last checkpoint is written again by the resumed one.
+    The curriculum's state remembers how long the journals were, and loading it cuts them back to that: whatever a
+    killed run wrote after its last checkpoint is written again by the resumed one.
 
-    Raises:
+    `Curriculum.listen` raises, where it is to listen:
         ValueError: the journal is of something else than a run, or of another schema.
     """
 
-    def __init__(self, curriculum: Curriculum, journal: Journal, metrics: Journal | None = None) -> None:
-        self.curriculum = curriculum
+    def __init__(self, journal: Journal, metrics: Journal | None = None) -> None:
         self.journal = journal
         self._metrics = metrics
-        if journal.offset == 0:
+        self._journals = {"journal": journal, **({} if metrics is None else {"metrics": metrics})}
+
+    def begins(self, curriculum: Curriculum) -> None:
+        self._curriculum = curriculum
+        if self.journal.offset == 0:
             pool = {"size": len(curriculum.pool), "fingerprint": curriculum.pool.fingerprint()}
             start: dict[str, Any] = {"kind": "start", "schema": SCHEMA, "method": curriculum.name}
             start |= {"options": curriculum.options, "pool": pool}
-            journal.append(start)
+            self.journal.append(start)
         else:
-            start = check_start(journal.path)
+            start = check_start(self.journal.path)
         self._began_with = start["pool"]["size"]
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.curriculum, name)
+    def planned(self, plan: Plan) -> None:
+        record = {
+            "kind": "plan",
+            "step": plan.step,
+            "round": plan.round,
+            "groups": [group.group_id for group in plan],
+            "prompts": [group.prompt_id for group in plan],
+            "rollouts": [group.num_rollouts for group in plan],
+            "context_length": [group.context_length for group in plan],
+            "reasons": [group.reason for group in plan],
+            "predicted": [group.pass_rate for group in plan],
+        }
+        if len(self._curriculum.pool) != self._began_with:
+            record["pool_size"] = len(self._curriculum.pool)
+        self.journal.append(record)
 
-    def plan(self, step: int) -> Plan:
-        plan = self.curriculum.plan(step)
-        if plan:
-            record = {
-                "kind": "plan",
-                "step": plan.step,
-                "round": plan.round,
-                "groups": [group.group_id for group in plan],
-                "prompts": [group.prompt_id for group in plan],
-                "rollouts": [group.num_rollouts for group in plan],
-                "context_length": [group.context_length for group in plan],
-                "reasons": [group.reason for group in plan],
-                "predicted": [group.pass_rate for group in plan],
-            }
-            if len(self.curriculum.pool) != self._began_with:
-                record["pool_size"] = len(self.curriculum.pool)
-            self.journal.append(record)
-        return plan
-
-    def observe(self, outcomes: Iterable[GroupOutcome]) -> list[range]:
-        outcomes = list(outcomes)
-        placed = self.curriculum.observe(outcomes)
+    def observed(self, outcomes: Sequence[GroupOutcome], placed: Sequence[range]) -> None:
         if outcomes:
-            self.journal.append({"kind": "outcomes", "step": self.curriculum.step, **_columns(outcomes)})
-        return placed
+            first = [where.start if where else None for where in placed]
+            record = {"kind": "outcomes", "step": self._curriculum.step, **_columns(outcomes), "first": first}
+            self.journal.append(record)
 
-    def lost(self, group_id: int, num_rollouts: int, *, again: bool = False) -> None:
-        self.curriculum.lost(group_id, num_rollouts, again=again)
+    def lost(self, group_id: int, num_rollouts: int, again: bool) -> None:
         self.journal.append({"kind": "lost", "group": group_id, "rollouts": num_rollouts, "again": again})
 
     def found(self, group_id: int, num_rollouts: int) -> None:
-        self.curriculum.found(group_id, num_rollouts)
         self.journal.append({"kind": "found", "group": group_id, "rollouts": num_rollouts})
 
-    def admitted(self, step: int, *, complete: bool = False) -> list[AdmittedGroup]:
-        before = self.curriculum.num_admitted
-        groups = self.curriculum.admitted(step, complete=complete)
+    def admitted(self, step: int, groups: Sequence[AdmittedGroup], before: int, complete: bool) -> None:
         new = groups[before:]
         if new or (self._metrics is not None and before == 0):
             rollouts = [list(group.rollouts) for group in new]
             ids = [group.group_id for group in new]
-            record = {"kind": "admitted", "step": int(step), "groups": ids, "rollouts": rollouts}
+            record = {"kind": "admitted", "step": step, "groups": ids, "rollouts": rollouts}
             if complete:
                 record["complete"] = True
-            if self.curriculum.weighs_groups:
+            if self._curriculum.weighs_groups:
                 record["weights"] = [group.weight for group in new]
             self.journal.append(record)
             if self._metrics is not None:
-                self._metrics.append({"step": int(step), **self.curriculum.metrics()})
-        return groups
+                self._metrics.append({"step": step, **self._curriculum.metrics()})
+
+    def saved(self, state: dict[str, Any]) -> dict[str, Any]:
+        for journal in self._journals.values():
+            journal.sync()
+        return seal({"curriculum": state, "offsets": {name: each.offset for name, each in self._journals.items()}})
+
+    @contextmanager
+    def loading(self, state: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        check_seal(state, "recorded curriculum", ("curriculum", "offsets"))
+        offsets = state["offsets"]
+        if not isinstance(offsets, Mapping) or set(offsets) != set(self._journals):
+            raise ValueError(f"the state says where {offsets!r} stood, this curriculum writes {sorted(self._journals)}")
+        for name, journal in self._journals.items():
+            journal.lines_before(offsets[name])
+        yield state["curriculum"]
+        for name, journal in self._journals.items():
+            journal.rewind(offsets[name])
 
     def close(self) -> None:
         """Let go of the journals, so that another curriculum of this process can go on with them."""
-        self.journal.close()
-        if self._metrics is not None:
-            self._metrics.close()
+        for journal in self._journals.values():
+            journal.close()
 
-    def pass_rates(self) -> PassRates:
-        return self.curriculum.pass_rates()
 
-    def metrics(self) -> dict[str, float]:
-        return self.curriculum.metrics()
+def record(curriculum: C, folder: str | os.PathLike[str]) -> C:
+    """The curriculum itself, from now on with FOLDER/journal.jsonl and FOLDER/metrics.jsonl; the folder is made if
+    need be. `curriculum.listener.close()` lets go of both.
 
-    def state_dict(self) -> dict[str, Any]:
-        offsets = {"journal": self.journal.offset}
-        self.journal.sync()
-        if self._metrics is not None:
-            self._metrics.sync()
-            offsets["metrics"] = self._metrics.offset
-        return seal({"curriculum": self.curriculum.state_dict(), "offsets": offsets})
+    Raises:
+        ValueError: the journal is damaged, of something else than a run, or open in another process; or somebody
+            listens to the curriculum already.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as opened:
+        journal = opened.enter_context(Journal(folder / "journal.jsonl"))
+        curriculum.listen(Recorder(journal, opened.enter_context(Journal(folder / "metrics.jsonl"))))
+        opened.pop_all()
+    return curriculum
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        check_seal(state, "recorded curriculum", ("curriculum", "offsets"))
-        journals = {"journal": self.journal, **({} if self._metrics is None else {"metrics": self._metrics})}
-        offsets = state["offsets"]
-        if not isinstance(offsets, Mapping) or set(offsets) != set(journals):
-            raise ValueError(f"the state says where {offsets!r} stood, this curriculum writes {sorted(journals)}")
-        for name, journal in journals.items():  # before anything is changed
-            journal.lines_before(offsets[name])
-        self.curriculum.load_state_dict(state["curriculum"])
-        for name, journal in journals.items():
-            journal.rewind(offsets[name])
+
+def RecordedCurriculum(curriculum: C, journal: Journal, metrics: Journal | None = None) -> C:
+    """The curriculum itself, from now on with these journals. It was a class until it returned what it was given."""
+    curriculum.listen(Recorder(journal, metrics))
+    return curriculum
 
 
 def outcomes_of(record: Mapping[str, Any]) -> list[GroupOutcome]:
@@ -278,7 +285,7 @@ def outcomes_of(record: Mapping[str, Any]) -> list[GroupOutcome]:
     return [GroupOutcome(*row) for row in zip(*rows, strict=True)]
 
 
-def _columns(outcomes: list[GroupOutcome]) -> dict[str, Any]:
+def _columns(outcomes: Sequence[GroupOutcome]) -> dict[str, Any]:
     def column(name: str) -> list[Any] | None:
         values = [getattr(outcome, name) for outcome in outcomes]
         return None if all(value is None for value in values) else values

@@ -18,7 +18,7 @@ import torch
 from accelerate.utils import gather_object
 from trl import GRPOTrainer
 
-from didact import PromptPool, make
+from didact import Curriculum, PromptPool, make
 from didact.adapters.trl import CurriculumGRPOTrainer, CurriculumMixin
 from didact.journal import Journal, RecordedCurriculum
 from didact.tasks import task
@@ -100,7 +100,7 @@ def trainer_for(
     method, options = case.pop("method"), {"seed": 0, **case.pop("options", {})}
     usual = {"prompts_per_step": 4, "rollouts_per_step": 16}
 
-    def curriculum(pool: PromptPool) -> RecordedCurriculum:
+    def curriculum(pool: PromptPool) -> Curriculum:
         folder.mkdir(parents=True, exist_ok=True)
         if resume is not None:  # each run keeps a folder of its own
             shutil.copy(resume.parent / "journal.jsonl", folder)

@@ -49,6 +49,6 @@ def test_the_denominator_is_the_pool(tmp_path: Path) -> None:
         make("uniform", pool, prompts_per_step=2, rollouts_per_step=8), Journal(tmp_path / "journal.jsonl")
     )
     recorded.observe(outcomes_of(recorded.plan(0), lambda num: [1.0] * num))
-    recorded.close()
+    recorded.listener.close()
     result = CliRunner().invoke(inspect_command, [str(tmp_path)], catch_exceptions=False)
     assert "2 of 6 prompts were tried." in result.output

@@ -19,7 +19,7 @@ def run(tmp_path: Path) -> Path:
                 for group in plan
             )
         recorded.admitted(step)
-    recorded.journal.close()
+    recorded.listener.close()
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt_id": each}) + "\n" for each in ids))
     return tmp_path
 

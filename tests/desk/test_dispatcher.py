@@ -557,7 +557,7 @@ def test_a_run_that_is_killed_and_reopened_writes_the_same_journal(tmp_path: Pat
         for call in range(100):
             if call in kills:
                 desk._log.close()  # type: ignore[union-attr]
-                desk.curriculum.journal.close()  # type: ignore[union-attr]
+                desk.curriculum.listener.close()
                 desk = durable(tmp_path / name / "desk", clock, tmp_path / name)
             busy(desk, clock, 1, call)
         desk.close()
@@ -751,7 +751,7 @@ def test_a_full_disk_undoes_the_call_and_the_desk_goes_on_when_there_is_room(
     state = desk.state_dict()
     desk._log.close()  # type: ignore[union-attr]
     if recorded:
-        desk.curriculum.journal.close()  # type: ignore[union-attr]
+        desk.curriculum.listener.close()
     again = durable(tmp_path / "desk", clock, tmp_path / "run" if recorded else None)
     assert same_state(state, again.state_dict())
 

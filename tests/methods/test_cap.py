@@ -1,12 +1,13 @@
 """No step takes more than `max_rollouts_per_step`, whatever the method and whatever comes back."""
 
 from collections import defaultdict
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from didact import METHODS, Curriculum, PromptPool, make
-from didact.curriculum import Draft
+from didact.method import Draft, Method, Turn
 from didact.testing import SimulatedPolicy, play, pool_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::didact.silence.NothingLearnt")
@@ -108,18 +109,19 @@ def test_large_rounds_draw_no_more_prompts_than_fit() -> None:
     assert len(set(prompts)) == len(prompts) == 40
 
 
-class Greedy(Curriculum):
+@dataclass(frozen=True, kw_only=True)
+class Greedy(Method):
     """Asks for all prompts, over and over."""
-
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        size = len(self.pool)
-        return Draft(np.arange(size), np.full(size, 5), reason=["train"] * size, weights=np.ones(size))
 
     weighs_groups = True
 
+    def draft(self, turn: Turn, memory: None) -> Draft:
+        size = len(turn.pool)
+        return Draft(np.arange(size), np.full(size, 5), reason=["train"] * size, weights=np.ones(size))
+
 
 def test_what_a_method_drafts_beyond_the_room_is_cut_off() -> None:
-    curriculum = Greedy(pool_of(10), **SIZES, max_rollouts_per_step=72)
+    curriculum = make(Greedy, pool_of(10), **SIZES, max_rollouts_per_step=72)
     sizes = []
     while plan := curriculum.plan(0):
         sizes.append(plan.num_rollouts)

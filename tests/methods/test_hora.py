@@ -5,7 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from didact.methods.hora import HORA, allocate_hits, hit_gain
+from didact import Curriculum, make
+from didact.methods.hora import allocate_hits, hit_gain
 from didact.outcomes import GroupOutcome
 from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
 
@@ -13,13 +14,15 @@ SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
 class TestHORA(CurriculumContract):
-    build = staticmethod(HORA)
+    @staticmethod
+    def build(pool, **options):
+        return make("hora", pool, **options)
 
 
 class TestHORAWithACap(CurriculumContract):
     @staticmethod
     def build(pool, **options):
-        return HORA(pool, probe_rollouts=2, max_rollouts=9, **options)
+        return make("hora", pool, probe_rollouts=2, max_rollouts=9, **options)
 
 
 @pytest.mark.parametrize(("passes", "failures"), [(0, 0), (0, 4), (1, 3), (4, 0), (2, 14)])
@@ -52,7 +55,7 @@ def test_greedy_is_optimal(total: int, maximum: int) -> None:
     assert sum(utility(*c, int(n)) for c, n in zip(counts, parts, strict=True)) == pytest.approx(best)
 
 
-def probed(curriculum: HORA, passes: list[int]) -> dict[str, int]:
+def probed(curriculum: Curriculum, passes: list[int]) -> dict[str, int]:
     """Probe, observe so many passes in the order of the plan, and return the extra rollouts by prompt."""
     plan = curriculum.plan(0)
     assert {group.reason for group in plan} == {"screen"}
@@ -70,7 +73,7 @@ def probed(curriculum: HORA, passes: list[int]) -> dict[str, int]:
 
 
 def test_two_rounds_make_one_group_each_and_cost_what_uniform_costs() -> None:
-    curriculum = HORA(pool_of(40), **SIZES)
+    curriculum = make("hora", pool_of(40), **SIZES)
     play(curriculum, SimulatedPolicy(), range(10))
     metrics = curriculum.metrics()
     assert metrics["rollouts"] == metrics["rollouts_trained"] == 10 * 32
@@ -82,22 +85,22 @@ def test_fewer_hits_among_the_probes_more_rollouts_up_to_the_cap() -> None:
     """After 4 of 4 one rollout hits with 5/6 and the next adds 5/42; after 0 of 4 the gains are 1/6, 5/42, 5/56..."""
     assert [hit_gain(4, 0, l) for l in range(2)] == pytest.approx([5 / 6, 5 / 42])  # noqa: E741
     assert [hit_gain(0, 4, l) for l in range(3)] == pytest.approx([1 / 6, 5 / 42, 5 / 56])  # noqa: E741
-    extra = list(probed(HORA(pool_of(40), **SIZES), [0, 1, 2, 4]).values())
+    extra = list(probed(make("hora", pool_of(40), **SIZES), [0, 1, 2, 4]).values())
     assert extra == allocate_hits([0, 1, 2, 4], [4, 3, 2, 0], 16, 0, 28).tolist()
     assert extra == sorted(extra, reverse=True)
-    capped = probed(HORA(pool_of(40), max_rollouts=9, **SIZES), [0, 4, 4, 4])
+    capped = probed(make("hora", pool_of(40), max_rollouts=9, **SIZES), [0, 4, 4, 4])
     assert max(capped.values()) == 5
     assert sum(capped.values()) == 16
 
 
 def test_one_probe_never_makes_a_group_of_one() -> None:
-    extra = probed(HORA(pool_of(40), probe_rollouts=1, **SIZES), [1, 1, 0, 0])
+    extra = probed(make("hora", pool_of(40), probe_rollouts=1, **SIZES), [1, 1, 0, 0])
     assert min(extra.values()) >= 1
     assert sum(extra.values()) == 28
 
 
 def test_groups_that_did_not_come_back_get_no_more() -> None:
-    curriculum = HORA(pool_of(40), **SIZES)
+    curriculum = make("hora", pool_of(40), **SIZES)
     plan = curriculum.plan(0)
     outcomes = SimulatedPolicy().roll_out(plan)
     curriculum.observe(outcomes[:2])
@@ -113,4 +116,4 @@ def test_groups_that_did_not_come_back_get_no_more() -> None:
 )
 def test_bad_options(option: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(option))):
-        HORA(pool_of(8), **SIZES, **option)
+        make("hora", pool_of(8), **SIZES, **option)

@@ -1,23 +1,27 @@
 """Pilot-Commit: pilots for many, commits for those between."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
-from didact.methods.pilot_commit import PilotCommit
+from didact import Curriculum, make
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
+from didact.sharded import ShardedPool
 from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
 
 
 class TestPilotCommit(CurriculumContract):
-    build = staticmethod(PilotCommit)
+    @staticmethod
+    def build(pool, **options):
+        return make("pilot_commit", pool, **options)
 
 
 class TestPilotCommitThatRetests(CurriculumContract):
     @staticmethod
     def build(pool, **options):
-        return PilotCommit(pool, retest_after=2, max_staleness=None, num_pilot=4, num_commit=4, **options)
+        return make("pilot_commit", pool, retest_after=2, max_staleness=None, num_pilot=4, num_commit=4, **options)
 
 
 def rolled(plan: Plan, passes: dict[str, int] | int) -> list[GroupOutcome]:
@@ -32,7 +36,7 @@ def rolled(plan: Plan, passes: dict[str, int] | int) -> list[GroupOutcome]:
 
 def test_published_sizes() -> None:
     """64 rollouts for each of 4 prompts: 3 x 4 pilots of 16, then commits of 48 and pilots with what they leave."""
-    curriculum = PilotCommit(pool_of(200), prompts_per_step=4, rollouts_per_step=4 * 64)
+    curriculum = make("pilot_commit", pool_of(200), prompts_per_step=4, rollouts_per_step=4 * 64)
     first = curriculum.plan(0)
     assert [(group.reason, group.num_rollouts) for group in first] == [("pilot", 16)] * 12
     curriculum.observe(rolled(first, {group.prompt_id: 4 * int(index < 3) for index, group in enumerate(first)}))
@@ -51,7 +55,7 @@ def test_published_sizes() -> None:
 def test_skip_defer_and_buffer_by_pilot_passes() -> None:
     """Of 16: below 2 is deferred, 2 to 12 is buffered, 13 and more is skipped, 16 is excluded."""
     num = 17
-    curriculum = PilotCommit(pool_of(num), prompts_per_step=num, rollouts_per_step=num * 64, max_rounds=2)
+    curriculum = make("pilot_commit", pool_of(num), prompts_per_step=num, rollouts_per_step=num * 64, max_rounds=2)
     plan = curriculum.plan(0)
     passes = {group.prompt_id: index for index, group in enumerate(plan)}
     curriculum.observe(rolled(plan, passes))
@@ -62,7 +66,7 @@ def test_skip_defer_and_buffer_by_pilot_passes() -> None:
 
 def piloted(num: int, policy: SimulatedPolicy, steps: int, **options: Any) -> dict[str, list[int]]:
     """The steps at which each prompt of a pool is piloted, by four rollouts."""
-    curriculum = PilotCommit(pool_of(num), prompts_per_step=2, rollouts_per_step=32, max_rounds=1, **options)
+    curriculum = make("pilot_commit", pool_of(num), prompts_per_step=2, rollouts_per_step=32, max_rounds=1, **options)
     _, trace = play(curriculum, policy, range(steps))
     seen: dict[str, list[int]] = {f"prompt-{index}": [] for index in range(num)}
     for step, group in ((entry[1], group) for entry in trace if entry[0] == "plan" for group in entry[3:]):
@@ -95,7 +99,7 @@ def test_the_excluded_come_back_when_a_pass_over_the_others_finds_none_to_commit
 
 def test_a_solved_pool_comes_back() -> None:
     curriculum, trace = play(
-        PilotCommit(pool_of(6), prompts_per_step=2, rollouts_per_step=32, max_rounds=1),
+        make("pilot_commit", pool_of(6), prompts_per_step=2, rollouts_per_step=32, max_rounds=1),
         SimulatedPolicy(default=1.0),
         range(10),
     )
@@ -104,7 +108,7 @@ def test_a_solved_pool_comes_back() -> None:
 
 
 def test_buffered_groups_are_dropped_after_four_steps() -> None:
-    curriculum = PilotCommit(pool_of(30), prompts_per_step=2, rollouts_per_step=32, max_rounds=1)
+    curriculum = make("pilot_commit", pool_of(30), prompts_per_step=2, rollouts_per_step=32, max_rounds=1)
     curriculum.observe(rolled(curriculum.plan(0), 2))
     assert curriculum.admitted(0) == []
     held = []
@@ -117,7 +121,7 @@ def test_buffered_groups_are_dropped_after_four_steps() -> None:
 
 def test_the_draw_from_the_buffer_is_random_and_seeded() -> None:
     def committed(seed: int) -> list[int]:
-        curriculum = PilotCommit(pool_of(60), prompts_per_step=8, rollouts_per_step=128, seed=seed)
+        curriculum = make("pilot_commit", pool_of(60), prompts_per_step=8, rollouts_per_step=128, seed=seed)
         first = curriculum.plan(0)
         curriculum.observe(rolled(first, 2))
         return [group.group_id for group in curriculum.plan(0) if group.reason == "continue"]
@@ -128,13 +132,36 @@ def test_the_draw_from_the_buffer_is_random_and_seeded() -> None:
 
 def test_expected_cost_of_a_trained_prompt() -> None:
     """At least n/4 / a + 3n/4 rollouts; surplus pilots that grow too old come on top."""
-    curriculum = PilotCommit(pool_of(500), prompts_per_step=4, rollouts_per_step=4 * 16, max_rounds=1000)
+    curriculum = make("pilot_commit", pool_of(500), prompts_per_step=4, rollouts_per_step=4 * 16, max_rounds=1000)
     play(curriculum, SimulatedPolicy(default=0.2), range(200))
     metrics = curriculum.metrics()
     assert metrics["groups_trained"] == 800
     acceptance = 1 - 0.8**4 - 0.2**4  # 1, 2 or 3 of 4
     least = 4 / acceptance + 12
     assert 0.98 * least <= metrics["rollouts"] / metrics["groups_trained"] < 1.3 * least
+
+
+@pytest.mark.filterwarnings("ignore::didact.silence.NothingLearnt")
+def test_in_shards_prompts_are_left_out_and_come_back_across_a_reload() -> None:
+    """Half of the pool is solved: excluded at once here, until the others have gone a pass without a commit."""
+    ids, rates = pool_of(24).ids.tolist(), {f"prompt-{index}": 1.0 for index in range(12)}
+
+    def new() -> Curriculum:
+        pool = ShardedPool.split(ids, 3)
+        return make("pilot_commit", pool, prompts_per_step=2, rollouts_per_step=16, exclude_from=2, max_rounds=3)
+
+    def reload(curriculum: Curriculum) -> Curriculum:
+        fresh = new()
+        fresh.load_state_dict(curriculum.state_dict())
+        return fresh
+
+    policy = SimulatedPolicy(rates, default=0.0)
+    curriculum, trace = play(new(), policy, range(20))
+    reloaded, again = play(new(), policy, range(20), between=reload)
+    assert again == trace
+    assert reloaded.memory.num_excluded == curriculum.memory.num_excluded > 0
+    pilots = Counter(group[1] for entry in trace if entry[0] == "plan" for group in entry[3:])
+    assert 1 < min(pilots[prompt] for prompt in rates) < max(pilots[f"prompt-{index}"] for index in range(12, 24))
 
 
 @pytest.mark.parametrize(
@@ -153,4 +180,4 @@ def test_expected_cost_of_a_trained_prompt() -> None:
 )
 def test_bad_options(options: dict[str, Any], word: str) -> None:
     with pytest.raises(ValueError, match=word):
-        PilotCommit(pool_of(8), prompts_per_step=2, rollouts_per_step=16, **options)
+        make("pilot_commit", pool_of(8), prompts_per_step=2, rollouts_per_step=16, **options)

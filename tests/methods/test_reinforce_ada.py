@@ -5,24 +5,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from didact.methods.reinforce_ada import ReinforceAda
+from didact import make
 from didact.outcomes import GroupOutcome
 from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
 
 
 class TestReinforceAda(CurriculumContract):
-    build = staticmethod(ReinforceAda)
+    @staticmethod
+    def build(pool, **options):
+        return make("reinforce_ada", pool, **options)
 
 
 class TestReinforceAdaPositive(CurriculumContract):
     @staticmethod
     def build(pool, **options):
-        return ReinforceAda(pool, mode="positive", keep=4, max_rounds=3, **options)
+        return make("reinforce_ada", pool, mode="positive", keep=4, max_rounds=3, **options)
 
 
 def one_prompt(passes: list[int], mode: str) -> tuple[int, list[float], float]:
     """Rounds taken, advantages of what is kept, and the mean, where round k has passes[k] passes of 8."""
-    curriculum = ReinforceAda(pool_of(3), prompts_per_step=1, rollouts_per_step=8, keep=4, mode=mode)  # type: ignore[arg-type]
+    curriculum = make("reinforce_ada", pool_of(3), prompts_per_step=1, rollouts_per_step=8, keep=4, mode=mode)
     rewards: list[float] = []
     rounds = 0
     while plan := curriculum.plan(0):
@@ -60,7 +62,7 @@ def test_vectors(passes: list[int], mode: str, rounds: int, advantages: list[flo
 
 
 def test_the_first_of_each_kind_are_kept() -> None:
-    curriculum = ReinforceAda(pool_of(3), prompts_per_step=1, rollouts_per_step=8, keep=4)
+    curriculum = make("reinforce_ada", pool_of(3), prompts_per_step=1, rollouts_per_step=8, keep=4)
     (group,) = curriculum.plan(0)
     rewards = [0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0]
     curriculum.observe([GroupOutcome(group.group_id, group.prompt_id, rewards)])
@@ -80,7 +82,7 @@ def test_the_first_of_each_kind_are_kept() -> None:
 def test_expected_rollouts_of_a_prompt(mode: str, rate: float, expected: float) -> None:
     """The cost table of the paper's setting (8 a round, 4 rounds, keep 4); within 3% over 2,000 prompts."""
     options: dict[str, Any] = {"prompts_per_step": 20, "rollouts_per_step": 80, "mode": mode}
-    curriculum = ReinforceAda(pool_of(200), **options)
+    curriculum = make("reinforce_ada", pool_of(200), **options)
     play(curriculum, SimulatedPolicy(default=rate), range(100))
     metrics = curriculum.metrics()
     assert metrics["groups_trained"] == 2000
@@ -90,7 +92,7 @@ def test_expected_rollouts_of_a_prompt(mode: str, rate: float, expected: float) 
 
 def test_a_round_may_take_several_plans() -> None:
     """Six prompts at 8 rollouts, 24 a plan: two plans a round, and no prompt is ahead of another by two rounds."""
-    curriculum = ReinforceAda(pool_of(6), prompts_per_step=6, rollouts_per_step=24)
+    curriculum = make("reinforce_ada", pool_of(6), prompts_per_step=6, rollouts_per_step=24)
     _, trace = play(curriculum, SimulatedPolicy(default=0.0), [0])
     plans = [entry[3:] for entry in trace if entry[0] == "plan" and entry[3:]]
     assert [len(plan) for plan in plans] == [3] * 8
@@ -100,7 +102,7 @@ def test_a_round_may_take_several_plans() -> None:
 
 
 def test_the_baseline_is_the_mean_reward_of_the_whole_group() -> None:
-    curriculum = ReinforceAda(pool_of(2), prompts_per_step=1, rollouts_per_step=8, keep=2)
+    curriculum = make("reinforce_ada", pool_of(2), prompts_per_step=1, rollouts_per_step=8, keep=2)
     (group,) = curriculum.plan(0)
     rewards = [0.0, 0.9, 0.3, 0.6, 0.5, 0.8, float("nan"), 0.1]
     curriculum.observe([GroupOutcome(group.group_id, group.prompt_id, rewards)])
@@ -121,4 +123,4 @@ def test_the_baseline_is_the_mean_reward_of_the_whole_group() -> None:
 )
 def test_bad_options(options: dict[str, Any], word: str) -> None:
     with pytest.raises(ValueError, match=word):
-        ReinforceAda(pool_of(8), prompts_per_step=2, rollouts_per_step=16, **options)
+        make("reinforce_ada", pool_of(8), prompts_per_step=2, rollouts_per_step=16, **options)

@@ -7,22 +7,24 @@ from typing import Any
 import numpy as np
 import pytest
 
+from didact import make
 from didact.admission import AdmitBand
 from didact.advantage import group_advantages
-from didact.methods.speed import Speed
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
 from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
 
 
 class TestSpeed(CurriculumContract):
-    build = staticmethod(Speed)
+    @staticmethod
+    def build(pool, **options):
+        return make("speed", pool, **options)
 
 
 class TestSpeedWithoutScreeningRollouts(CurriculumContract):
     @staticmethod
     def build(pool, **options):
-        return Speed(pool, num_continue=4, train_on_screening=False, max_staleness=None, **options)
+        return make("speed", pool, num_continue=4, train_on_screening=False, max_staleness=None, **options)
 
 
 def rolled(plan: Plan, passes: dict[str, int] | int) -> list[GroupOutcome]:
@@ -38,7 +40,9 @@ def rolled(plan: Plan, passes: dict[str, int] | int) -> list[GroupOutcome]:
 def accepted(num_screen: int, **options: Any) -> list[bool]:
     """Whether 0, 1, ... `num_screen` passes are accepted: one prompt each, and see which are continued."""
     num = num_screen + 1
-    curriculum = Speed(pool_of(num), prompts_per_step=num, rollouts_per_step=24 * num, num_screen=num_screen, **options)
+    curriculum = make(
+        "speed", pool_of(num), prompts_per_step=num, rollouts_per_step=24 * num, num_screen=num_screen, **options
+    )
     plan = curriculum.plan(0)
     assert [group.num_rollouts for group in plan] == [num_screen] * num
     curriculum.observe(rolled(plan, {group.prompt_id: index for index, group in enumerate(plan)}))
@@ -72,7 +76,7 @@ def test_vector_sv1_chance_of_acceptance(num_screen: int, expected: list[float])
 def test_vector_sv2_one_call_carries_both_phases() -> None:
     """64 new x 4 + 16 accepted x 20 = 576 responses; a budget of 576 is needed for that."""
     pool = pool_of(200)
-    curriculum = Speed(pool, prompts_per_step=16, rollouts_per_step=576, num_continue=20)
+    curriculum = make("speed", pool, prompts_per_step=16, rollouts_per_step=576, num_continue=20)
     first = curriculum.plan(0)
     assert (len(first), first.num_rollouts) == (64, 256)
     curriculum.observe(rolled(first, {group.prompt_id: int(index < 16) for index, group in enumerate(first)}))
@@ -90,7 +94,7 @@ def test_vector_sv2_one_call_carries_both_phases() -> None:
 
 def test_published_sizes_within_the_budget_of_a_step() -> None:
     """24 rollouts for each of 16 prompts: 64 x 4 at first, then 16 x 20 and as much screening as fits."""
-    curriculum = Speed(pool_of(1000), prompts_per_step=16, rollouts_per_step=16 * 24)
+    curriculum = make("speed", pool_of(1000), prompts_per_step=16, rollouts_per_step=16 * 24)
     first = curriculum.plan(0)
     assert (len(first), first.num_rollouts) == (64, 256)
     curriculum.observe(rolled(first, {group.prompt_id: 2 * int(index < 16) for index, group in enumerate(first)}))
@@ -99,7 +103,9 @@ def test_published_sizes_within_the_budget_of_a_step() -> None:
 
 
 def test_the_oldest_complete_groups_train_and_the_others_wait() -> None:
-    curriculum = Speed(pool_of(100), prompts_per_step=2, rollouts_per_step=48, prompts_per_round=3, num_continue=8)
+    curriculum = make(
+        "speed", pool_of(100), prompts_per_step=2, rollouts_per_step=48, prompts_per_round=3, num_continue=8
+    )
     order: list[int] = []
     for step in range(4):
         while plan := curriculum.plan(step):
@@ -114,7 +120,7 @@ def test_the_oldest_complete_groups_train_and_the_others_wait() -> None:
 @pytest.mark.parametrize(("max_staleness", "held"), [(None, [4, 4, 4, 4]), (2, [4, 4, 0, 0]), (0, [0, 0, 0, 0])])
 def test_groups_that_waited_too_long_are_dropped(max_staleness: int | None, held: list[int]) -> None:
     sizes: dict[str, Any] = {"prompts_per_step": 2, "rollouts_per_step": 16, "max_rounds": 1}
-    curriculum = Speed(pool_of(20), **sizes, max_staleness=max_staleness)
+    curriculum = make("speed", pool_of(20), **sizes, max_staleness=max_staleness)
     curriculum.observe(rolled(curriculum.plan(0), 2))
     assert curriculum.admitted(0) == []
     waiting = []
@@ -127,7 +133,7 @@ def test_groups_that_waited_too_long_are_dropped(max_staleness: int | None, held
 
 def test_screening_rollouts_can_stay_out_of_training() -> None:
     options: dict[str, Any] = {"prompts_per_step": 2, "rollouts_per_step": 24, "train_on_screening": False}
-    curriculum, trace = play(Speed(pool_of(50), **options), SimulatedPolicy(default=0.3), range(5))
+    curriculum, trace = play(make("speed", pool_of(50), **options), SimulatedPolicy(default=0.3), range(5))
     rollouts = [group[2] for entry in trace if entry[0] == "admitted" for group in entry[2:]]
     assert rollouts == [tuple(range(4, 12))] * 10
     metrics = curriculum.metrics()
@@ -138,7 +144,7 @@ def test_screening_rollouts_can_stay_out_of_training() -> None:
 def test_expected_cost_of_a_trained_prompt(rate: float, num_continue: int) -> None:
     """num_screen / a + num_continue; within 5% over 400 steps (fixed seed, buffers at the end left aside)."""
     size = 4 + num_continue
-    curriculum = Speed(pool_of(500), prompts_per_step=4, rollouts_per_step=4 * size, max_rounds=1000)
+    curriculum = make("speed", pool_of(500), prompts_per_step=4, rollouts_per_step=4 * size, max_rounds=1000)
     play(curriculum, SimulatedPolicy(default=rate), range(400))
     metrics = curriculum.metrics()
     cost = metrics["rollouts"] / metrics["groups_trained"]
@@ -149,7 +155,7 @@ def test_expected_cost_of_a_trained_prompt(rate: float, num_continue: int) -> No
 def test_rewards_that_differ_are_enough() -> None:
     """Rewards of 3 and 7 all count as passes: the default band still accepts them, a narrower one cannot."""
     for high, expected in ((1.0, "continue"), (0.9, "screen")):
-        curriculum = Speed(pool_of(2), prompts_per_step=2, rollouts_per_step=24, high=high)
+        curriculum = make("speed", pool_of(2), prompts_per_step=2, rollouts_per_step=24, high=high)
         plan = curriculum.plan(0)
         curriculum.observe(GroupOutcome(group.group_id, group.prompt_id, [3.0, 7.0] * 2) for group in plan)
         assert {group.reason for group in curriculum.plan(0)} == {expected}
@@ -159,7 +165,7 @@ def test_groups_no_larger_than_a_screen_have_nothing_to_continue() -> None:
     """Three rollouts each: screened whole, and what differs trains, if an admission of one's own does not mind."""
     for admission, trained in ((None, 2), (AdmitBand(0.5, 1.0), 0)):
         sizes: dict[str, Any] = {"prompts_per_step": 2, "rollouts_per_step": 6, "max_rounds": 3}
-        curriculum = Speed(pool_of(20), admission=admission, **sizes)
+        curriculum = make("speed", pool_of(20), admission=admission, **sizes)
         while plan := curriculum.plan(0):
             assert [(group.reason, group.num_rollouts) for group in plan] == [("screen", 3)] * 2
             curriculum.observe(rolled(plan, 1))
@@ -168,7 +174,7 @@ def test_groups_no_larger_than_a_screen_have_nothing_to_continue() -> None:
 
 def test_two_groups_of_one_prompt_are_not_continued_at_once() -> None:
     """A screening that comes back a step late finds its prompt screened again."""
-    curriculum = Speed(pool_of(1), prompts_per_step=1, rollouts_per_step=8)
+    curriculum = make("speed", pool_of(1), prompts_per_step=1, rollouts_per_step=8)
     late = rolled(curriculum.plan(0), 2)
     curriculum.admitted(0)
     curriculum.observe([*late, *rolled(curriculum.plan(1), 2)])
@@ -196,12 +202,12 @@ def test_two_groups_of_one_prompt_are_not_continued_at_once() -> None:
 )
 def test_bad_options(options: dict[str, Any], word: str) -> None:
     with pytest.raises(ValueError, match=word):
-        Speed(pool_of(8), prompts_per_step=2, rollouts_per_step=16, **options)
+        make("speed", pool_of(8), prompts_per_step=2, rollouts_per_step=16, **options)
 
 
 def test_the_advantage_is_an_option() -> None:
-    assert Speed(pool_of(8), prompts_per_step=2, rollouts_per_step=16).advantage == "rloo"
-    assert Speed(pool_of(8), prompts_per_step=2, rollouts_per_step=16, advantage="grpo").advantage == "grpo"
+    assert make("speed", pool_of(8), prompts_per_step=2, rollouts_per_step=16).advantage == "rloo"
+    assert make("speed", pool_of(8), prompts_per_step=2, rollouts_per_step=16, advantage="grpo").advantage == "grpo"
 
 
 @pytest.mark.parametrize(

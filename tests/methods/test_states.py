@@ -12,6 +12,15 @@ from didact.testing import SimulatedPolicy, play
 from didact.testing.contract import same_state
 
 
+def excluded(position: int, step: int, passed: int) -> dict[str, np.ndarray]:
+    """Pilot-Commit's columns, with one prompt that has been excluded."""
+    return {
+        "seen": np.array([position]),
+        "excluded": np.array([step], np.int32),
+        "passed": np.array([passed], np.int32),
+    }
+
+
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
@@ -28,9 +37,8 @@ from didact.testing.contract import same_state
         ("gvm", {"drawn": 9}),
         ("reinforce_ada", {"pending": np.array([3, 3])}),
         ("reinforce_ada", {"pending": np.array([99])}),
-        ("reinforce_ada", {"drawn": 9}),
         ("hora", {"probed": 99}),
-        ("hora", {"ended": 9}),
+        ("hora", {"probed": -1}),
         ("vip", {"recent": np.array([99])}),
         ("vip", {"recent": np.array([3, 1])}),
         ("mopps", {"size": 99}),
@@ -42,10 +50,11 @@ from didact.testing.contract import same_state
         ("bots", {"rho": 7.0}),
         ("bots", {"evidence": {"positions": np.array([1]), "passes": np.array([3.0]), "sizes": np.array([2.0])}}),
         ("bots", {"evidence": {"positions": np.array([1]), "passes": np.array([3.0]), "sizes": np.zeros(0)}}),
-        ("pilot_commit", {"excluded": np.full(99, -1, np.int32)}),
-        ("pilot_commit", {"excluded": np.full(24, 99, np.int32)}),
-        ("pilot_commit", {"passed": np.full(24, -1, np.int32)}),
-        ("pilot_commit", {"passed": np.full(23, 0, np.int32)}),
+        ("pilot_commit", {"pilots": excluded(99, 0, 0)}),
+        ("pilot_commit", {"pilots": excluded(3, 99, 0)}),
+        ("pilot_commit", {"pilots": excluded(3, -2, 0)}),
+        ("pilot_commit", {"pilots": excluded(3, 0, -1)}),
+        ("pilot_commit", {"pilots": {**excluded(3, 0, 0), "passed": np.zeros(2, np.int32)}}),
         ("pilot_commit", {"barren": -1}),
         ("greso", {"bases": [0.5, 2.0]}),
         ("greso", {"bases": [0.5]}),

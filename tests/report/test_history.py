@@ -86,6 +86,75 @@ def test_repeated_deliveries_are_counted_apart(tmp_path: Path) -> None:
     assert history.num_surplus == 4
 
 
+def test_the_journal_says_where_a_delivery_stands(tmp_path: Path) -> None:
+    """What the ledger knew and nobody can derive: the last delivery came when its group had long been given up."""
+    run = write_journal(
+        tmp_path,
+        plan([0, 1], [4, 4]),
+        outcomes([0, 1, 0], [[1.0, 0.0], [0.0], [1.0, 1.0]], first=[0, 0, 2]),
+        outcomes([1, 0], [[1.0, 1.0], [0.0, 0.0]], first=[1, None]),
+        admitted([0, 1], [[0, 1, 3], [2]]),
+        outcomes([1], [[1.0]], step=200, first=[None]),
+    )
+    history = RunHistory.load(run)
+    assert history.groups.num_rollouts.tolist() == [4, 3]
+    assert history.num_surplus == 3
+    assert history.rollouts.reward[history.rollouts.group == 0].tolist() == [1.0, 0.0, 1.0, 1.0]
+    assert history.rollouts.reward[history.rollouts.fate == TRAINED].tolist() == [1.0, 0.0, 1.0, 1.0]
+
+
+def test_a_run_that_an_older_version_began_goes_on(tmp_path: Path) -> None:
+    run = write_journal(
+        tmp_path,
+        plan([0], [6]),
+        outcomes([0], [[1.0, 0.0]], parts=[0]),
+        outcomes([0, 0], [[1.0, 0.0], [1.0, 1.0]], parts=[0, 1], first=[None, 2]),
+        outcomes([0], [[1.0, 1.0]], parts=[1]),
+    )
+    history = RunHistory.load(run)
+    assert (history.groups.num_rollouts.tolist(), history.num_surplus) == ([4], 4)
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [([2], "goes on at 2, and 1 rollouts came"), ([0], "goes on at 0"), ([1], "has 5 rewards, 4 were planned")],
+)
+def test_positions_that_no_run_writes(tmp_path: Path, first: list[int], message: str) -> None:
+    records = [plan([0], [4]), outcomes([0], [[1.0]], first=[0]), outcomes([0], [[0.0] * 4], first=first)]
+    with pytest.raises(ValueError, match=message):
+        RunHistory.load(write_journal(tmp_path, *records))
+
+
+@pytest.mark.parametrize(
+    ("pass_above", "rates", "passed"),
+    [
+        (None, [0.55, 0.0, -0.5], [False, True, False, False, False, False]),
+        (0.3, [1.0, 0.0, 0.0], [True, True, False, False, False, False]),
+        (0.4, [0.5, 0.0, 0.0], [False, True, False, False, False, False]),
+        (-1, [1.0, 1.0, 0.5], [True, True, True, False, False, True]),
+    ],
+)
+def test_what_a_pass_is_the_run_says(tmp_path: Path, pass_above, rates, passed) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append({**START, "options": {"pass_above": pass_above}})
+    journal.append(plan([0, 1, 2], [2, 2, 2]))
+    journal.append(outcomes([0, 1, 2], [[0.4, 0.7], [0.0, None], [-1.0, 0.0]]))
+    journal.close()
+    history = RunHistory.load(tmp_path)
+    assert history.groups.pass_rate == pytest.approx(rates)
+    assert history.rollouts.passed.tolist() == passed
+    assert history.groups.mixed.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("given", ["0.5", True, [0.5]])
+def test_a_pass_that_is_no_number(tmp_path: Path, given: object) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append({**START, "options": {"pass_above": given}})
+    journal.close()
+    with pytest.raises(ValueError, match="line 1: no run writes this record: pass_above is"):
+        RunHistory.load(tmp_path)
+
+
 def test_missing_columns_are_unknown(tmp_path: Path) -> None:
     history = RunHistory.load(write_journal(tmp_path, plan([0], [2]), outcomes([0], [[1.0, 0.0]])))
     assert np.isnan(history.rollouts.num_tokens).all()

@@ -10,11 +10,11 @@ from didact.report import RunHistory, inspect_prompts
 from didact.report.inspection import shorten
 
 
-def run_of(folder: Path, groups: dict[str, list[list[float | None]]]) -> RunHistory:
+def run_of(folder: Path, groups: dict[str, list[list[float | None]]], **options: object) -> RunHistory:
     """One group per step for every prompt, in turn."""
     journal = Journal(folder / "journal.jsonl")
     pool = {"size": len(groups), "fingerprint": "5f1c2a9e"}
-    journal.append({"kind": "start", "schema": SCHEMA, "method": "uniform", "options": {}, "pool": pool})
+    journal.append({"kind": "start", "schema": SCHEMA, "method": "uniform", "options": options, "pool": pool})
     group_id = 0
     for step in range(max(len(rows) for rows in groups.values())):
         for prompt_id, rows in groups.items():
@@ -55,6 +55,18 @@ def test_findings_by_hand(tmp_path: Path) -> None:
     assert ids(findings["most_errored"]) == ["crashing"]
     assert findings["most_rollouts"][0]["share"] == pytest.approx(32 / 120)
     assert findings["most_tokens"] == []
+
+
+def test_a_pass_is_what_the_run_calls_one(tmp_path: Path) -> None:
+    prompts = {"low": [[0.4] * 8] * 2, "lower": [[0.3] * 8] * 2}
+    for name, options, never, always in [
+        ("without", {}, {"low", "lower"}, set()),
+        ("with", {"pass_above": 0.3}, {"lower"}, {"low"}),
+    ]:
+        (tmp_path / name).mkdir()
+        findings = inspect_prompts(run_of(tmp_path / name, prompts, **options))
+        assert set(ids(findings["never_pass"]["prompts"])) == never
+        assert set(ids(findings["always_pass"]["prompts"])) == always
 
 
 def test_errors_are_not_failures(tmp_path: Path) -> None:

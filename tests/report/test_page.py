@@ -110,6 +110,16 @@ def test_a_silent_run_says_so_in_its_title(write_run: Callable[..., Path], tmp_p
     assert "had a verdict, so there was nothing to learn from." in page
 
 
+def test_it_says_what_a_pass_is(history: RunHistory) -> None:
+    reward = history.rollouts.reward.copy()
+    reward[:3] = 7.0
+    history = replace(history, rollouts=replace(history.rollouts, reward=reward))
+    assert "3 rewards lie outside 0 to 1" in page_of(history)
+    page = page_of(replace(history, pass_above=0.3))
+    assert "A rollout passes when its reward is above 0.3." in page
+    assert "outside 0 to 1" not in page
+
+
 def test_accuracy_by_source_and_errors(history: RunHistory) -> None:
     assert "no signal" not in page_of(history)
     assert "By source" not in page_of(history)

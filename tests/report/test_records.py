@@ -29,8 +29,9 @@ for _ in range(sys.getrecursionlimit() // 2):
 def run(tmp_path: Path) -> Path:
     """Records: start, evaluation, then plan, outcomes, admitted of two steps, and lost."""
     curriculum = make("uniform", PromptPool(IDS), prompts_per_step=2, rollouts_per_step=8, seed=5)
-    recorded = RecordedCurriculum(curriculum, Journal(tmp_path / "journal.jsonl"))
-    recorded.journal.append(EVALUATION)
+    journal = Journal(tmp_path / "journal.jsonl")
+    recorded = RecordedCurriculum(curriculum, journal)
+    journal.append(EVALUATION)
     for step in range(2):
         plan = recorded.plan(step)
         recorded.observe(
@@ -39,7 +40,7 @@ def run(tmp_path: Path) -> Path:
         )
         recorded.admitted(step)
     recorded.lost(3, 1, again=True)
-    recorded.journal.close()
+    journal.close()
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt_id": each}) + "\n" for each in IDS))
     return tmp_path
 

@@ -34,7 +34,7 @@ def write_run(folder: Path, method: str = "cures", steps: int = 4, pool: PromptP
                 for group in plan
             )
         recorded.admitted(step)
-    recorded.journal.close()
+    recorded.listener.close()
     (folder / "prompts.jsonl").write_text("".join(json.dumps({"prompt_id": each}) + "\n" for each in IDS))
     return folder
 

@@ -15,12 +15,6 @@ from hypothesis import strategies as st
 from didact import METHODS, GroupOutcome, PromptPool, make
 from didact.belief import BetaBelief
 from didact.desk import Dispatcher
-from didact.methods.cures import CurES
-from didact.methods.dapo import DAPO
-from didact.methods.hora import HORA
-from didact.methods.reinforce_ada import ReinforceAda
-from didact.methods.speed import Speed
-from didact.methods.uniform import Uniform
 from didact.sharded.pool import ShardedBelief, ShardedPasses, ShardedPool, ShardedTree, pick
 from didact.sharded.shards import LocalShards, Shard
 from didact.state import load_state, save_state, seal
@@ -39,18 +33,18 @@ class InShards(CurriculumContract):
 
 
 class TestUniformInShards(InShards):
-    build = staticmethod(Uniform)
+    build = partial(make, "uniform")
     keeps_budget = True
 
 
 @pytest.mark.slow
 class TestDAPOInShards(InShards):
-    build = staticmethod(DAPO)
+    build = partial(make, "dapo")
     keeps_budget = True
 
 
 class TestSpeedInShards(InShards):
-    build = staticmethod(Speed)
+    build = partial(make, "speed")
 
 
 class TestCurESInShards(InShards):
@@ -58,7 +52,7 @@ class TestCurESInShards(InShards):
 
     @staticmethod
     def build(pool, **options):
-        return CurES(pool, steps_per_iteration=3, **options)
+        return make("cures", pool, steps_per_iteration=3, **options)
 
 
 class TestCurESWithWindowInShards(InShards):
@@ -66,7 +60,7 @@ class TestCurESWithWindowInShards(InShards):
 
     @staticmethod
     def build(pool, **options):
-        return CurES(pool, steps_per_iteration=3, reset=False, window=2, **options)
+        return make("cures", pool, steps_per_iteration=3, reset=False, window=2, **options)
 
 
 @pytest.mark.slow
@@ -76,17 +70,17 @@ class TestCurESThatFadesInShards(InShards):
     @staticmethod
     def build(pool, **options):
         # A half fades without rounding, so that parts of an outcome add up to the last digit as the whole does.
-        return CurES(pool, steps_per_iteration=3, reset=False, discount=0.5, with_replacement=True, **options)
+        return make("cures", pool, steps_per_iteration=3, reset=False, discount=0.5, with_replacement=True, **options)
 
 
 @pytest.mark.slow
 class TestReinforceAdaInShards(InShards):
-    build = staticmethod(ReinforceAda)
+    build = partial(make, "reinforce_ada")
 
 
 @pytest.mark.slow
 class TestHORAInShards(InShards):
-    build = staticmethod(HORA)
+    build = partial(make, "hora")
 
 
 # Laws ----------------------------------------------------------------------------------------------------------------
@@ -385,14 +379,14 @@ def test_a_state_that_is_refused_leaves_the_shards_as_they_were(method: str) -> 
     assert isinstance(other.pool, ShardedPool)
     assert isinstance(other.pool.shards, LocalShards)
     stores = [len(shard._targets) for shard in other.pool.shards._shards]
-    passes = state["own"]["passes"]
+    walk = state["walk"]
     for bad in (
         {"belief": {"size": 20, "shards": [entries[0], {**entries[1], "positions": entries[1]["positions"] + 99}]}},
         {"belief": {"size": 20, "shards": [entries[0], {**entries[1], "size": 10**12}]}},
         {"belief": {"size": 20, "shards": [entries[0], {**entries[1], "rows": {**entries[1]["rows"], "size": 10**9}}]}},
         {"belief": {"size": 20, "shards": entries[:1]}},
-        {"own": {**state["own"], "passes": {**passes, "taken": passes["taken"] + 1}}},
-        {"own": {**state["own"], "passes": {**passes, "taken": passes["taken"][::-1] - [9, -9]}}},
+        {"walk": {**walk, "taken": walk["taken"] + 1}},
+        {"walk": {**walk, "taken": walk["taken"][::-1] - [9, -9]}},
     ):
         with pytest.raises(ValueError):
             other.load_state_dict(seal({**state, **bad}))

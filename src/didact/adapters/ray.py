@@ -26,13 +26,12 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from didact.curriculum import Curriculum
 from didact.desk import Assignment, Dispatcher, Receipt
-from didact.journal import RecordedCurriculum
 from didact.methods import make
 from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup
 from didact.prompts import PromptPool
 
-Build = Callable[[], Curriculum | RecordedCurriculum] | Mapping[str, Any]
+Build = Callable[[], Curriculum] | Mapping[str, Any]
 _CALLS: tuple[str, ...] = ("ask_many", "report", "report_many", "lost", "advance", "admitted")
 _CALLS += ("open_groups", "pass_rates", "metrics", "state_dict", "load_state_dict")
 _PAUSE_SECONDS = 0.2
@@ -203,7 +202,7 @@ class _Desk:
         return getattr(self._desk, method)(**given)
 
 
-def _built(build: Build) -> Curriculum | RecordedCurriculum:
+def _built(build: Build) -> Curriculum:
     if not isinstance(build, Mapping):
         return build()
     options = dict(build)

@@ -38,7 +38,6 @@ from didact.adapters.trl_checks import check_estimator, evidence_of, ids_of, own
 from didact.adapters.trl_rows import Rows
 from didact.advantage import AdvantageKind, group_advantages, loss_weights
 from didact.curriculum import Curriculum
-from didact.journal import RecordedCurriculum
 from didact.manifest import fault
 from didact.methods import make
 from didact.outcomes import GroupOutcome
@@ -88,7 +87,7 @@ class CurriculumMixin(_Host):
     def __init__(
         self,
         *args: Any,
-        curriculum: str | Curriculum | RecordedCurriculum | Callable[[PromptPool], Curriculum | RecordedCurriculum],
+        curriculum: str | Curriculum | Callable[[PromptPool], Curriculum],
         curriculum_options: dict[str, Any] | None = None,
         prompt_id: str | None = None,
         verifier: str | None = None,
@@ -121,7 +120,7 @@ class CurriculumMixin(_Host):
                 usual = {"prompts_per_step": size // self.num_generations, "rollouts_per_step": size}
                 options = {**usual, "seed": self.args.seed, **(curriculum_options or {})}
                 curriculum = make(curriculum, pool, **options)
-        if not isinstance(curriculum, Curriculum | RecordedCurriculum):
+        if not isinstance(curriculum, Curriculum):
             raise TypeError(f"a curriculum is a method's name or a Curriculum, got {type(curriculum).__name__}")
         self._row_of = {name: row for row, name in enumerate(ids)}
         unknown = [name for name in curriculum.pool.ids if name not in self._row_of]

@@ -9,7 +9,7 @@ import numpy as np
 from accelerate.utils import gather_object
 from datasets import IterableDataset
 
-from didact.journal import RecordedCurriculum
+from didact.journal import Recorder
 from didact.prompts import as_id
 
 #: Keys of `generation_kwargs` that set what the curriculum or the adapter sets, and where it belongs.
@@ -92,7 +92,7 @@ def refuse(trainer: Any, data: Any, curriculum: Any = None) -> None:
         raise ValueError(
             f"the processes loaded data sets of {sizes} rows: a plan names rows, so all must load the same"
         )
-    opened = gather_object([isinstance(curriculum, RecordedCurriculum)])
+    opened = gather_object([isinstance(getattr(curriculum, "listener", None), Recorder)])
     if any(opened[1:]):
         raise ValueError(
             f"{sum(opened)} processes opened a journal, and only the main one keeps it: delete the file and give "

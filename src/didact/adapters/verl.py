@@ -40,7 +40,7 @@ from didact.adapters.verl_data import (
     evidence_of,
     mark_of,
     pool_of,
-    recorded,
+    record_run,
     rollouts_per_prompt,
     settings_of,
 )
@@ -357,12 +357,11 @@ class _Run:
         self.training: dict[str, TrainingGroup] = {}  # the groups in the trainer's batch, by uid
         self.trains = True  # False where nothing was admitted, and the batch only keeps verl going
         self._journal: Path | None = None
-        recording: Any = curriculum
         if self.settings.run is not None:
-            recording = recorded(curriculum, self.settings.run)
-            if read_journal(recording.journal.path)[1:]:  # of the run that is resumed, or of another
-                self._journal = recording.journal.path
-        self.session = Session(recording, asynchronous=asynchronous)
+            journal = record_run(curriculum, self.settings.run)
+            if read_journal(journal)[1:]:  # of the run that is resumed, or of another
+                self._journal = journal
+        self.session = Session(curriculum, asynchronous=asynchronous)
         tokenizer = dataset.tokenizer
         self._stop = {tokenizer.eos_token_id, tokenizer.pad_token_id}
 

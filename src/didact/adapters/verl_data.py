@@ -26,7 +26,7 @@ import numpy as np
 from didact.adapters.fingerprint import difference, fingerprint, num_repeated, telling
 from didact.curriculum import Curriculum
 from didact.files import write_whole
-from didact.journal import Journal, RecordedCurriculum, read_journal
+from didact.journal import Journal, read_journal, record
 from didact.methods import make
 from didact.prompts import COLUMNS, PromptPool
 
@@ -164,8 +164,8 @@ def curriculum_of(settings: Settings, pool: PromptPool, **usual: Any) -> Curricu
     return make(settings.method, pool, **{**usual, **settings.options})
 
 
-def recorded(curriculum: Curriculum, run: str) -> RecordedCurriculum:
-    """The curriculum with its journal, metrics and prompts in a run folder.
+def record_run(curriculum: Curriculum, run: str) -> Path:
+    """Have the curriculum's journal, metrics and prompts kept in a run folder; gives the path of the journal.
 
     Raises:
         ValueError: the folder holds a run with other prompts, or a damaged journal.
@@ -173,10 +173,11 @@ def recorded(curriculum: Curriculum, run: str) -> RecordedCurriculum:
     folder = Path(run)
     folder.mkdir(parents=True, exist_ok=True)
     _write_prompts(folder / "prompts.jsonl", curriculum.pool)
-    journal = Journal(folder / "journal.jsonl")
-    if len(read_journal(journal.path)) < 2:  # a run that planned nothing, perhaps with another method
-        journal.rewind(0)
-    return RecordedCurriculum(curriculum, journal, Journal(folder / "metrics.jsonl"))
+    with Journal(folder / "journal.jsonl") as journal:
+        if len(read_journal(journal.path)) < 2:  # a run that planned nothing, perhaps with another method
+            journal.rewind(0)
+    record(curriculum, folder)
+    return journal.path
 
 
 def evidence_of(scores: Mapping[str, Any], total: float, verifier: str | None) -> float:

@@ -27,7 +27,7 @@ from didact.adapters.verl_data import (
     mark_of,
     pool_of,
     prompt_id_of,
-    recorded,
+    record_run,
     rollouts_per_prompt,
     scores_of,
     settings_of,
@@ -87,11 +87,10 @@ class CurriculumSampler(AbstractCurriculumSampler):
             raise ValueError(f"the data set has {len(pool)} prompts, fewer than a batch of {self._batch}")
         curriculum = curriculum_of(settings, pool, **usual)
         self._refuse(curriculum, data_config.get("max_response_length"))
-        self.curriculum: Any = curriculum
+        self.curriculum = curriculum
         self._journal, self._begun = None, False
         if settings.run is not None:
-            self.curriculum = recorded(curriculum, settings.run)
-            self._journal = self.curriculum.journal.path
+            self._journal = record_run(curriculum, settings.run)
             self._begun = bool(read_journal(self._journal)[1:])  # by a run that is resumed, or by another
         self._data = data_source
         self._mark: dict[str, Any] | None = None

@@ -15,6 +15,7 @@ from typing import Any
 from didact.adapters.scale import check_scale
 from didact.adapters.verl_data import PASS_ABOVE
 from didact.outcomes import GroupOutcome
+from didact.pace import Pace
 from didact.plan import PlannedGroup
 from didact.state import check_seal, seal
 
@@ -64,7 +65,7 @@ class Session:
     """One curriculum in one run.
 
     Args:
-        curriculum: a Curriculum or RecordedCurriculum.
+        curriculum: a Curriculum.
         asynchronous: whether verl asks for the prompts of a step before the one before it has trained.
     """
 
@@ -76,9 +77,8 @@ class Session:
         self.rolled_out = False  # whether anything was, at this step
         self._keys: dict[int, list[str | None]] = {}  # of each open group, in the order observed; None where it failed
         self._uids: dict[int, str] = {}  # the uid by which verl groups all of its rollouts
-        self._open = False  # whether the step may have another round
+        self._pace = Pace(curriculum)
         self._may_begin = True  # whether the next step may begin
-        self._news = False  # whether anything happened that `admit` has not seen
         self._asked = 0  # groups that the trainer asked for, less those it got
 
     @property
@@ -89,7 +89,7 @@ class Session:
     @property
     def idle(self) -> bool:
         """Whether nothing is out, nothing is queued, and `admit` has nothing new to look at."""
-        return not (self.sent or self.queue or self._news)
+        return not (self.sent or self.queue or self._pace.news)
 
     def bind(self, *, asked: bool = True) -> Sent | None:
         """The group that verl's next row stands for; None if there is nothing to roll out now.
@@ -108,24 +108,20 @@ class Session:
 
     def draw(self) -> None:
         """Queue what may be planned now: the next round of the step or, where that has none left, the next step."""
-        curriculum = self.curriculum
-        while not self.queue:
-            if self._open:
-                if self.sent and curriculum.next_round == "later":  # depends on what is still out
-                    return
-                self._plan(curriculum.step)
-                if not self.queue and not curriculum.one_round:  # its groups are to be admitted before the next begins
-                    self._may_begin, self._news = False, True
-                    return
-            elif self._may_begin:
-                self.rolled_out = False
-                self._plan(curriculum.step + 1)
-                if not self.queue:  # a method skips a step, or has enough groups waiting: `admit` says which
-                    self._may_begin, self._news = False, True
-                    return
-                self._may_begin = self.asynchronous
-            else:
+        pace = self._pace
+        while not self.queue and not pace.waits(back=not self.sent):
+            # What is certain to be empty is asked for all the same: several rounds are admitted before the next step.
+            another = pace.open and not self.curriculum.one_round
+            if not another and not self._may_begin:
                 return
+            self.rolled_out &= another
+            plan = pace.plan(self.curriculum.step if another else self.curriculum.step + 1)
+            self.queue.extend(Sent(group, plan.part) for group in plan)
+            if not plan:  # the step is over, is skipped, or has enough groups waiting: `admit` says which
+                self._may_begin, pace.news = False, True
+                return
+            if not another:
+                self._may_begin = self.asynchronous
 
     def observe(self, returned: Mapping[tuple[int, int], Returned | None], version: int) -> None:
         """Tell the curriculum what came back, in the order in which it was sent; None where all rollouts failed.
@@ -161,7 +157,7 @@ class Session:
                 )
             )  # fmt: skip
         self.curriculum.observe(outcomes)
-        self._news |= bool(outcomes)
+        self._pace.news |= bool(outcomes)
 
     def uid_of(self, group_id: int) -> str | None:
         """The uid that an open group already has."""
@@ -172,15 +168,12 @@ class Session:
 
         An asynchronous run asks often, so only of a step whose rounds are all planned, and of complete groups.
         """
-        curriculum = self.curriculum
-        if self.asynchronous and (not self._news or (self._open and not curriculum.one_round)):
+        curriculum, pace = self.curriculum, self._pace
+        if self.asynchronous and (not pace.news or (pace.open and not curriculum.one_round)):
             return []
-        self._news = False
         self._may_begin |= self.asynchronous
-        before = curriculum.num_admitted
-        admitted = curriculum.admitted(curriculum.step, complete=self.asynchronous)[before:]
         dropped = []
-        for group in admitted:
+        for group in pace.collect(complete=self.asynchronous):
             keys, uid = self._keys.pop(group.group_id), self._uids.pop(group.group_id)
             chosen = [keys[rollout] for rollout in group.rollouts]
             self.ready.append(TrainingGroup(uid, [key for key in chosen if key], group.baseline, group.weight))
@@ -221,7 +214,7 @@ class Session:
             "ready": [[group.uid, list(group.keys), group.baseline, group.weight] for group in self.ready],
             "groups": [[group_id, self._uids.get(group_id), list(keys)] for group_id, keys in self._keys.items()],
             "asynchronous": self.asynchronous,
-            "flags": [self._open, self._may_begin, self._news, self.rolled_out],
+            "flags": [self._pace.open, self._may_begin, self._pace.news, self.rolled_out],
             "asked": self._asked,
         }
         return seal(contents)
@@ -252,10 +245,5 @@ class Session:
         self.queue, self.sent, self.ready = queue, sent, ready
         self._keys = {group_id: keys for group_id, _, keys in groups}
         self._uids = {group_id: uid for group_id, uid, _ in groups if uid is not None}
-        self._open, self._may_begin, self._news, self.rolled_out = opened, may_begin, news, rolled_out
+        self._pace.open, self._may_begin, self._pace.news, self.rolled_out = opened, may_begin, news, rolled_out
         self._asked = state["asked"]
-
-    def _plan(self, step: int) -> None:
-        plan = self.curriculum.plan(step)
-        self.queue.extend(Sent(group, plan.part) for group in plan)
-        self._open = bool(plan)

@@ -40,9 +40,9 @@ import numpy as np
 from didact.bounds import MAX_STEP, shortened, whole
 from didact.curriculum import Curriculum
 from didact.desk.call_log import CallLog
-from didact.journal import RecordedCurriculum
 from didact.ledger import LATE_STEPS
 from didact.outcomes import GroupOutcome
+from didact.pace import Pace
 from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan, PlannedGroup
 from didact.state import check_seal, seal
@@ -120,7 +120,7 @@ class Dispatcher:
     """A curriculum behind a desk.
 
     Args:
-        curriculum: any Curriculum or RecordedCurriculum. From now on the desk alone talks to it.
+        curriculum: any Curriculum. From now on the desk alone talks to it.
         max_lag: steps that plans may run ahead of the policy version; 0 is synchronous.
         quorum: share of a step's groups that must be back (or given up) before its next round is drawn, where that
             round depends on them.
@@ -138,7 +138,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        curriculum: Curriculum | RecordedCurriculum,
+        curriculum: Curriculum,
         *,
         max_lag: int = 1,
         quorum: float = 1.0,
@@ -174,13 +174,11 @@ class Dispatcher:
         self._receipts: dict[int, tuple[int, dict[int, range]]] = {}  # of closed leases: group and parts
         self._next_lease = 0
         self._next_due = math.inf
-        self._over = True  # whether the curriculum's step has no further round
+        self._pace = Pace(curriculum)
         self._awaited: dict[int, int] = {}  # rollouts still to come by group of the current step
         self._asked = 0  # groups asked for at the current step, in all its rounds
         self._back = 0  # of these, groups that are back or given up
         self._ready: list[AdmittedGroup] = []
-        self._taken = 0  # groups admitted at the current step that are in `_ready` or were handed over
-        self._news = False  # whether anything happened that may let a group train
         self._answer: tuple[str, list[AdmittedGroup]] | None = None
         self._counts = dict.fromkeys(_COUNTS + _LAGS, 0)
         self._changes = 0
@@ -490,25 +488,23 @@ class Dispatcher:
 
     def _draw(self) -> bool:
         """Queue the next plan, if one may be drawn now."""
-        curriculum = self.curriculum
-        while True:
-            step = curriculum.step
-            if not self._over and curriculum.next_round != "none":
-                if curriculum.next_round == "later" and self._back < self.options["quorum"] * self._asked:
-                    return False
-            else:
+        pace = self._pace
+        while not pace.waits(back=self._back >= self.options["quorum"] * self._asked):
+            step = self.curriculum.step
+            if pace.over:
                 step = max(step + 1, self._version)  # a step that the trainer has passed is left out
                 if step > self._version + self.options["max_lag"]:
                     return False
                 self._collect()
                 self._forget(step)
-                self._awaited, self._asked, self._back, self._taken = {}, 0, 0, 0
+                self._awaited, self._asked, self._back = {}, 0, 0
             self._changes += 1
-            plan = curriculum.plan(step)
-            self._over, self._news = not plan, True
+            plan = pace.plan(step)
+            pace.news = True
             if plan:
                 self._enqueue(plan)
                 return True
+        return False
 
     def _enqueue(self, plan: Plan) -> None:
         for group in plan:
@@ -522,12 +518,9 @@ class Dispatcher:
 
     def _collect(self) -> None:
         """Ask the curriculum what trains, where rounds to come cannot change that."""
-        curriculum = self.curriculum
-        if self._news and curriculum.step >= 0 and (self._over or curriculum.next_round == "none"):
+        if self._pace.news and self.curriculum.step >= 0 and self._pace.over:
             self._changes += 1
-            groups = curriculum.admitted(curriculum.step, complete=True)
-            self._ready += groups[self._taken :]
-            self._taken, self._news = len(groups), False
+            self._ready += self._pace.collect(complete=True)
 
     # Leases -----------------------------------------------------------------------------------------------------
 
@@ -586,12 +579,12 @@ class Dispatcher:
         elif lease.status != "out":
             self.curriculum.found(group_id, size)
         if lease.status == "abandoned":
-            self._news = True  # the group was counted as back when it was given up
+            self._pace.news = True  # the group was counted as back when it was given up
         else:
             self._arrived(group_id, size)
 
     def _arrived(self, group_id: int, size: int) -> None:
-        self._news = True
+        self._pace.news = True
         left = self._awaited.get(group_id)
         if left is None:
             return
@@ -657,7 +650,7 @@ class Dispatcher:
             "leases": [_packed(lease) for lease in self._leases.values()],
             "receipts": [[lease, group, _rows(parts)] for lease, (group, parts) in self._receipts.items()],
             "awaited": [list(item) for item in self._awaited.items()],
-            "step": [self._over, self._asked, self._back, self._taken, self._news],
+            "step": [not self._pace.open, self._asked, self._back, self.curriculum.num_admitted, self._pace.news],
             "ready": [list(astuple(group)) for group in self._ready],
             "answer": None
             if self._answer is None
@@ -702,7 +695,7 @@ class Dispatcher:
             leases = {row["number"]: _unpacked(row) for row in state["leases"]}
             receipts = {lease: (group, _parts(rows)) for lease, group, rows in state["receipts"]}
             awaited = dict(state["awaited"])
-            over, asked, back, taken, news = state["step"]
+            over, asked, back, _, news = state["step"]
             ready = [_admitted_of(row) for row in state["ready"]]
             answer = (
                 None if state["answer"] is None else (state["answer"][0], list(map(_admitted_of, state["answer"][1])))
@@ -724,7 +717,7 @@ class Dispatcher:
         for lease in out:
             self._workers.setdefault(lease.worker, []).append(lease.number)
         self._next_due = next_due
-        self._over, self._asked, self._back, self._taken, self._news = over, asked, back, taken, news
+        self._pace.open, self._pace.news, self._asked, self._back = not over, news, asked, back
         self._ready, self._answer, self._counts = ready, answer, counts
 
 

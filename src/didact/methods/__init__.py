@@ -19,13 +19,20 @@ from didact.methods.cures import CurES
 from didact.methods.dapo import DAPO
 from didact.methods.fastcurl import FastCuRL
 from didact.methods.greso import GRESO
+from didact.methods.hora import HORA
+from didact.methods.pilot_commit import PilotCommit
+from didact.methods.reinforce_ada import ReinforceAda
+from didact.methods.speed import Speed
 from didact.methods.uniform import Uniform
 from didact.naming import nearest
 from didact.prompts import PromptPool
 
 _GROUP = "didact.methods"
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Uniform, DAPO, CurES, FastCuRL, GRESO, AdaRFT)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method
+    for method in (Uniform, DAPO, CurES, Speed, FastCuRL, ReinforceAda, PilotCommit, GRESO, HORA, AdaRFT)
+}
 
 
 def make(method: str | type[Method], pool: PromptPool, **options: Any) -> Curriculum:

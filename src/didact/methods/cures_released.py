@@ -1,4 +1,4 @@
-"""What CurES's released code does (ZexuSun/CurES, commit of October 2025), with its constants; `CurES(as_released=True)`.
+"""What the released code of CurES does (ZexuSun/CurES, commit of October 2025), with its constants.
 
 * The temperature is (a + 1) / 0.01 for a prompt with a passes in the pilot, so that sampling is uniform to within 0.3%.
 * Sample sizes come once, from the raw pilot rate a / N': each of 8 shards of the subset spreads the budget of a whole

@@ -29,8 +29,8 @@ class DAPO(Method):
 
     prompts_per_round: int | None = option(
         None,
-        "prompts drawn in a round; None draws prompts_per_step, so that no plan exceeds the budget of a step; the paper "
-        "draws 1,536 for 512 that train (three times as many)",
+        "prompts drawn in a round; None draws prompts_per_step, so that no plan exceeds the budget of a step; the "
+        "paper draws 1,536 for 512 that train (three times as many)",
         least=1,
         most=MAX_PER_STEP,
     )

@@ -14,16 +14,16 @@ notes this was written from name neither; what a cap leaves over in a small pool
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.allocation import greedy
-from didact.bounds import MAX_PER_STEP, whole_or_none
-from didact.curriculum import Curriculum, Draft
-from didact.prompts import PromptPool
+from didact.bounds import MAX_PER_STEP
+from didact.memory import kept
+from didact.method import Draft, Method, Run, Turn, option, rewards_of
+from didact.rounds.bounds import check_bounds
 
 
 def hit_gain(passes: float, failures: float, extra: int) -> float:
@@ -40,86 +40,75 @@ def allocate_hits(passes: ArrayLike, failures: ArrayLike, total: int, minimum: i
     return greedy(lambda index, have: hit_gain(*counts[index], have), total, *bounds)
 
 
-class HORA(Curriculum):
-    """Probes, then the rest by hit utility.
+@dataclass
+class Memory:
+    """Where the step stands."""
 
-    Args:
-        probe_rollouts: G0, rollouts of every prompt in the first round. None takes half of the equal share.
-        max_rollouts: most rollouts of a prompt, probes included: hopeless prompts would take all they can get. None
-            takes four times the equal share.
+    probed: int = kept(0, least=0)  # prompts probed at this step
 
-    Further options: those of `Curriculum`.
-    """
+
+@dataclass(frozen=True, kw_only=True)
+class HORA(Method):
+    """Probe each prompt, then roll out where a first hit is likeliest."""
 
     name = "hora"
+    paper = "arXiv:2605.07114"
     shardable = True
-    uneven = True
     advantage = "grpo"
 
-    def __init__(
-        self, pool: PromptPool, *, probe_rollouts: int | None = None, max_rollouts: int | None = None, **common: Any
-    ) -> None:
-        probe_rollouts = whole_or_none("probe_rollouts", probe_rollouts, 1, MAX_PER_STEP)
-        max_rollouts = whole_or_none("max_rollouts", max_rollouts, 1, MAX_PER_STEP)
-        options = {"probe_rollouts": probe_rollouts, "max_rollouts": max_rollouts}
-        super().__init__(pool, options=options, **common)
-        share = self.rollouts_per_step // min(self.prompts_per_step, len(pool))
-        if probe_rollouts is not None and probe_rollouts > share:
-            raise ValueError(f"probe_rollouts={probe_rollouts} exceeds the equal share of {share} rollouts a prompt")
-        if max_rollouts is not None and max_rollouts * self.prompts_per_step < self.rollouts_per_step:
+    probe_rollouts: int | None = option(
+        None,
+        "G0, rollouts of every prompt in the first round; None is half of the equal share",
+        least=1,
+        most=MAX_PER_STEP,
+    )
+    max_rollouts: int | None = option(
+        None,
+        "most rollouts of a prompt, probes included: hopeless prompts would take all they can get; None takes four "
+        "times the equal share",
+        least=1,
+        most=MAX_PER_STEP,
+    )
+
+    def uneven(self, run: Run) -> bool:
+        return True
+
+    def init(self, run: Run) -> Memory:
+        share = run.rollouts_per_step // min(run.prompts_per_step, len(run.pool))
+        if self.probe_rollouts is not None and self.probe_rollouts > share:
             raise ValueError(
-                f"max_rollouts={max_rollouts} for {self.prompts_per_step} prompts cannot use up "
-                f"rollouts_per_step={self.rollouts_per_step}"
+                f"probe_rollouts={self.probe_rollouts} exceeds the equal share of {share} rollouts a prompt"
             )
-        self._passes = pool.passes(self.seed)
-        self._probed = 0  # prompts probed at this step
-        self._ended = -1  # the latest step that got all its rollouts
+        check_bounds(run, 0, self.max_rollouts)
+        return Memory()
 
-    @property
-    def next_round(self) -> Literal["none", "now", "later"]:
-        return "none" if self._ended == self._step else "later"
+    def draft(self, turn: Turn, memory: Memory) -> Draft:
+        if turn.round > 0:
+            return self._rest(turn, memory.probed)
+        positions = turn.walk(turn.batch)
+        memory.probed = len(positions)
+        return Draft(positions, np.full(len(positions), self._probes(turn, memory.probed)), reason="screen")
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        if self._ended == step:
-            return None
-        if round == 0:
-            positions = self._passes.take(self._batch_size(), len(self.pool))
-            self._probed = len(positions)
-            return Draft(positions, np.full(self._probed, self._probes(), dtype=np.int64), reason="screen")
-        self._ended = step
-        return self._continue(step)
+    def resume(self, run: Run, memory: Memory) -> None:
+        if memory.probed > run.prompts_per_step:
+            raise ValueError(f"{memory.probed} prompts cannot have been probed for {run.prompts_per_step}")
 
-    def _probes(self) -> int:
-        share = self.rollouts_per_step // self._probed
-        return min(self.options["probe_rollouts"] or max(share // 2, 1), share)
+    def _probes(self, run: Run, num: int) -> int:
+        share = run.rollouts_per_step // num
+        return min(self.probe_rollouts or max(share // 2, 1), share)
 
-    def _continue(self, step: int) -> Draft | None:
+    def _rest(self, turn: Turn, num: int) -> Draft:
         """More rollouts for the probed groups that came back; the others have no belief to go by."""
-        groups = [group for group in self._ledger.waiting() if group.step == step]
+        groups = [group for group in turn.waiting if group.step == turn.step]
         if not groups:
-            return None
-        probes = self._probes()
-        passes = [float(self.belief.passes(np.array(group.rewards)[group.usable]).sum()) for group in groups]
+            return Draft.nothing()
+        probes = self._probes(turn, num)
+        passes = [float(turn.belief.passes(rewards_of(group)).sum()) for group in groups]
         failures = [len(group.usable) - hits for group, hits in zip(groups, passes, strict=True)]
-        cap = self.options["max_rollouts"] or 4 * (self.rollouts_per_step // self.prompts_per_step)
-        cap = max(cap, -(-self.rollouts_per_step // self._probed))  # a small pool still uses its budget
+        cap = self.max_rollouts or 4 * turn.share
+        cap = max(cap, -(-turn.rollouts_per_step // num))  # a small pool still uses its budget
         least = max(2 - probes, 0)  # a group of one has no advantage
-        extra = allocate_hits(
-            passes, failures, self.rollouts_per_step - probes * self._probed, least, max(cap - probes, least)
-        )
+        total = turn.rollouts_per_step - probes * num
+        extra = allocate_hits(passes, failures, total, least, max(cap - probes, least))
         chosen = np.flatnonzero(extra)
-        return Draft(
-            np.array([groups[index].position for index in chosen], dtype=np.int64),
-            extra[chosen],
-            reason="continue",
-            group_ids=[groups[index].group_id for index in chosen],
-        )
-
-    def _own_state(self) -> dict[str, Any]:
-        return {"passes": self._passes.state_dict(), "probed": self._probed, "ended": self._ended}
-
-    def _load_own_state(self, state: Mapping[str, Any]) -> None:
-        self._passes.load_state_dict(state["passes"])
-        self._probed, self._ended = state["probed"], state["ended"]
-        if not (0 <= self._probed <= self.prompts_per_step and -1 <= self._ended <= self._step):
-            raise ValueError(f"{self._probed} prompts probed, step {self._ended} ended, at step {self._step}")
+        return Draft.further([groups[index] for index in chosen], extra[chosen], then="none")

@@ -19,143 +19,131 @@ or one by one after `retest_after` steps (of solved prompts, about 19% relapse l
 reads for groups of 8, a pool of middling prompts is gone after a hundred steps.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from didact.admission import has_signal
-from didact.bounds import MAX_PER_STEP, MAX_STEP, real, whole, whole_or_none
+from didact.bounds import MAX_PER_STEP, MAX_STEP, real
+from didact.columns import Columns
 from didact.ledger import OpenGroup
-from didact.methods.screening import ScreenedCurriculum
-from didact.outcomes import GroupOutcome
-from didact.prompts import PromptPool
+from didact.memory import derived, kept
+from didact.method import Arrivals, Draft, Floats, Method, Positions, Run, Turn, Verdict, option, rewards_of
+from didact.rounds.screen import Screen, sizes
 
 
-class PilotCommit(ScreenedCurriculum):
-    """Pilot, then commit.
+@dataclass
+class Memory:
+    """Which prompts are left out."""
 
-    Args:
-        num_pilot: rollouts of a pilot. None is a quarter of the group, at least 2; published 16 of 64.
-        num_commit: further rollouts of a buffered prompt. None is the rest of the group, rollouts_per_step //
-            prompts_per_step; published 48 of 64.
-        candidates: most pilots in a plan. None is 3 * prompts_per_step, as published; fewer where the budget of the
-            plan, after its commits, does not allow as many.
-        low, high: a pilot's pass rate for which its prompt is buffered, both bounds included.
-        max_staleness: steps after which a buffered group that has not trained is dropped; None sets no bound.
-        exclude_at: pass rate of a pilot from which its prompt is left out of later passes; None leaves none out.
-        exclude_from: rollouts of such pilots in a row that it takes; published 16, in one pilot.
-        retest_after: steps after which an excluded prompt may be piloted again; None is never, as published.
-        max_rounds: rounds after which a step goes ahead with the groups it has; the released code raises.
+    pilots: Columns  # by prompt: "excluded", the step at which it was; "passed", rollouts at `exclude_at` in a row
+    barren: int = kept(0, least=0)  # pilots since the last one to commit to
+    num_excluded: int = derived(int)
 
-    Further options: those of `Curriculum`.
-    """
+
+@dataclass(frozen=True, kw_only=True)
+class PilotCommit(Method):
+    """Pilot a quarter of the group, commit the rest where it is worth it."""
 
     name = "pilot_commit"
-    probe = "pilot"
-    oversampling = 3
+    paper = "arXiv:2605.26606"
+    shardable = True
+    surplus = "waits"
     advantage = "grpo"
     loss_weighting = "token"
 
-    def __init__(
-        self,
-        pool: PromptPool,
-        *,
-        num_pilot: int | None = None,
-        num_commit: int | None = None,
-        candidates: int | None = None,
-        low: float = 0.125,
-        high: float = 0.75,
-        max_staleness: int | None = 4,
-        exclude_at: float | None = 1.0,
-        exclude_from: int = 16,
-        retest_after: int | None = None,
-        max_rounds: int = 10,
-        **common: Any,
-    ) -> None:
-        low, high = real("low", low, 0, 1), real("high", high, 0, 1)
-        if not low < high:
-            raise ValueError(f"low and high must be pass rates with low < high, got {low} and {high}")
-        exclude_at = None if exclude_at is None else real("exclude_at", exclude_at, high, 1)
-        exclude_from = whole("exclude_from", exclude_from, 1, MAX_STEP)
-        retest_after = whole_or_none("retest_after", retest_after, 1, MAX_STEP)
-        num_pilot = whole_or_none("num_pilot", num_pilot, 2, MAX_PER_STEP)
-        num_commit = whole_or_none("num_commit", num_commit, 1, MAX_PER_STEP)
-        candidates = whole_or_none("candidates", candidates, 1, MAX_PER_STEP)
-        max_staleness = whole_or_none("max_staleness", max_staleness, 0, MAX_STEP)
-        max_rounds = whole("max_rounds", max_rounds, 1, MAX_STEP)
-        options = {
-            "num_pilot": num_pilot,
-            "num_commit": num_commit,
-            "candidates": candidates,
-            "low": low,
-            "high": high,
-            "max_staleness": max_staleness,
-            "exclude_at": exclude_at,
-            "exclude_from": exclude_from,
-            "retest_after": retest_after,
-            "max_rounds": max_rounds,
-        }
-        super().__init__(
-            pool,
-            num_screen=num_pilot,
-            num_continue=num_commit,
-            prompts_per_round=candidates,
-            max_staleness=max_staleness,
-            max_rounds=max_rounds,
-            options=options,
-            **common,
-        )
-        self._low, self._high = low, high
-        self._exclude_at, self._exclude_from, self._retest_after = exclude_at, exclude_from, retest_after
-        self._excluded = np.full(len(pool), -1, dtype=np.int32)  # the step at which a prompt was excluded
-        self._passed = np.zeros(len(pool), dtype=np.int32)  # rollouts of its pilots at `exclude_at` in a row
-        self._barren = 0  # pilots since the last one to commit to
+    num_pilot: int | None = option(
+        None, "rollouts of a pilot; None is a quarter of the group; published 16 of 64", least=2, most=MAX_PER_STEP
+    )
+    num_commit: int | None = option(
+        None, "further rollouts of a buffered prompt; None is the rest of the group", least=1, most=MAX_PER_STEP
+    )
+    candidates: int | None = option(
+        None, "most pilots in a plan; None is 3 * prompts_per_step, as published", least=1, most=MAX_PER_STEP
+    )
+    low: float = option(0.125, "least pass rate of a pilot for which its prompt is buffered", least=0, most=1)
+    high: float = option(0.75, "largest pass rate of a pilot for which its prompt is buffered", least=0, most=1)
+    max_staleness: int | None = option(
+        4, "steps after which a buffered group that has not trained is dropped; None is never", least=0, most=MAX_STEP
+    )
+    exclude_at: float | None = option(
+        1.0, "pass rate of a pilot from which its prompt is left out of later passes; None leaves none out", most=1
+    )
+    exclude_from: int = option(
+        16, "rollouts of such pilots in a row that it takes; published 16, in one pilot", least=1, most=MAX_STEP
+    )
+    retest_after: int | None = option(
+        None, "steps after which an excluded prompt may be piloted again; None is never", least=1, most=MAX_STEP
+    )
+    max_rounds: int = option(
+        10, "rounds after which a step trains on what it has; the released code raises", least=1, most=MAX_STEP
+    )
 
-    def _accepts(self, rewards: NDArray[np.float64]) -> bool:
-        # Rewards between 0 and 1 can be all the same within the bounds: nothing to commit to.
-        return bool(self._low <= self.belief.passes(rewards).mean() <= self._high) and has_signal(rewards)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.low < self.high:
+            raise ValueError(f"low and high must be pass rates with low < high, got {self.low} and {self.high}")
+        if self.exclude_at is not None:
+            real("exclude_at", self.exclude_at, self.high, 1)
 
-    def _first(self, accepted: list[OpenGroup], missing: int, rng: np.random.Generator) -> list[OpenGroup]:
-        if len(accepted) <= missing:
-            return accepted
-        return [accepted[index] for index in np.sort(rng.choice(len(accepted), missing, replace=False))]
+    def uneven(self, run: Run) -> bool:
+        return False
 
-    def _passed_over(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
-        since = self._excluded[positions]
-        excluded: NDArray[np.bool_] = since >= 0
-        return excluded if self._retest_after is None else excluded & (self._step - since < self._retest_after)
+    def init(self, run: Run) -> Memory:
+        self._screen(run)
+        return Memory(run.pool.columns(excluded=np.int32(-1), passed=np.int32(0)))
 
-    def _next_prompts(self, num: int, busy: Collection[int]) -> list[int]:
-        joined = len(self.pool) - len(self._excluded)
-        if joined:
-            self._excluded = np.concatenate([self._excluded, np.full(joined, -1, dtype=np.int32)])
-            self._passed = np.concatenate([self._passed, np.zeros(joined, dtype=np.int32)])
-        if num > 0 and self._barren >= np.count_nonzero(self._excluded < 0):  # a few dead prompts must not end a run
-            self._excluded[:], self._passed[:], self._barren = -1, 0, 0
-        return super()._next_prompts(num, busy)
+    def draft(self, turn: Turn, memory: Memory) -> Draft:
+        def drawn(buffered: list[OpenGroup], missing: int) -> list[OpenGroup]:
+            if len(buffered) <= missing:
+                return buffered
+            return [buffered[index] for index in np.sort(turn.rng.choice(len(buffered), missing, replace=False))]
 
-    def _observed(self, positions: NDArray[np.int64], fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
-        for group in {group.group_id: group for group, _ in fresh}.values():
-            rewards = np.array([group.rewards[index] for index in group.usable])
-            if group.reason != self.probe or group.completed < 0 or not len(rewards):
-                continue
-            self._barren = 0 if self._accepts(rewards) else self._barren + 1
-            solved = self._exclude_at is not None and self.belief.passes(rewards).mean() >= self._exclude_at
-            self._passed[group.position] = self._passed[group.position] + len(rewards) if solved else 0
-            if self._passed[group.position] >= self._exclude_from:
-                self._excluded[group.position] = self._step
+        def walk(num: int) -> Positions:
+            if memory.barren >= len(turn.pool) - memory.num_excluded:  # a few dead prompts must not end a run
+                memory.pilots.clear("excluded")
+                memory.pilots.clear("passed")
+                memory.barren = memory.num_excluded = 0
+            positions = turn.walk(num)
+            since = memory.pilots.get("excluded", positions)
+            back = self.retest_after is not None and turn.step - since >= self.retest_after
+            return positions[(since < 0) | back]
 
-    def _own_state(self) -> dict[str, Any]:
-        own = {"excluded": self._excluded.copy(), "passed": self._passed.copy(), "barren": self._barren}
-        return {**super()._own_state(), **own}
+        return self._screen(turn).draft(turn, self, memory, drawn, walk)
 
-    def _load_own_state(self, state: Mapping[str, Any]) -> None:
-        super()._load_own_state(state)
-        self._excluded, self._passed = (np.array(state[name], dtype=np.int32) for name in ("excluded", "passed"))
-        self._barren = state["barren"]
-        if len(self._excluded) > len(self.pool) or not ((self._excluded >= -1) & (self._excluded <= self._step)).all():
-            raise ValueError(f"prompts of the pool are excluded since a step up to {self._step}, or not (-1)")
-        if self._passed.shape != self._excluded.shape or (self._passed < 0).any() or self._barren < 0:
+    def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
+        pilots = [group for group in arrivals.came_back if group.reason == "pilot"]
+        positions = np.unique(np.array([group.position for group in pilots], dtype=np.int64))
+        passed = dict(zip(positions.tolist(), memory.pilots.get("passed", positions).tolist(), strict=True))
+        excluded = set()
+        for group in pilots:
+            rewards = rewards_of(group)
+            memory.barren = 0 if self._accepts(rewards, run) else memory.barren + 1
+            solved = self.exclude_at is not None and run.belief.passes(rewards).mean() >= self.exclude_at
+            passed[group.position] = passed[group.position] + len(rewards) if solved else 0
+            if passed[group.position] >= self.exclude_from:
+                excluded.add(group.position)
+        memory.pilots.put("passed", positions, list(passed.values()))
+        out = np.array(sorted(excluded), dtype=np.int64)
+        memory.num_excluded += int(np.count_nonzero(memory.pilots.get("excluded", out) < 0))
+        memory.pilots.put("excluded", out, run.step)
+
+    def verdict(self, group: OpenGroup, run: Run, memory: Memory) -> Verdict:
+        return self._screen(run).verdict(group, run, lambda rewards: self._accepts(rewards, run))
+
+    def resume(self, run: Run, memory: Memory) -> None:
+        pilots, size = memory.pilots, len(run.pool)
+        if pilots.count("excluded", run.step + 1) or pilots.count("excluded", -1) < size:
+            raise ValueError(f"prompts are excluded since a step up to {run.step}, or not (-1)")
+        if pilots.count("passed", 0) < size:
             raise ValueError("each prompt has passed so many rollouts in a row, and no fewer than 0")
+        memory.num_excluded = pilots.count("excluded", 0)
+
+    def _accepts(self, rewards: Floats, run: Run) -> bool:
+        # Rewards between 0 and 1 can be all the same within the bounds: nothing to commit to.
+        return bool(self.low <= run.belief.passes(rewards).mean() <= self.high) and has_signal(rewards)
+
+    def _screen(self, run: Run) -> Screen:
+        prompts = self.candidates or 3 * run.prompts_per_step
+        both = sizes(run, self.num_pilot, self.num_commit)
+        return Screen("pilot", *both, prompts, self.max_staleness, self.max_rounds)

@@ -19,86 +19,83 @@ old (`max_staleness`, where the code has no bound); a step that cannot be filled
 code raises.
 """
 
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
 
 from didact.admission import has_signal
-from didact.bounds import MAX_PER_STEP, MAX_STEP, flag, one_of, real, whole, whole_or_none
+from didact.advantage import AdvantageKind
+from didact.bounds import MAX_PER_STEP, MAX_STEP
 from didact.ledger import OpenGroup
-from didact.methods.screening import ScreenedCurriculum
-from didact.prompts import PromptPool
+from didact.method import Draft, Floats, Method, Run, Turn, Verdict, option
+from didact.rounds.screen import Screen, sizes
 
 
-class Speed(ScreenedCurriculum):
-    """Screen, then continue.
-
-    Args:
-        num_screen: rollouts that screen a prompt (N_init); the paper tries 4, 6 and 8. No more than the group size.
-        num_continue: further rollouts of an accepted prompt (N_cont). None is the rest of the group,
-            rollouts_per_step // prompts_per_step: with the paper's 24 that is 20.
-        prompts_per_round: most new prompts in a plan. None is 4 * prompts_per_step, as published; fewer where the
-            budget of the plan, after its continuations, does not allow as many.
-        low, high: pass rates between which a screened prompt is accepted. At 0 and 1 any rewards that differ do.
-        max_staleness: steps after which an accepted group that has not trained is dropped. The released code has no
-            bound, which None gives; 4 is that of Pilot-Commit, and seldom reached.
-        train_on_screening: False leaves the screening rollouts out of training: they are biased, see above.
-        max_rounds: rounds after which a step goes ahead with the groups it has; the released code raises at 50.
-        advantage: "rloo", or "grpo" for the DAPO base.
-
-    Further options: those of `Curriculum`.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Speed(Method):
+    """Screen with a few rollouts, continue what differs, train on full groups."""
 
     name = "speed"
+    paper = "arXiv:2506.09016"
     shardable = True
+    surplus = "waits"
     loss_weighting = "token"
 
-    def __init__(
-        self,
-        pool: PromptPool,
-        *,
-        num_screen: int = 4,
-        num_continue: int | None = None,
-        prompts_per_round: int | None = None,
-        low: float = 0.0,
-        high: float = 1.0,
-        max_staleness: int | None = 4,
-        train_on_screening: bool = True,
-        max_rounds: int = 50,
-        advantage: Literal["rloo", "grpo"] = "rloo",
-        **common: Any,
-    ) -> None:
-        low, high = real("low", low, 0, 1), real("high", high, 0, 1)
-        if not low < high:
-            raise ValueError(f"low and high must be pass rates with low < high, got {low} and {high}")
-        one_of("advantage", advantage, ("rloo", "grpo"))
-        train_on_screening = flag("train_on_screening", train_on_screening)
-        rounds: dict[str, Any] = {
-            "num_screen": whole("num_screen", num_screen, 2, MAX_PER_STEP),
-            "num_continue": whole_or_none("num_continue", num_continue, 1, MAX_PER_STEP),
-            "prompts_per_round": whole_or_none("prompts_per_round", prompts_per_round, 1, MAX_PER_STEP),
-            "max_staleness": whole_or_none("max_staleness", max_staleness, 0, MAX_STEP),
-            "max_rounds": whole("max_rounds", max_rounds, 1, MAX_STEP),
-        }
-        own = {"low": low, "high": high, "train_on_screening": train_on_screening, "advantage": advantage}
-        super().__init__(pool, options={**rounds, **own}, **rounds, **common)
-        if not train_on_screening and self._num_continue < 2:
+    num_screen: int = option(
+        4,
+        "rollouts that screen a prompt (N_init), no more than the group; published 4, 6, 8",
+        least=2,
+        most=MAX_PER_STEP,
+    )
+    num_continue: int | None = option(
+        None, "further ones of an accepted prompt (N_cont); None is the rest of the group", least=1, most=MAX_PER_STEP
+    )
+    prompts_per_round: int | None = option(
+        None, "most new prompts in a plan; None is 4 * prompts_per_step, as published", least=1, most=MAX_PER_STEP
+    )
+    low: float = option(0.0, "a prompt is accepted at a pass rate above; at 0, if its rewards differ", least=0, most=1)
+    high: float = option(1.0, "a prompt is accepted at a pass rate below; at 1, if its rewards differ", least=0, most=1)
+    max_staleness: int | None = option(
+        4,
+        "steps after which an accepted group that has not trained is dropped; the released code has no bound, which "
+        "None gives; 4 is that of Pilot-Commit, and seldom reached",
+        least=0,
+        most=MAX_STEP,
+    )
+    train_on_screening: bool = option(True, "if false, screening rollouts, which are biased, are left out of training")
+    max_rounds: int = option(
+        50, "rounds after which a step trains on what it has; the released code raises at 50", least=1, most=MAX_STEP
+    )
+    advantage: AdvantageKind = option("rloo", 'the estimator; "grpo" for the DAPO base', choices=("rloo", "grpo"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.low < self.high:
+            raise ValueError(f"low and high must be pass rates with low < high, got {self.low} and {self.high}")
+
+    def uneven(self, run: Run) -> bool:
+        return False
+
+    def init(self, run: Run) -> None:
+        continued = self._screen(run).num_continue
+        if not self.train_on_screening and continued < 2:
             raise ValueError(
-                f"train_on_screening=False leaves {self._num_continue} of each group to train on, and an advantage "
-                "needs 2: raise num_continue or rollouts_per_step, or lower num_screen"
+                f"train_on_screening=False leaves {continued} of each group to train on, and an advantage needs 2: "
+                "raise num_continue or rollouts_per_step, or lower num_screen"
             )
-        self.advantage = advantage
-        self._low, self._high = low, high
-        self._train_on_screening = train_on_screening
 
-    def _accepts(self, rewards: NDArray[np.float64]) -> bool:
-        rate = self.belief.passes(rewards).mean()
-        # The bounds 0 and 1 ask for no more than signal, which rewards outside [0, 1] can have at a pass rate of 1.
-        return has_signal(rewards) and bool(
-            (rate > self._low or self._low == 0) and (rate < self._high or self._high == 1)
-        )
+    def draft(self, turn: Turn, memory: None) -> Draft:
+        return self._screen(turn).draft(turn, self, memory)
 
-    def _kept(self, group: OpenGroup) -> list[int]:
-        first = 0 if self._train_on_screening else self._num_screen
-        return [index for index in group.usable if index >= first]
+    def verdict(self, group: OpenGroup, run: Run, memory: None) -> Verdict:
+        def accepts(rewards: Floats) -> bool:
+            rate = run.belief.passes(rewards).mean()
+            # At 0 and 1 no more than signal is asked for, which rewards outside [0, 1] can have at a pass rate of 1.
+            above, below = rate > self.low or self.low == 0, rate < self.high or self.high == 1
+            return has_signal(rewards) and bool(above and below)
+
+        screen = self._screen(run)
+        return screen.verdict(group, run, accepts, first=0 if self.train_on_screening else screen.num_screen)
+
+    def _screen(self, run: Run) -> Screen:
+        prompts = self.prompts_per_round or 4 * run.prompts_per_step
+        both = sizes(run, self.num_screen, self.num_continue)
+        return Screen("screen", *both, prompts, self.max_staleness, self.max_rounds)

@@ -4,10 +4,14 @@
 pool, the configuration, wall-clock and resumes beside it. The journal is the only file that must exist.
 
 Counting rules. A rollout counts when its outcome is in the journal, whether it trained or not. A group may be
-continued by a later plan; each rollout belongs to the planned entry it fills, in order. A repeated delivery (the same
-part of a group, or more than was planned for it) is ignored as a whole, as the engine does, and its rollouts are
-counted in `num_surplus`. Rollouts that were lost and asked for again count as planned once more. A record that the
-engine could not have written, such as an outcome of a group that was never planned, is refused.
+continued by a later plan; each rollout belongs to the planned entry it fills, in order. Where a delivery stands in its
+group, and that it repeats another and is ignored, the journal says; for journals from before it did, a repetition is
+the same part of a group once more, or more than was planned for it. Rollouts of repetitions are counted in
+`num_surplus`. Rollouts that were lost and asked for again count as planned once more. A record that the engine could
+not have written, such as an outcome of a group that was never planned, is refused.
+
+A rollout passes when its reward is above the run's `pass_above`, and a group's pass rate is the share that passed.
+Where the run has no such option, it passes at PASS_REWARD or more, and the pass rate is the mean reward.
 
 It derives nothing and judges nothing: rates, shares and intervals are in `summary`, findings in `inspection`.
 """
@@ -27,7 +31,7 @@ from didact.journal import outcomes_of
 from didact.report.intervals import wilson
 from didact.report.records import Record, is_number, is_plain, is_text, read_run
 
-PASS_REWARD = 0.5  # a rollout "passes" at this reward or more; verifiers with partial credit stay readable
+PASS_REWARD = 0.5  # for rewards that are fractions of a pass; verifiers with partial credit stay readable
 UNDECIDED, DISCARDED, TRAINED = 0, 1, 2
 
 
@@ -68,6 +72,7 @@ class Rollouts:
     group: NDArray[np.int64]
     reason: NDArray[np.int64]
     reward: NDArray[np.float64]
+    passed: NDArray[np.bool_]
     num_tokens: NDArray[np.float64]
     truncated: NDArray[np.bool_]
     errored: NDArray[np.bool_]
@@ -106,6 +111,7 @@ class RunHistory:
     evaluations: tuple[Evaluation, ...]
     num_steps: int
     num_surplus: int
+    pass_above: float | None
     pool_size: int
     pool_grew: bool  # beyond the size that the journal says: then there are at least `pool_size` prompts
     seconds: float | None
@@ -202,13 +208,10 @@ class _Group:
         self.num_planned += num_rollouts
         self.entries.append([num_rollouts, reason])
 
-    def takes(self, num_rollouts: int, part: int | None) -> bool:
-        """Whether a delivery is new; if so its part is remembered."""
-        if part in self.parts or len(self.rollouts) + num_rollouts > self.num_planned:
-            return False
-        if part is not None:
-            self.parts.add(part)
-        return True
+    def place(self, num_rollouts: int, part: int | None) -> int | None:
+        """Where a delivery stands of which the journal does not say so; None for a repetition."""
+        here = len(self.rollouts)
+        return None if part in self.parts or (here and here + num_rollouts > self.num_planned) else here
 
     def take(self) -> int:
         """The reason of the next rollout: that of the first planned entry with room."""
@@ -236,6 +239,7 @@ class _Replay:
         self.start: Record = {}
         self.last_admitted = -1
         self.num_surplus = 0
+        self.pass_above: float | None = None
         self.pool_size = 0
 
     def take_prompts(self, path: Path) -> None:
@@ -291,6 +295,7 @@ class _Replay:
             evaluations=tuple(self.evaluations[step] for step in sorted(self.evaluations)),
             num_steps=self.last_admitted + 1,
             num_surplus=self.num_surplus,
+            pass_above=self.pass_above,
             pool_size=max(self.pool_size, len(self.prompts.ids)),
             pool_grew=len(self.prompts.ids) > self.pool_size,
             **beside,
@@ -299,6 +304,9 @@ class _Replay:
     def _on_start(self, record: Record) -> None:
         self.start = record
         self.pool_size = record["pool"]["size"]
+        self.pass_above = record["options"].get("pass_above")
+        if self.pass_above is not None and not is_number(self.pass_above):
+            raise ValueError(f"pass_above is {shortened(self.pass_above)}")
 
     def _on_plan(self, record: Record) -> None:
         count = len(record["groups"])
@@ -322,14 +330,20 @@ class _Replay:
             group.expect(num_rollouts, self.reasons.setdefault(reason, len(self.reasons)))
 
     def _on_outcomes(self, record: Record) -> None:
-        for outcome in outcomes_of(record):
+        recorded = record.get("first")
+        for index, outcome in enumerate(outcomes_of(record)):
             group, size = self._group(outcome.group_id), len(outcome.rewards)
             self._check_prompt(group, outcome.group_id, outcome.prompt_id)
-            if not group.rollouts and size > group.num_planned:
-                raise ValueError(f"group {outcome.group_id} has {size} rewards, {group.num_planned} were planned")
-            if not group.takes(size, outcome.part):
+            first = group.place(size, outcome.part) if recorded is None else recorded[index]
+            if first is None:
                 self.num_surplus += size
                 continue
+            if first != (came := len(group.rollouts)):
+                raise ValueError(f"group {outcome.group_id} goes on at {first}, and {came} rollouts came before")
+            if (came := came + size) > group.num_planned:
+                raise ValueError(f"group {outcome.group_id} has {came} rewards, {group.num_planned} were planned")
+            if outcome.part is not None:
+                group.parts.add(outcome.part)
             for position, reward in enumerate(outcome.rewards):
                 failed = bool(outcome.errored and outcome.errored[position])
                 self.rollout_reason.append(group.take())
@@ -388,6 +402,7 @@ class _Replay:
         rows = list(self.groups.values())
         rewards = np.asarray(self.rewards, dtype=float)
         scored = [values[~np.isnan(values)] for values in (rewards[group.rollouts] for group in rows)]
+        verdicts = scored if self.pass_above is None else [values > self.pass_above for values in scored]
         return Groups(
             id=np.array(list(self.groups), dtype=np.int64),
             step=np.array([group.step for group in rows], dtype=np.int64),
@@ -397,7 +412,7 @@ class _Replay:
             num_planned=np.array([group.num_planned for group in rows], dtype=np.int64),
             num_rollouts=np.array([len(group.rollouts) for group in rows], dtype=np.int64),
             num_scored=np.array([len(values) for values in scored], dtype=np.int64),
-            pass_rate=np.array([values.mean() if len(values) else np.nan for values in scored], dtype=float),
+            pass_rate=np.array([values.mean() if len(values) else np.nan for values in verdicts], dtype=float),
             mixed=np.array([len(values) > 0 and np.ptp(values) > 0 for values in scored], dtype=bool),
         )
 
@@ -409,10 +424,12 @@ class _Replay:
             if group.step > self.last_admitted:
                 fate[group.rollouts] = UNDECIDED
         fate[list(self.trained)] = TRAINED
+        rewards = np.array(self.rewards, dtype=float)  # nan, where errored, passes nowhere
         return Rollouts(
             group=owner,
             reason=np.array(self.rollout_reason, dtype=np.int64),
-            reward=np.array(self.rewards, dtype=float),
+            reward=rewards,
+            passed=rewards >= PASS_REWARD if self.pass_above is None else rewards > self.pass_above,
             num_tokens=np.array(self.num_tokens, dtype=float),
             truncated=np.array(self.truncated, dtype=bool),
             errored=np.array(self.errored, dtype=bool),

@@ -1,8 +1,8 @@
 """Prompts worth a look, with how sure one can be: from the outcomes of a run alone.
 
-never_pass     at least `min_rollouts` scored rollouts, none at reward 0.5 or more. `bound` is the one-sided 95% upper
-               bound of its pass rate, 1 - 0.05^(1/n). A broken answer looks like this; so does a hard prompt with few
-               rollouts.
+never_pass     at least `min_rollouts` scored rollouts, none of which passed: its reward is not above the run's
+               `pass_above` or, where there is none, below 0.5. `bound` is the one-sided 95% upper bound of its pass
+               rate, 1 - 0.05^(1/n). A broken answer looks like this; so does a hard prompt with few rollouts.
 always_pass    the mirror image; `bound` is the lower bound.
 relapse        the prompt's groups in order, cut in half, at least eight scored rollouts on each side: the pooled two-
                proportion z of earlier minus later is at least 3 and the pass rate fell by 0.25 or more. About one
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from didact.report.history import PASS_REWARD, RunHistory
+from didact.report.history import RunHistory
 from didact.report.intervals import zero_pass_bound
 
 Finding = dict[str, Any]
@@ -44,7 +44,7 @@ def inspect_prompts(history: RunHistory, *, top: int = 10, min_rollouts: int = 1
     def count(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.bincount(prompt[mask], minlength=num_prompts)
 
-    total, num_scored, passed = count(scored | True), count(scored), count(scored & (rollouts.reward >= PASS_REWARD))
+    total, num_scored, passed = count(scored | True), count(scored), count(scored & rollouts.passed)
     known = ~np.isnan(rollouts.num_tokens)
     tokens = np.bincount(prompt[known], weights=rollouts.num_tokens[known], minlength=num_prompts)
     errored, truncated = count(rollouts.errored), count(rollouts.truncated)
@@ -121,7 +121,7 @@ def _relapses(
         if not len(cut):
             continue
         middle = int(cut[np.argmin(np.abs(cut - len(own) / 2))])
-        earlier, later = rollouts.reward[own[:middle]] >= PASS_REWARD, rollouts.reward[own[middle:]] >= PASS_REWARD
+        earlier, later = rollouts.passed[own[:middle]], rollouts.passed[own[middle:]]
         if min(len(earlier), len(later)) < RELAPSE_ROLLOUTS:
             continue
         tested += 1

@@ -132,7 +132,12 @@ def _notes(summary: Section) -> list[str]:
             notes.append(f"{errors:,} held-out answers had no verdict; they are not counted as wrong.")
     if totals["truncated"]:
         notes.append(f"{totals['truncated']:,} truncated rollouts are in, with the reward they got.")
-    if totals["rewards_outside_unit"]:
+    if run["pass_above"] is not None:
+        notes.append(
+            f"A rollout passes when its reward is above {run['pass_above']:g}. Rewards of a group in which all pass or "
+            "none does may differ all the same: then it has signal."
+        )
+    elif totals["rewards_outside_unit"]:
         notes.append(
             f"{totals['rewards_outside_unit']:,} rewards lie outside 0 to 1: read “pass rate” as mean reward, "
             "and bands and calibration with care."

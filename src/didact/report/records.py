@@ -143,6 +143,7 @@ _KINDS: dict[str, dict[str, Check]] = {
         "policy_version": _maybe(_list(_maybe(_STEP))),
         "parts": _maybe(_list(_maybe(_whole(2**63 - 1)))),
         "prompt_tokens": _maybe(_list(_maybe(_whole(_MAX_STEP)))),
+        "first": _maybe(_list(_maybe(_whole(_MAX_STEP)))),
     },
     "admitted": {
         "step": _STEP,

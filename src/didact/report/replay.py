@@ -19,7 +19,8 @@ from didact.journal import outcomes_of
 from didact.methods import make
 from didact.outcomes import GroupOutcome
 from didact.plan import PlannedGroup
-from didact.prompts import COLUMNS, PromptPool
+from didact.pool_columns import COLUMNS
+from didact.prompts import PromptPool
 from didact.report.records import read_run
 from didact.seeding import generator
 

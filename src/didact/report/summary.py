@@ -4,9 +4,10 @@
 `summarise(history)` returns what `didact report --json` prints. The figures are drawn from this dictionary and from
 nothing else, so a number on the page is a number in the JSON. None stands for "unknown" or "does not apply".
 
-Definitions. A group's pass rate is the mean reward of its rollouts that did not error. A group has signal when those
-rewards differ; otherwise its group-relative advantage is zero and it is silent. Sections over time have at most 48
-windows of equally many steps. Nothing here is smoothed.
+Definitions. A group's pass rate is the mean reward of its rollouts that did not error or, for a run with `pass_above`,
+the share of them with a reward above it. A group has signal when those rewards differ; otherwise its group-relative
+advantage is zero and it is silent. Sections over time have at most 48 windows of equally many steps. Nothing here is
+smoothed.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ def _run(history: RunHistory) -> Section:
         "seed": config.get("seed", history.start.get("seed")),
         "prompts_per_step": config.get("prompts_per_step") or history.start.get("prompts_per_step"),
         "rollouts_per_step": config.get("rollouts_per_step") or history.start.get("rollouts_per_step"),
+        "pass_above": history.pass_above,
         "pool_size": history.pool_size,
         "pool_grew": history.pool_grew,
         "pool_fingerprint": (history.start.get("pool") or {}).get("fingerprint"),

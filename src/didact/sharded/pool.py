@@ -36,7 +36,8 @@ from numpy.typing import ArrayLike, NDArray
 from didact.belief import BetaBelief
 from didact.columns import Columns
 from didact.pass_rates import PassRates
-from didact.prompts import PromptPool, as_id, as_length
+from didact.pool_columns import as_length
+from didact.prompts import PromptPool, as_id
 from didact.seeding import generator
 from didact.selection import ShuffledPasses
 from didact.sharded.columns import ShardedColumns

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from didact.belief import BetaBelief
 from didact.columns import Columns
-from didact.prompts import COLUMNS, Column, as_column
+from didact.pool_columns import COLUMNS, Column, as_column
 from didact.seeding import generator
 from didact.sharded.compact_ids import CompactIds
 from didact.state import digest, in_order, load_state, save_state

@@ -24,9 +24,10 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 
 from didact.adapters.trl import CurriculumGRPOTrainer
 from didact.adapters.trl_checkpoints import STATE_FILE, checkpoints, newest, step_of
+from didact.curriculum import Curriculum
 from didact.files import locked
 from didact.interrupts import Interrupts
-from didact.journal import Journal, RecordedCurriculum, read_journal
+from didact.journal import Journal, Recorder, read_journal
 from didact.manifest import MANIFEST, clear, files_in, seal
 from didact.state import load_state
 from didact.training.config import TrainConfig, config_from, read_config, write_config
@@ -178,7 +179,8 @@ def _train(
         verifier_of(config, data) as verifier,
         _interrupts(display) as interrupts,
     ):
-        curriculum = RecordedCurriculum(ready.curriculum, journal, metrics)
+        curriculum = ready.curriculum
+        curriculum.listen(Recorder(journal, metrics))
         scorer = Scorer(verifier, config, display)
         trainer = _build_trainer(ready, model, curriculum, scorer)
         evaluator = Evaluator(trainer, data, ready.wording, scorer, config, journal, display)
@@ -215,9 +217,7 @@ def _warning(metrics: dict[str, float]) -> str | None:
     )
 
 
-def _build_trainer(
-    ready: Preparation, model: Any, curriculum: RecordedCurriculum, scorer: Scorer
-) -> CurriculumGRPOTrainer:
+def _build_trainer(ready: Preparation, model: Any, curriculum: Curriculum, scorer: Scorer) -> CurriculumGRPOTrainer:
     data = ready.data
     shortest = data.training[int(np.argmin(data.tokens))]
     rows = [
@@ -268,7 +268,7 @@ class _Recorder(TrainerCallback):
         self,
         folder: Path,
         journal: Journal,
-        curriculum: RecordedCurriculum,
+        curriculum: Curriculum,
         evaluator: Evaluator,
         interrupts: Interrupts,
         config: TrainConfig,
@@ -331,7 +331,7 @@ def _forget_after(folder: Path, checkpoint: Path | None, changed: Sequence[str])
         for name in ("journal.jsonl", "metrics.jsonl"):
             (folder / name).unlink(missing_ok=True)
     else:
-        kept = int(load_state(checkpoint / STATE_FILE)["curriculum"]["curriculum"]["totals"]["rollouts"])
+        kept = int(load_state(checkpoint / STATE_FILE)["curriculum"]["curriculum"]["books"]["totals"]["rollouts"])
     line: dict[str, Any] = {"step": step_of(checkpoint), "dropped_rollouts": rollouts - kept}
     if changed:
         line["changed_prompts"] = list(changed)

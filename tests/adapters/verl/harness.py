@@ -38,8 +38,6 @@ from verl.workers.rollout.replica import TokenOutput
 from verl.workers.rollout.router import GlobalRequestLoadBalancer
 from verl.workers.utils.losses import ppo_loss
 
-from didact.journal import RecordedCurriculum
-
 HERE = Path(__file__).parent
 PACKAGE = "pkg://didact.adapters.verl"
 ON = (
@@ -350,9 +348,8 @@ class Cluster:
             trainer.fit(self.agents)
         finally:
             os.environ.pop("VERL_FILE_LOGGER_PATH", None)
-            curriculum = trainer.train_dataset.run.session.curriculum
-            if isinstance(curriculum, RecordedCurriculum):  # the process goes on, and another trainer with the run
-                curriculum.close()
+            # The process goes on, and another trainer with the run.
+            trainer.train_dataset.run.session.curriculum.listener.close()
         return trainer
 
     def entries(self) -> dict[str, dict[str, Any]]:
