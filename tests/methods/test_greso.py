@@ -223,10 +223,10 @@ def test_it_works_on_a_sharded_pool() -> None:
     traces = []
     for between in (lambda curriculum: curriculum, reload):
         pool = ShardedPool.split(ids, 3)
-        curriculum, trace = play(make("greso", pool, **SIZES), policy, range(6), between=between)
+        curriculum, trace = play(make("greso", pool, **SIZES), policy, range(4), between=between)
         pool.extend(["late-1", "late-2"])
-        curriculum, more = play(curriculum, policy, range(6, 12), between=between)
+        curriculum, more = play(curriculum, policy, range(4, 8), between=between)
         traces.append(trace + more)
-        assert curriculum.metrics()["groups_trained"] > 30
+        assert curriculum.metrics()["groups_trained"] > 20
         assert {np.sign(run) for run in runs(curriculum)} == {-1, 0, 1}
     assert traces[0] == traces[1]

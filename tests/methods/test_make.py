@@ -4,14 +4,16 @@ import itertools
 import json
 import math
 import warnings
+from dataclasses import dataclass
 from decimal import Decimal
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import numpy as np
 import pytest
 
-from didact import METHODS, Curriculum, make
-from didact.methods import ABOUT, check_options, method_options
+from didact import METHODS, Curriculum, Draft, Method, Turn, make, option
+from didact.methods import about, check_options, find, method_options
 from didact.testing import SimulatedPolicy, play, pool_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::didact.silence.NothingLearnt")
@@ -23,8 +25,11 @@ def test_every_method_is_built_described_and_can_list_its_options(method: str) -
     curriculum = make(method, pool_of(40, difficulty=range(40), prompt_tokens=range(1, 41)), seed=3, **SIZES)
     assert isinstance(curriculum, Curriculum)
     assert curriculum.name == method
-    assert isinstance(curriculum, METHODS[method]) if isinstance(METHODS[method], type) else True
-    assert method in ABOUT
+    assert type(curriculum.method) is METHODS[method]
+    line, paper = about(method)
+    assert line.endswith(tuple("abcdefghijklmnopqrstuvwxyz)2"))
+    assert len(line) < 100
+    assert paper.startswith("arXiv:") or method == "uniform"
     assert {"seed", "prompts_per_step", "discount"} <= set(method_options(method))
     assert "pool" not in method_options(method)
 
@@ -118,9 +123,70 @@ def test_absurd_sizes_are_refused_before_memory_is_taken(method: str) -> None:
 
 
 def test_a_method_is_a_name() -> None:
-    for method in (None, 7, [], METHODS["uniform"]):
+    for method in (None, 7, [], int):
         with pytest.raises(TypeError, match="a method is known by its name"):
             make(method, pool_of(4), **SIZES)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own(Method):
+    """The first prompts."""
+
+    name = "own"
+    one_round = True
+    num: int = option(2, "how many", least=1, most=4)
+
+    def draft(self, turn: Turn, memory: None) -> Draft:
+        return turn.equal(np.arange(self.num))
+
+
+def test_a_method_of_your_own_is_the_class_or_where_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = f"{__name__}:Own"
+    for method in (Own, here):
+        assert len(make(method, pool_of(8), **SIZES, num=3).plan(0)) == 3
+        with pytest.raises(ValueError, match="num must be a whole number from 1 to 4, got 5"):
+            make(method, pool_of(8), **SIZES, num=5)
+        with pytest.raises(TypeError, match=r"unknown option 'nun' for method 'own'; did you mean 'num'\?"):
+            make(method, pool_of(8), **SIZES, nun=5)
+    assert find(here) is Own
+    assert about(here) == ("The first prompts", "-")
+    with pytest.raises(ValueError, match="unknown method 'own'"):
+        find("own")
+    registered = EntryPoint(name="own", value=here, group="didact.methods")
+    monkeypatch.setattr("didact.methods.entry_points", lambda group: [registered] if group == "didact.methods" else [])
+    assert find("own") is Own
+    assert check_options("own", **SIZES).method == Own()
+
+
+@pytest.mark.parametrize("method", ["no_such_module:Own", f"{__name__}:NoSuch", f"{__name__}:", ":Own"])
+def test_what_cannot_be_loaded_says_how_to_write_it(method: str) -> None:
+    with pytest.raises(ValueError, match=r"cannot be loaded .*: write module:NAME"):
+        find(method)
+
+
+@pytest.mark.parametrize("name", ["SIZES", "Method", "pool_of"])
+def test_what_is_no_method_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"a method is a class derived from didact\.Method"):
+        make(f"{__name__}:{name}", pool_of(4), **SIZES)
+
+
+def test_a_method_without_its_decorator_is_told_so() -> None:
+    class Forgotten(Method):
+        def draft(self, turn: Turn, memory: None) -> Draft:
+            return Draft.nothing()
+
+    class Derived(Own):
+        more: int = option(2, "what the class above does not have")
+
+    class Same(Own):
+        pass
+
+    for method in (Forgotten, Derived, dataclass(Forgotten)):
+        with pytest.raises(ValueError, match=r"write @dataclass\(frozen=True, kw_only=True\) above it"):
+            make(method, pool_of(4), **SIZES)
+    assert len(make(Same, pool_of(8), **SIZES).plan(0)) == 2
+    with pytest.raises(ValueError, match=r"a method is a class derived from didact\.Method, with draft"):
+        make(Method, pool_of(4), **SIZES)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What each method keeps for itself is checked when it is loaded."""
+"""What each method remembers is checked when it is loaded."""
 
 import math
 from typing import Any
@@ -27,9 +27,10 @@ def excluded(position: int, step: int, passed: int) -> dict[str, np.ndarray]:
         ("cures", {"subset": np.array([3, 1])}),
         ("cures", {"subset": np.array([1, 99])}),
         ("cures", {"pending": np.array([99])}),
-        ("cures", {"drawn": 9}),
+        ("cures", {"steps_done": 9}),
         ("cures", {"first": -1}),
-        ("cures", {"drawn": "2"}),
+        ("cures", {"first": 9}),
+        ("cures", {"steps_done": "2"}),
         ("gvm", {"subset": np.array([99])}),
         ("gvm", {"pending": np.array([99])}),
         ("gvm", {"left": np.array([4])}),
@@ -56,20 +57,26 @@ def excluded(position: int, step: int, passed: int) -> dict[str, np.ndarray]:
         ("pilot_commit", {"pilots": {**excluded(3, 0, 0), "passed": np.zeros(2, np.int32)}}),
         ("pilot_commit", {"barren": -1}),
         ("greso", {"bases": [0.5, 2.0]}),
-        ("greso", {"runs": np.zeros(99, np.int16)}),
+        ("greso", {"bases": [0.5]}),
+        ("greso", {"silent": {"seen": np.array([99]), "run": np.ones(1, np.int16)}}),
+        ("greso", {"silent": {"seen": np.array([3]), "run": np.ones(1)}}),
+        ("greso", {"silent": {}}),
         ("greso", {"walked": -1}),
-        ("greso", {"seen": {}}),
+        ("greso", {"visits": -1}),
+        ("greso", {"last_request": 1}),
         ("adarft", {"target": 101.0}),
         ("adarft", {"target": math.nan}),
         ("adarft", {"unit": 0.0}),
+        ("adarft", {"origin": math.inf}),
         ("adarft", {"rewards": [math.inf]}),
-        ("fastcurl", {"stage": 9}),
+        ("fastcurl", {"index": 9}),
+        ("fastcurl", {"index": -1}),
         ("fastcurl", {"began": 9}),
         ("fastcurl", {"cuts": {"x": [1]}}),
         *((method, {"surprise": 1}) for method in METHODS),
     ],
 )
-def test_own_states_that_cannot_be_are_refused_and_change_nothing(method: str, changes: dict[str, Any]) -> None:
+def test_memories_that_cannot_be_are_refused_and_change_nothing(method: str, changes: dict[str, Any]) -> None:
     """Sealed anew, so that the method's own checks are what refuses them, or that it would not save them again."""
     column = np.arange(24)
     pool = PromptPool(

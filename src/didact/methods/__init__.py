@@ -4,7 +4,7 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import Field, fields
+from dataclasses import Field, fields, is_dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -47,7 +47,8 @@ def make(method: str | type[Method], pool: PromptPool, **options: Any) -> Curric
         ValueError: an unknown method, or an option out of range or of the wrong type.
         TypeError: an unknown or missing option, naming the nearest, or no object of the kind that an option takes.
     """
-    kind = method if isinstance(method, type) and issubclass(method, Method) else find(method)
+    own_kind = isinstance(method, type) and issubclass(method, Method)
+    kind = _as_method(method.__qualname__, method) if own_kind else find(method)
     known = method_options(kind)
     for name in options:
         if name not in known:
@@ -83,11 +84,12 @@ def find(name: str) -> type[Method]:
     if (here := os.getcwd()) not in sys.path:
         sys.path.append(here)  # last: nothing that lies about takes the place of an installed module
     try:
-        return _as_method(name, getattr(import_module(module), attribute))
-    except (ImportError, AttributeError) as error:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             f"method {name!r} cannot be loaded ({error}): write module:NAME, for a module that Python finds"
         ) from error
+    return _as_method(name, found)
 
 
 def spelling(method: type[Method]) -> str:
@@ -98,9 +100,16 @@ def spelling(method: type[Method]) -> str:
 
 
 def _as_method(name: str, found: object) -> type[Method]:
-    if isinstance(found, type) and issubclass(found, Method) and not inspect.isabstract(found):
-        return found
-    raise ValueError(f"{name!r} is {shortened(found)}, and a method is a class derived from didact.Method")
+    if not isinstance(found, type) or not issubclass(found, Method) or inspect.isabstract(found):
+        raise ValueError(
+            f"{name!r} is {shortened(found)}, and a method is a class derived from didact.Method, with draft"
+        )
+    frozen = is_dataclass(found) and found.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    if not frozen or any(isinstance(value, Field) for value in vars(found).values()):
+        raise ValueError(
+            f"method {name!r} must be a frozen dataclass: write @dataclass(frozen=True, kw_only=True) above it"
+        )
+    return found
 
 
 def check_options(method: str, **options: Any) -> Curriculum:

@@ -218,6 +218,8 @@ class CurES(Method):
     def resume(self, run: Run, memory: Memory) -> None:
         if (np.diff(memory.subset) < 0).any() or not np.isin(memory.pending, memory.subset).all():
             raise ValueError("the prompts of an iteration are in order, and those without a pilot among them")
+        if (memory.first < 0) != (len(memory.subset) == 0) or memory.steps_done > run.step - memory.first + 1:
+            raise ValueError(f"an iteration from step {memory.first} cannot have had {memory.steps_done} steps")
         if not _forgetful(run):  # they follow from the belief; one that forgets is asked again at each draw
             self._weigh(memory.subset, run, memory)
 

@@ -214,6 +214,8 @@ class FastCuRL(Method):
         stages = self.stages_of(memory)
         if not (memory.index < len(stages) and memory.began <= max(run.step, 0)):
             raise ValueError(f"stage {memory.index} of {len(stages)} cannot have begun at step {memory.began}")
+        if not all(type(group) is int and len(row) == 4 for group, row in memory.cuts.items()):
+            raise ValueError(f"what was cut off is four numbers for each group, got {memory.cuts}")
         walked = memory.passes.state_dict()
         memory.passes = _passes(run, memory.index)
         memory.passes.load_state_dict(walked)
