@@ -12,13 +12,20 @@ import numpy as np
 from didact.bounds import MAX_PER_STEP, shortened, whole
 from didact.curriculum import Curriculum
 from didact.method import Method
+from didact.methods.bots import BOTS
 from didact.methods.cures import CurES
 from didact.methods.dapo import DAPO
+from didact.methods.gvm import GVM
+from didact.methods.knapsack import Knapsack
+from didact.methods.mopps import MoPPS
 from didact.methods.uniform import Uniform
+from didact.methods.vip import VIP
 from didact.naming import nearest
 from didact.prompts import PromptPool
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Uniform, DAPO, CurES)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (Uniform, DAPO, CurES, GVM, MoPPS, VIP, Knapsack, BOTS)
+}
 
 
 def make(method: str | type[Method], pool: PromptPool, **options: Any) -> Curriculum:
