@@ -512,8 +512,7 @@ class Curriculum:
         last_seen = self.belief.last_seen(positions)
         ages = self._step - last_seen[last_seen >= 0]
         now["evidence_age"] = float(ages.mean()) if len(ages) else 0.0
-        own = self.method.predict(positions, self._run(), self.memory)
-        predicted = self.belief.mean(positions, step=self._step) if own is None else own[0]
+        predicted = self._predicted(positions) if draft.predicted is None else draft.predicted[: len(positions)]
         planned = []
         rows = (positions.tolist(), self.pool.ids[positions], counts.tolist(), known, reasons)
         for position, prompt_id, count, group_id, reason, mean, weight in zip(
@@ -526,6 +525,10 @@ class Curriculum:
             planned.append(PlannedGroup(group.group_id, prompt_id, count, context, reason, mean))
         self._books.planned(int(counts.sum()))
         return planned
+
+    def _predicted(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        own = self.method.predict(positions, self._run(), self.memory)
+        return self.belief.mean(positions, step=self._step) if own is None else own[0]
 
     def _checked_draft(
         self, draft: Draft

@@ -65,7 +65,9 @@ def _known(start: Mapping[str, Any]) -> str:
     if start["method"] in METHODS:
         return str(start["method"])
     made = start.get("made_by", "a program of its own")
-    raise ValueError(f"the run's method {start['method']!r} is none of didact's; it was {made}: say --method module:NAME")
+    raise ValueError(
+        f"the run's method {start['method']!r} is none of didact's; it was {made}: say --method module:NAME"
+    )
 
 
 def _rebuilt(method: str, pool: PromptPool, options: Mapping[str, Any]) -> Curriculum:
