@@ -32,7 +32,7 @@ from didact.bounds import MAX_PER_STEP, MAX_STEP
 from didact.ledger import OpenGroup
 from didact.memory import kept
 from didact.method import NONE, Arrivals, Draft, Floats, Method, Positions, Run, Turn, Verdict, option
-from didact.methods.cures import as_gram
+from didact.methods.gradient_moments import as_gram
 from didact.rounds.iterations import next_pilots
 
 _MIN_ROLLOUTS = 2
