@@ -12,6 +12,11 @@ from didact.testing import SimulatedPolicy, play
 from didact.testing.contract import same_state
 
 
+def counts_of(position: int, passes: float, failures: float) -> dict[str, Any]:
+    """The counts of one prompt, as a state holds them."""
+    return {"seen": np.array([position]), "passes": np.float32([passes]), "failures": np.float32([failures])}
+
+
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
@@ -24,7 +29,11 @@ from didact.testing.contract import same_state
         ("gvm", {"subset": np.array([99])}),
         ("gvm", {"pending": np.array([99])}),
         ("gvm", {"left": np.array([4])}),
-        ("gvm", {"drawn": 9}),
+        ("gvm", {"queue": np.array([0, 99])}),
+        ("gvm", {"split": 1}),
+        ("gvm", {"norms": {"99": 1.0}}),
+        ("gvm", {"norms": {"1": -1.0}}),
+        ("gvm", {"pilots": {"seen": np.array([1])}}),
         ("reinforce_ada", {"pending": np.array([3, 3])}),
         ("reinforce_ada", {"pending": np.array([99])}),
         ("reinforce_ada", {"drawn": 9}),
@@ -32,12 +41,17 @@ from didact.testing.contract import same_state
         ("hora", {"ended": 9}),
         ("vip", {"recent": np.array([99])}),
         ("vip", {"recent": np.array([3, 1])}),
-        ("mopps", {"size": 99}),
-        ("mopps", {"seen": np.array([99])}),
-        ("mopps", {"counts": np.full((2, 12), -1.0, np.float32)}),
+        ("vip", {"recent": np.arange(24)}),
+        ("knapsack", {"recent": {"seen": np.array([1]), "passes": np.zeros((1, 3), np.float32)}}),
+        ("mopps", {"counts": counts_of(99, 1.0, 1.0)}),
+        ("mopps", {"counts": counts_of(1, -1.0, 1.0)}),
+        ("mopps", {"counts": counts_of(1, math.inf, 1.0)}),
         ("mopps", {"evidence": {name: np.array([99.0]) for name in ("positions", "passes", "sizes")}}),
-        ("bots", {"counts": np.full((2, 24), np.nan, np.float32)}),
-        ("bots", {"counts": np.zeros((2, 99), np.float32)}),
+        ("bots", {"counts": counts_of(99, 1.0, 1.0)}),
+        ("bots", {"counts": counts_of(1, 1.0, -1.0)}),
+        ("bots", {"counts": counts_of(1, math.nan, 1.0)}),
+        ("bots", {"cap": 0.5}),
+        ("bots", {"cap": "0.5"}),
         ("bots", {"rho": 7.0}),
         ("bots", {"evidence": {"positions": np.array([1]), "passes": np.array([3.0]), "sizes": np.array([2.0])}}),
         ("bots", {"evidence": {"positions": np.array([1]), "passes": np.array([3.0]), "sizes": np.zeros(0)}}),
@@ -75,7 +89,7 @@ def test_own_states_that_cannot_be_are_refused_and_change_nothing(method: str, c
     before = other.state_dict()
     contents = {name: state[name] for name in state if name != "digest"}
     with pytest.raises(ValueError, match="could have saved"):
-        other.load_state_dict(seal({**contents, "own": {**state["own"], **changes}}))
+        other.load_state_dict(seal({**contents, "memory": {**(state["memory"] or {}), **changes}}))
     assert same_state(before, other.state_dict())
     other.load_state_dict(state)
     assert same_state(state, other.state_dict())
