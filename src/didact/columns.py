@@ -34,14 +34,11 @@ class Columns:
         self._columns = {name: np.zeros((0, *value.shape), value.dtype) for name, value in self._start.items()}
 
     def get(self, name: str, positions: Positions | slice) -> NDArray[Any]:
-        """A copy of what stands at some positions, shape (n,) or (n, width).
-
-        A slice, for methods that pass over the whole pool, gives a view; a sharded pool takes none.
-        """
+        """What stands at some positions, shape (n,) or (n, width): a copy, or of a slice perhaps a view."""
         return self._grown(name)[positions]
 
     def put(self, name: str, positions: Positions | slice, values: ArrayLike) -> None:
-        """Write at some distinct positions, or a slice as in `get`: one value for each, or the same for all."""
+        """Write at some distinct positions: one value for each, or the same for all."""
         self._grown(name)[positions] = values
 
     def count(self, name: str, least: float) -> int:

@@ -89,12 +89,13 @@ def test_no_pass_rate_stands_for_a_pilot() -> None:
 
 def test_mopps_forgets_towards_it_and_offline_rates_take_its_place() -> None:
     rates = np.linspace(0.1, 0.9, 8)
-    counts = [
-        make("mopps", pool_of(8, pass_rate=rates), **SIZES, **more)._counts  # type: ignore[attr-defined]
-        for more in ({}, {"offline_rates": rates, "offline_weight": 10})
-    ]
-    assert counts[0] == pytest.approx(4 * np.stack([rates, 1 - rates]), rel=1e-6)
-    assert counts[1] == pytest.approx(1 + 10 * np.stack([rates, 1 - rates]), rel=1e-6)
+    for more, alpha, total in (
+        ({}, 4 * rates, 4),
+        ({"offline_rates": rates, "offline_weight": 10}, 1 + 10 * rates, 12),
+    ):
+        believed = make("mopps", pool_of(8, pass_rate=rates), **SIZES, **more).pass_rates()
+        assert believed.mean == pytest.approx(alpha / total, rel=1e-6)
+        assert believed.std**2 == pytest.approx(alpha * (total - alpha) / total**2 / (total + 1), rel=1e-6)
 
 
 def test_adarft_takes_it_where_there_is_no_difficulty() -> None:

@@ -21,6 +21,11 @@ def excluded(position: int, step: int, passed: int) -> dict[str, np.ndarray]:
     }
 
 
+def counts_of(position: int, passes: float, failures: float) -> dict[str, Any]:
+    """The counts of one prompt, as a state holds them."""
+    return {"seen": np.array([position]), "passes": np.float32([passes]), "failures": np.float32([failures])}
+
+
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
@@ -34,19 +39,28 @@ def excluded(position: int, step: int, passed: int) -> dict[str, np.ndarray]:
         ("gvm", {"subset": np.array([99])}),
         ("gvm", {"pending": np.array([99])}),
         ("gvm", {"left": np.array([4])}),
-        ("gvm", {"drawn": 9}),
+        ("gvm", {"queue": np.array([0, 99])}),
+        ("gvm", {"split": 1}),
+        ("gvm", {"norms": {"99": 1.0}}),
+        ("gvm", {"norms": {"1": -1.0}}),
+        ("gvm", {"pilots": {"seen": np.array([1])}}),
         ("reinforce_ada", {"pending": np.array([3, 3])}),
         ("reinforce_ada", {"pending": np.array([99])}),
         ("hora", {"probed": 99}),
         ("hora", {"probed": -1}),
         ("vip", {"recent": np.array([99])}),
         ("vip", {"recent": np.array([3, 1])}),
-        ("mopps", {"size": 99}),
-        ("mopps", {"seen": np.array([99])}),
-        ("mopps", {"counts": np.full((2, 12), -1.0, np.float32)}),
+        ("vip", {"recent": np.arange(24)}),
+        ("knapsack", {"recent": {"seen": np.array([1]), "passes": np.zeros((1, 3), np.float32)}}),
+        ("mopps", {"counts": counts_of(99, 1.0, 1.0)}),
+        ("mopps", {"counts": counts_of(1, -1.0, 1.0)}),
+        ("mopps", {"counts": counts_of(1, math.inf, 1.0)}),
         ("mopps", {"evidence": {name: np.array([99.0]) for name in ("positions", "passes", "sizes")}}),
-        ("bots", {"counts": np.full((2, 24), np.nan, np.float32)}),
-        ("bots", {"counts": np.zeros((2, 99), np.float32)}),
+        ("bots", {"counts": counts_of(99, 1.0, 1.0)}),
+        ("bots", {"counts": counts_of(1, 1.0, -1.0)}),
+        ("bots", {"counts": counts_of(1, math.nan, 1.0)}),
+        ("bots", {"cap": 0.5}),
+        ("bots", {"cap": "0.5"}),
         ("bots", {"rho": 7.0}),
         ("bots", {"evidence": {"positions": np.array([1]), "passes": np.array([3.0]), "sizes": np.array([2.0])}}),
         ("bots", {"evidence": {"positions": np.array([1]), "passes": np.array([3.0]), "sizes": np.zeros(0)}}),

@@ -214,6 +214,16 @@ def test_a_later_visit_replaces_an_earlier_one_and_the_history_is_bounded() -> N
     assert set(many.memory.visits.steps(many.memory.recent)) == {3, 4}
 
 
+def test_errored_and_truncated_rollouts_tell_nothing() -> None:
+    pool = PromptPool(["a"], features=[[0.0]])
+    for truncated, more in (("exclude", False), ("observe", True)):
+        curriculum = make("vip", pool, prompts_per_step=1, rollouts_per_step=4, truncated=truncated)
+        group = curriculum.plan(0).groups[0]
+        cut = [True, True, False, False]
+        curriculum.observe([GroupOutcome(group.group_id, "a", [1.0, 1.0, np.nan, None], truncated=cut)])
+        assert (curriculum.pass_rates().mean[0] > 0.5) == more
+
+
 @pytest.mark.parametrize(
     "option",
     [

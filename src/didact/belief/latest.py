@@ -101,9 +101,10 @@ class StepEvidence:
 
     def gathered(self) -> tuple[Positions, Floats, Floats]:
         """Distinct prompts in order, their passes and their rollouts since they were taken last."""
-        positions, passes, sizes = self._joined()
+        positions, *counts = self._joined()
         unique, index = np.unique(positions, return_inverse=True)
-        return unique, *(np.bincount(index, weights=each).astype(np.float64) for each in (passes, sizes))
+        passes, sizes = (np.bincount(index, weights=each).astype(np.float64) for each in counts)
+        return unique, passes, sizes
 
     def among(self, positions: Positions) -> tuple[Positions, Floats, Floats]:
         """What was gathered about some distinct positions: which of them it is about, their passes and rollouts."""

@@ -160,7 +160,8 @@ class BOTS(Method):
         expected: Singles = self.strong.of(len(run.pool))[where] - weak
         expected *= np.float32(cap)
         expected += weak
-        return np.clip(expected, 0.0, 1.0, out=expected)
+        np.clip(expected, 0.0, 1.0, out=expected)
+        return expected
 
     def _posterior(self, counts: Singles, where: Positions | slice, run: Run) -> Singles:
         """alpha and beta, shape (2, n)."""

@@ -114,7 +114,7 @@ class MoPPS(Method):
     def draft(self, turn: Turn, memory: Memory) -> Draft:
         self._fold(memory)
         candidates = turn.walk(self.candidate_ratio * turn.batch)
-        draws = turn.rng.beta(*self._posterior(candidates, turn, memory))
+        draws = np.asarray(turn.rng.beta(*self._posterior(candidates, turn, memory)))
         if self.mode == "top":
             chosen = thompson(draws, turn.batch, target=self.target)
         else:

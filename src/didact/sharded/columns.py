@@ -24,12 +24,12 @@ class ShardedColumns(Columns):
         self._key = pool.new_store(self, "ShardColumns", [options] * len(pool.shards))
 
     def get(self, name: str, positions: Positions | slice) -> NDArray[Any]:
-        return self._pool.gather(positions, lambda local: Call(self._key, "get", (name, local)))
+        return self._pool.gather(self._named(positions), lambda local: Call(self._key, "get", (name, local)))
 
-    def put(self, name: str, positions: Positions, values: ArrayLike) -> None:
-        rows = np.asarray(values)
-        each = rows.ndim > 0 and len(rows) == len(positions)
-        for shard, mine, local in self._pool.parts(positions):
+    def put(self, name: str, positions: Positions | slice, values: ArrayLike) -> None:
+        rows, named = np.asarray(values), self._named(positions)
+        each = rows.ndim > 0 and len(rows) == len(named)
+        for shard, mine, local in self._pool.parts(named):
             self._pool.shards.tell({shard: Call(self._key, "put", (name, local, rows[mine] if each else rows))})
 
     def count(self, name: str, least: float) -> int:
@@ -56,3 +56,6 @@ class ShardedColumns(Columns):
         self._pool.shards.ask(
             {shard: Call(self._key, "load", (part, size), writes=True) for shard, (part, size) in parts}
         )
+
+    def _named(self, positions: Positions | slice) -> Positions:
+        return np.arange(len(self._pool))[positions] if isinstance(positions, slice) else positions
