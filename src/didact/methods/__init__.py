@@ -47,8 +47,7 @@ def make(method: str | type[Method], pool: PromptPool, **options: Any) -> Curric
         ValueError: an unknown method, or an option out of range or of the wrong type.
         TypeError: an unknown or missing option, naming the nearest, or no object of the kind that an option takes.
     """
-    own_kind = isinstance(method, type) and issubclass(method, Method)
-    kind = _as_method(method.__qualname__, method) if own_kind else find(method)
+    kind = _as_method(method.__qualname__, method) if isinstance(method, type) else find(method)
     known = method_options(kind)
     for name in options:
         if name not in known:
