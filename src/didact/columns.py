@@ -8,7 +8,7 @@ They grow with the pool, save no more than what differs from the start, and live
 method that keeps its state in them works there, too.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,12 +33,15 @@ class Columns:
         self._start = {name: np.asarray(value) for name, value in start.items()}
         self._columns = {name: np.zeros((0, *value.shape), value.dtype) for name, value in self._start.items()}
 
-    def get(self, name: str, positions: Positions) -> NDArray[Any]:
-        """A copy of what stands at some positions, shape (n,) or (n, width)."""
+    def get(self, name: str, positions: Positions | slice) -> NDArray[Any]:
+        """A copy of what stands at some positions, shape (n,) or (n, width).
+
+        A slice, for methods that pass over the whole pool, gives a view; a sharded pool takes none.
+        """
         return self._grown(name)[positions]
 
-    def put(self, name: str, positions: Positions, values: ArrayLike) -> None:
-        """Write at some distinct positions: one value for each, or the same for all."""
+    def put(self, name: str, positions: Positions | slice, values: ArrayLike) -> None:
+        """Write at some distinct positions, or a slice as in `get`: one value for each, or the same for all."""
         self._grown(name)[positions] = values
 
     def count(self, name: str, least: float) -> int:
@@ -71,8 +74,9 @@ class Columns:
             saved, shape = state[name], (len(seen), *start.shape)
             if saved.dtype != start.dtype or saved.shape != shape or not np.isfinite(saved).all():
                 raise ValueError(f"column {name!r} must hold finite numbers of {start.dtype} in shape {shape}")
+        for name in self._start:
             self.clear(name)
-            self._grown(name)[seen] = saved
+            self._grown(name)[seen] = state[name]
 
     def _grown(self, name: str) -> NDArray[Any]:
         column, start = self._columns[name], self._start[name]
@@ -81,3 +85,9 @@ class Columns:
             new = np.broadcast_to(start, (joined, *start.shape))
             column = self._columns[name] = np.concatenate([column, new])
         return column
+
+
+def parts_of(state: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The state of columns as its parts, one for each shard if there are shards: for checks across columns."""
+    parts: Sequence[Mapping[str, Any]] = state.get("shards", [state])
+    return parts

@@ -38,7 +38,7 @@ from didact.state import check_seal, digest, in_order, seal
 SCHEMA = 3
 #: Of rollouts_per_step, that a step may take by default: SPEED's took up to 13 in benchmarks/results/main.
 _MOST_BATCHES = 20
-_STATE = ("schema", "method", "options", "pool", "step", "round", "then", "ledger", "admitted")
+_STATE: tuple[str, ...] = ("schema", "method", "options", "pool", "step", "round", "then", "ledger", "admitted")
 _STATE += ("books", "belief", "walk", "memory")
 
 
@@ -262,7 +262,7 @@ class Curriculum:
             length = self.pool.prompt_length(group.position) if outcome.prompt_tokens is None else outcome.prompt_tokens
             self._books.came(group, outcome, self._step, length or 0)
             self._ledger.close(group)
-        arrivals = Arrivals(*zip(*fresh, strict=True), self._truncated)
+        arrivals = Arrivals([group for group, _ in fresh], [outcome for _, outcome in fresh], self._truncated)
         self._spend(arrivals)
         self._books.scored(
             [group.rewards[index] for (group, _), rows in zip(fresh, placed, strict=True) for index in rows]
@@ -512,8 +512,7 @@ class Curriculum:
         last_seen = self.belief.last_seen(positions)
         ages = self._step - last_seen[last_seen >= 0]
         now["evidence_age"] = float(ages.mean()) if len(ages) else 0.0
-        own = self.method.predict(positions, self._run(), self.memory)
-        predicted = self.belief.mean(positions, step=self._step) if own is None else own[0]
+        predicted = self._predicted(positions) if draft.predicted is None else draft.predicted[: len(positions)]
         planned = []
         rows = (positions.tolist(), self.pool.ids[positions], counts.tolist(), known, reasons)
         for position, prompt_id, count, group_id, reason, mean, weight in zip(
@@ -526,6 +525,10 @@ class Curriculum:
             planned.append(PlannedGroup(group.group_id, prompt_id, count, context, reason, mean))
         self._books.planned(int(counts.sum()))
         return planned
+
+    def _predicted(self, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        own = self.method.predict(positions, self._run(), self.memory)
+        return self.belief.mean(positions, step=self._step) if own is None else own[0]
 
     def _checked_draft(
         self, draft: Draft
@@ -576,7 +579,8 @@ class Curriculum:
         tokens = np.array([sum(outcome.num_tokens or ()) for outcome in arrivals.outcomes], dtype=np.int64)
         unique, index = np.unique(positions, return_inverse=True)
         before = self.belief.num_rollouts(unique).astype(np.float64)
-        self._books.spent(before, np.bincount(index, weights=rollouts), int(tokens.sum()))
+        added = np.bincount(index, weights=rollouts).astype(np.float64)
+        self._books.spent(before, added, int(tokens.sum()))
         self.belief.count(positions, rollouts, tokens, step=self._step)
 
     def _believe(self, arrivals: Arrivals) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar
 from didact import files
 from didact.curriculum import Curriculum
 from didact.listener import Listener
+from didact.methods import spelling
 from didact.outcomes import GroupOutcome
 from didact.plan import AdmittedGroup, Plan
 from didact.state import check_seal, seal
@@ -175,6 +176,8 @@ class Recorder(Listener):
             pool = {"size": len(curriculum.pool), "fingerprint": curriculum.pool.fingerprint()}
             start: dict[str, Any] = {"kind": "start", "schema": SCHEMA, "method": curriculum.name}
             start |= {"options": curriculum.options, "pool": pool}
+            if (made_by := spelling(type(curriculum.method))) != curriculum.name:
+                start["made_by"] = made_by
             self.journal.append(start)
         else:
             start = check_start(self.journal.path)

@@ -73,6 +73,7 @@ class Draft:
         context_length: of this round, for a method that `sets_context`.
         then: whether the step has another round: "none", "now" (outcomes that are still out do not matter to it) or
             "later", which depends on what comes back. None is "none" for a method with `one_round`, else "later".
+        predicted: shape (n,), the pass rates it was drafted by, where `Method.predict` would work them out once more.
         dropped: groups that came back and will never train, to be discarded now and not when the step ends.
     """
 
@@ -83,6 +84,7 @@ class Draft:
     weights: NDArray[Any] | None = None
     context_length: int | None = None
     then: Then | None = None
+    predicted: Floats | None = None
     dropped: Sequence[OpenGroup] = ()
 
     @classmethod

@@ -10,7 +10,8 @@ import pytest
 from didact import Curriculum, GroupOutcome, PromptPool, make
 from didact.allocation import largest_remainder
 from didact.methods import cures_released
-from didact.methods.cures import _split, allocation_scale, gradient_moments, sampling_distribution
+from didact.methods.cures import _split, allocation_scale, sampling_distribution
+from didact.methods.gradient_moments import gradient_moments
 from didact.plan import Plan
 from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
 

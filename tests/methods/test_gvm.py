@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from didact import Curriculum, make
 from didact.allocation import largest_remainder
-from didact.methods.gvm import GVM, allocation_weights
+from didact.methods.gvm import allocation_weights
 from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
@@ -15,7 +16,7 @@ class TestGVM(CurriculumContract):
 
     @staticmethod
     def build(pool, **options):
-        return GVM(pool, **{"steps_per_iteration": 3, "pilot_rollouts": 4, **options})
+        return make("gvm", pool, **{"steps_per_iteration": 3, "pilot_rollouts": 4, **options})
 
 
 class TestGVMWholePool(CurriculumContract):
@@ -23,7 +24,7 @@ class TestGVMWholePool(CurriculumContract):
 
     @staticmethod
     def build(pool, **options):
-        return GVM(pool, **{"pilot_rollouts": 3, "max_pass_rate": 0.9, "prior": (0.5, 0.5), **options})
+        return make("gvm", pool, **{"pilot_rollouts": 3, "max_pass_rate": 0.9, "prior": (0.5, 0.5), **options})
 
 
 P = [0, 0.125, 0.5, 0.875, 1]
@@ -53,7 +54,7 @@ def test_shape_of_the_weights() -> None:
     assert allocation_weights([0.5], [0.0]).tolist() == [0.0]
 
 
-def pilot(curriculum: GVM, passes: dict[str, int]) -> None:
+def pilot(curriculum: Curriculum, passes: dict[str, int]) -> None:
     """Observe all pilots of step 0; prompts that are not named always fail."""
     while (plan := curriculum.plan(0)) and plan.groups[0].reason == "pilot":
         outcomes = []
@@ -62,13 +63,13 @@ def pilot(curriculum: GVM, passes: dict[str, int]) -> None:
             rewards = [1.0] * hits + [0.0] * (group.num_rollouts - hits)
             outcomes += [o for o in outcomes_of(plan, lambda num, r=rewards: r) if o.group_id == group.group_id]
         curriculum.observe(outcomes)
-        if not len(curriculum._pending):
+        if not len(curriculum.memory.pending):
             return
 
 
 def test_an_iteration_spends_the_split_of_its_budget_in_order() -> None:
     """GV1's four prompts and eight that never passed: the latter vanish, three steps hold the budget of the twelve."""
-    curriculum = GVM(pool_of(12), steps_per_iteration=3, **SIZES)
+    curriculum = make("gvm", pool_of(12), steps_per_iteration=3, **SIZES)
     names = ["prompt-0", "prompt-1", "prompt-2", "prompt-3"]
     pilot(curriculum, dict(zip(names, [1, 4, 7, 8], strict=True)))
     sizes: dict[str, int] = {}
@@ -81,7 +82,7 @@ def test_an_iteration_spends_the_split_of_its_budget_in_order() -> None:
             sizes[group.prompt_id] = sizes.get(group.prompt_id, 0) + group.num_rollouts
             seen += [group.prompt_id] if group.prompt_id not in seen else []
         curriculum.observe(outcomes_of(plan, lambda num: [0.0] * num))  # no update before the next pilot
-    assert seen == [curriculum.pool.ids[position] for position in curriculum._subset if position < 4]
+    assert seen == [curriculum.pool.ids[position] for position in curriculum.memory.subset if position < 4]
     share = allocation_weights(P[1:])
     assert [sizes[name] for name in names] == pytest.approx((96 * share / share.sum()).tolist(), abs=3)
     assert curriculum.plan(3).groups[0].reason == "pilot"
@@ -89,7 +90,7 @@ def test_an_iteration_spends_the_split_of_its_budget_in_order() -> None:
 
 @pytest.mark.parametrize("rollouts_per_step", [8, 9, 15, 32, 33])
 def test_every_prompt_gets_its_share_up_to_the_cuts(rollouts_per_step: int) -> None:
-    curriculum = GVM(pool_of(40), pilot_rollouts=8, prompts_per_step=4, rollouts_per_step=rollouts_per_step)
+    curriculum = make("gvm", pool_of(40), pilot_rollouts=8, prompts_per_step=4, rollouts_per_step=rollouts_per_step)
     policy = SimulatedPolicy({f"prompt-{index}": (index + 1) / 40 for index in range(40)})
     passes, spent, steps = np.zeros(40), np.zeros(40, dtype=int), 0
     for step in range(12):
@@ -115,19 +116,19 @@ def test_every_prompt_gets_its_share_up_to_the_cuts(rollouts_per_step: int) -> N
 
 
 def test_prompts_above_the_threshold_are_dropped() -> None:
-    curriculum = GVM(pool_of(4), max_pass_rate=0.99, **SIZES)
+    curriculum = make("gvm", pool_of(4), max_pass_rate=0.99, **SIZES)
     pilot(curriculum, {"prompt-0": 8, "prompt-1": 4})
     assert [group.prompt_id for group in curriculum.plan(0)] == ["prompt-1"]
 
 
 def test_without_any_accepted_response_shares_are_equal() -> None:
-    curriculum = GVM(pool_of(4), **SIZES)
+    curriculum = make("gvm", pool_of(4), **SIZES)
     pilot(curriculum, {})
     assert [group.num_rollouts for group in curriculum.plan(0)] == [8] * 4
 
 
 def test_pilots_are_counted_and_do_not_train() -> None:
-    curriculum = GVM(pool_of(40), **SIZES)
+    curriculum = make("gvm", pool_of(40), **SIZES)
     play(curriculum, SimulatedPolicy(), range(10))
     metrics = curriculum.metrics()
     assert metrics["rollouts_pilot"] == metrics["rollouts_discarded"] == 40 * 8
@@ -135,7 +136,7 @@ def test_pilots_are_counted_and_do_not_train() -> None:
 
 
 def test_gradients_of_accepted_responses_move_the_split() -> None:
-    curriculum = GVM(pool_of(2), prompts_per_step=2, rollouts_per_step=40, gradient_norms=True)
+    curriculum = make("gvm", pool_of(2), prompts_per_step=2, rollouts_per_step=40, gradient_norms=True)
     assert curriculum.wants_gradients
     plan = curriculum.plan(0)
     curriculum.observe(outcomes_of(plan, lambda num: [1.0, 0.0] * (num // 2)))
@@ -143,7 +144,7 @@ def test_gradients_of_accepted_responses_move_the_split() -> None:
         lengths = np.array([length, 100.0] * 4)  # those of failures do not count
         curriculum.observe_gradients(prompt, np.diag(lengths**2), [True, False] * 4)
     state = curriculum.state_dict()
-    again = GVM(pool_of(2), prompts_per_step=2, rollouts_per_step=40, gradient_norms=True)
+    again = make("gvm", pool_of(2), prompts_per_step=2, rollouts_per_step=40, gradient_norms=True)
     again.load_state_dict(state)
     for each in (curriculum, again):
         assert {group.prompt_id: group.num_rollouts for group in each.plan(0)} == {"prompt-0": 10, "prompt-1": 30}
@@ -164,7 +165,7 @@ def test_gradients_of_accepted_responses_move_the_split() -> None:
 )
 def test_bad_options(option: dict, named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        GVM(pool_of(8), **{**SIZES, **option})
+        make("gvm", pool_of(8), **{**SIZES, **option})
 
 
 @pytest.mark.parametrize(("rate", "norm"), [([1.2], None), ([np.nan], None), ([0.5], [-1.0])])

@@ -7,25 +7,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from didact.methods.knapsack import Knapsack, group_value, knapsack, split_budget
-from didact.outcomes import GroupOutcome
-from didact.plan import Plan
+from didact import Curriculum, GroupOutcome, Plan, make
+from didact.methods.knapsack import group_value, knapsack, split_budget
 from didact.testing import CurriculumContract, pool_of
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
 class TestKnapsack(CurriculumContract):
-    build = staticmethod(Knapsack)
     keeps_budget = True
+
+    @staticmethod
+    def build(pool, **options):
+        return make("knapsack", pool, **options)
 
 
 class TestKnapsackSmallPool(CurriculumContract):
     """Two visits of every prompt within the eight steps of the suite."""
 
-    build = staticmethod(Knapsack)
     keeps_budget = True
     pool_size = 12
+
+    @staticmethod
+    def build(pool, **options):
+        return make("knapsack", pool, **options)
 
 
 def test_the_value_peaks_where_the_notes_say() -> None:
@@ -103,7 +108,7 @@ def test_the_split_adds_up_within_bounds(rates: list[float], low: int, high: int
     assert ((parts >= low) & (parts <= high)).all()
 
 
-def epoch(curriculum: Knapsack, steps: range, passes: dict[str, list[float]]) -> list[Plan]:
+def epoch(curriculum: Curriculum, steps: range, passes: dict[str, list[float]]) -> list[Plan]:
     plans = []
     for step in steps:
         plan = curriculum.plan(step)
@@ -117,7 +122,7 @@ def epoch(curriculum: Knapsack, steps: range, passes: dict[str, list[float]]) ->
 
 
 def test_the_first_epoch_is_uniform_and_the_next_rests_on_the_last() -> None:
-    curriculum = Knapsack(pool_of(4), **SIZES)
+    curriculum = make("knapsack", pool_of(4), **SIZES)
     rewards = {"prompt-0": [1.0, 0.0], "prompt-1": [0.0], "prompt-2": [0.0], "prompt-3": [1.0]}
     first, second, third = epoch(curriculum, range(3), rewards)
     assert [group.num_rollouts for group in first] == [8] * 4
@@ -130,7 +135,7 @@ def test_the_first_epoch_is_uniform_and_the_next_rests_on_the_last() -> None:
 
 
 def test_prompts_never_seen_get_the_equal_share() -> None:
-    curriculum = Knapsack(pool_of(6), **SIZES)
+    curriculum = make("knapsack", pool_of(6), **SIZES)
     epoch(curriculum, range(1), {f"prompt-{index}": [0.0, 1.0] for index in range(6)})
     seen = set(np.flatnonzero(curriculum.pass_rates().num_rollouts))
     plan = curriculum.plan(1)
@@ -140,7 +145,7 @@ def test_prompts_never_seen_get_the_equal_share() -> None:
 
 def test_the_rate_is_that_of_the_last_16_rewards() -> None:
     """Split between a prompt at 1/2 and one at 0, whose last 16 say what all 24, and the last visit, do not."""
-    curriculum = Knapsack(pool_of(2), prompts_per_step=2, rollouts_per_step=16, max_rollouts=8)
+    curriculum = make("knapsack", pool_of(2), prompts_per_step=2, rollouts_per_step=16, max_rollouts=8)
     for rewards in ([0.0] * 8, [1.0] * 8, [0.0] * 8):
         plan = curriculum.plan(curriculum.step + 1)
         assert [group.num_rollouts for group in plan] == [8, 8]  # the bounds leave no choice
@@ -150,7 +155,7 @@ def test_the_rate_is_that_of_the_last_16_rewards() -> None:
 
 
 def test_a_prompt_has_a_rate_from_8_rewards_on() -> None:
-    curriculum = Knapsack(pool_of(1), prompts_per_step=1, rollouts_per_step=4)
+    curriculum = make("knapsack", pool_of(1), prompts_per_step=1, rollouts_per_step=4)
     for step, rate in enumerate((None, 0.25, 0.25, 0.25)):
         group = curriculum.plan(step).groups[0]
         curriculum.observe([GroupOutcome(group.group_id, group.prompt_id, [1.0, 0.0, 0.0, 0.0])])
@@ -160,7 +165,7 @@ def test_a_prompt_has_a_rate_from_8_rewards_on() -> None:
 def test_fewer_middling_prompts_are_rated_0_or_1_than_by_the_last_visit() -> None:
     """Of prompts that pass with probability 0.2 one in six has a visit of 8 without a pass; of 16, one in 35."""
     rng = np.random.default_rng(0)
-    curriculum = Knapsack(pool_of(400), prompts_per_step=400, rollouts_per_step=3200, max_rollouts=8)
+    curriculum = make("knapsack", pool_of(400), prompts_per_step=400, rollouts_per_step=3200, max_rollouts=8)
     for step in range(2):
         plan = curriculum.plan(step)
         rewards = (rng.random((400, 8)) < 0.2).astype(float)
@@ -171,15 +176,17 @@ def test_fewer_middling_prompts_are_rated_0_or_1_than_by_the_last_visit() -> Non
     assert (np.array(_rates(curriculum)) == 0).mean() == pytest.approx(0.028, abs=0.02)
 
 
-def _rates(curriculum: Knapsack) -> list[float]:
+def _rates(curriculum: Curriculum) -> list[float]:
     """What the split goes by."""
-    rates: list[float] = curriculum._recent.rate(np.arange(len(curriculum.pool))).tolist()
+    rates: list[float] = curriculum.memory.recent.rate(np.arange(len(curriculum.pool))).tolist()
     return rates
 
 
 def test_truncated_rollouts_count_as_the_option_says() -> None:
     for truncated, rate in (("exclude", 1.0), ("observe", 0.5)):
-        curriculum = Knapsack(pool_of(1), prompts_per_step=1, rollouts_per_step=8, truncated=truncated, known_from=4)
+        curriculum = make(
+            "knapsack", pool_of(1), prompts_per_step=1, rollouts_per_step=8, truncated=truncated, known_from=4
+        )
         group = curriculum.plan(0).groups[0]
         cut = [False, True] * 4
         curriculum.observe([GroupOutcome(group.group_id, group.prompt_id, [1.0, 0.0] * 4, truncated=cut)])
@@ -201,6 +208,6 @@ def test_truncated_rollouts_count_as_the_option_says() -> None:
 )
 def test_bad_options(option: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(option))):
-        Knapsack(pool_of(8), **SIZES, **option)
+        make("knapsack", pool_of(8), **SIZES, **option)
     with pytest.raises(ValueError, match="cannot split"):
         split_budget([0.5, 0.5], 3, 2, 8)

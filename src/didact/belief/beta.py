@@ -206,16 +206,15 @@ class BetaBelief:
 
     def pass_rates(self, ids: NDArray[np.object_], *, step: int = 0) -> PassRates:
         """A snapshot of the whole pool."""
-        alpha, beta = self._posterior(slice(None), step)
-        total = alpha + beta
+        mean, std = moments(*self._posterior(slice(None), step))
         remembered = self._columns["evidence"]  # the discount cancels out of the means
         with np.errstate(invalid="ignore", divide="ignore"):
             reward_mean = self._columns["reward_sum"] / remembered
             variance = self._columns["reward_squares"] / remembered - reward_mean**2
         return PassRates(
             ids=ids,
-            mean=alpha / total,
-            std=np.sqrt(alpha * beta / (total**2 * (total + 1))),
+            mean=mean,
+            std=std,
             num_rollouts=self._columns["num_rollouts"].astype(np.int64),
             evidence=self.evidence(step=step),
             reward_mean=reward_mean,
@@ -311,6 +310,12 @@ class BetaBelief:
             passes[positions] = np.clip(passes[positions], 0.0, evidence[positions])
             for name in _COUNTS:
                 self._columns[name][positions[evidence[positions] == 0]] = 0.0
+
+
+def moments(alpha: Floats, beta: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of Beta(alpha, beta)."""
+    total = alpha + beta
+    return alpha / total, np.sqrt(alpha * beta / (total**2 * (total + 1)))
 
 
 def _unknown(evidence: Floats, prior: Floats | float) -> Floats | float:

@@ -15,24 +15,28 @@ from didact.bounds import MAX_OPTION, MAX_PER_STEP, shortened, whole
 from didact.curriculum import Curriculum
 from didact.method import Method
 from didact.methods.adarft import AdaRFT
+from didact.methods.bots import BOTS
 from didact.methods.cures import CurES
 from didact.methods.dapo import DAPO
 from didact.methods.fastcurl import FastCuRL
 from didact.methods.greso import GRESO
+from didact.methods.gvm import GVM
 from didact.methods.hora import HORA
+from didact.methods.knapsack import Knapsack
+from didact.methods.mopps import MoPPS
 from didact.methods.pilot_commit import PilotCommit
 from didact.methods.reinforce_ada import ReinforceAda
 from didact.methods.speed import Speed
 from didact.methods.uniform import Uniform
+from didact.methods.vip import VIP
 from didact.naming import nearest
 from didact.prompts import PromptPool
 
 _GROUP = "didact.methods"
 
-METHODS: dict[str, type[Method]] = {
-    method.name: method
-    for method in (Uniform, DAPO, CurES, Speed, FastCuRL, ReinforceAda, PilotCommit, GRESO, HORA, AdaRFT)
-}
+_PUBLISHED: tuple[type[Method], ...] = (Uniform, DAPO, CurES, Speed, FastCuRL, GVM, ReinforceAda, PilotCommit, MoPPS)
+_PUBLISHED += (GRESO, VIP, Knapsack, HORA, BOTS, AdaRFT)
+METHODS: dict[str, type[Method]] = {method.name: method for method in _PUBLISHED}
 
 
 def make(method: str | type[Method], pool: PromptPool, **options: Any) -> Curriculum:

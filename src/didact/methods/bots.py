@@ -16,171 +16,156 @@ Every prompt moves in every step, so a step costs two vectorised passes over the
 Without `weak` and `strong` there is no implicit evidence: what is left is a discounted Beta belief per prompt.
 """
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from didact.allocation import largest_remainder
-from didact.bounds import flag, real
-from didact.curriculum import Curriculum, Draft
-from didact.ledger import OpenGroup
-from didact.methods.references import (
-    Floats,
-    Positions,
-    Singles,
-    StepEvidence,
-    fingerprint,
-    fitted,
-    pass_rate_column,
-)
-from didact.outcomes import GroupOutcome
-from didact.prompts import PromptPool
+from didact.belief.beta import moments
+from didact.belief.latest import StepEvidence
+from didact.belief.reference import ReferenceRates, Singles
+from didact.columns import Columns
+from didact.memory import kept
+from didact.method import Arrivals, Draft, Floats, Method, Positions, Run, Turn, option
 
 _CAP_MEMORY = 0.9
 _GUARD = 1e-6  # the released code's, against reference models that agree
 _TOLERATED = 0.25  # mean absolute error of the interpolation above which adaptive_rho halves rho
+_NAMES = ("passes", "failures")
 
 
-class BOTS(Curriculum):
-    """Beta beliefs that move for every prompt in every step.
+@dataclass
+class Memory:
+    """Evidence about each prompt beyond the prior, and what interpolates."""
 
-    Args:
-        weak, strong: pass rates of a weak and a strong reference model, one per prompt (nan where unknown), as numbers
-            or as the path of an .npy array or .json list; both or neither. More than the pool has are for prompts that
-            join later.
-        lam: share of the evidence that a step forgets.
-        rho: weight of implicit evidence.
-        adaptive_rho: halve `rho` after each step in which the interpolation missed by 0.25 or more on average.
-        target: pass rate to aim for.
-        tau: temperature of the draw; 0 takes the best.
-        thompson: score a draw from the posterior, as in the released run; false scores its mean.
+    counts: Columns  # "passes" and "failures"
+    evidence: StepEvidence
+    rho: float = kept(0.0, least=0)
+    cap: float | None = kept(None)
 
-    Further options: those of `Curriculum`.
-    """
+
+@dataclass(frozen=True, kw_only=True)
+class BOTS(Method):
+    """Posteriors fed by own rollouts and by two reference models, for all prompts."""
 
     name = "bots"
-    one_round = True
+    paper = "arXiv:2510.26374"
+    one_round = True  # and not shardable: every prompt moves in every step
     advantage = "grpo"
     loss_weighting = "token"
 
-    def __init__(
-        self,
-        pool: PromptPool,
-        *,
-        weak: ArrayLike | str | None = None,
-        strong: ArrayLike | str | None = None,
-        lam: float = 0.1,
-        rho: float = 0.1,
-        adaptive_rho: bool = False,
-        target: float = 0.5,
-        tau: float = 0.0,
-        thompson: bool = True,
-        **common: Any,
-    ) -> None:
-        if (weak is None) != (strong is None):
+    weak: Any = option(
+        None,
+        "pass rates of a weak reference model, one per prompt (nan where unknown), as numbers or as the path of an "
+        ".npy array or .json list; more than the pool has are for prompts that join later",
+    )
+    strong: Any = option(None, "those of a strong one; both or neither")
+    lam: float = option(0.1, "share of the evidence that a step forgets", least=0, most=1)
+    rho: float = option(0.1, "weight of implicit evidence", least=0, most=1)
+    adaptive_rho: bool = option(
+        False, "halve `rho` after each step in which the interpolation missed by 0.25 or more on average"
+    )
+    target: float = option(0.5, "pass rate to aim for", least=0, most=1)
+    tau: float = option(0.0, "temperature of the draw; 0 takes the best", least=0)
+    thompson: bool = option(True, "score a draw from the posterior, as in the released run; false scores its mean")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.weak is None) != (self.strong is None):
             raise ValueError("bots interpolates between two reference models: give weak and strong, or neither")
-        pair = {"weak": weak, "strong": strong}
-        columns = {what: pass_rate_column(what, rates, len(pool)) for what, rates in pair.items() if rates is not None}
-        options: dict[str, Any] = {
-            **{what: fingerprint(columns.get(what)) for what in pair},
-            "lam": real("lam", lam, 0, 1),
-            "rho": real("rho", rho, 0, 1),
-            "adaptive_rho": flag("adaptive_rho", adaptive_rho),
-            "target": real("target", target, 0, 1),
-            "tau": real("tau", tau, 0),
-            "thompson": flag("thompson", thompson),
-        }
-        super().__init__(pool, options=options, **common)
-        self.uneven = self._divides_unevenly()
-        self._given = columns
-        self._rho = float(options["rho"])
-        self._cap: float | None = None
-        self._evidence = StepEvidence()
-        self._counts: Singles = np.zeros((2, 0), dtype=np.float32)  # alpha and beta beyond the prior
-        self._weak: Singles = np.zeros(0, dtype=np.float32)
-        self._grow()
+        for what in ("weak", "strong"):
+            object.__setattr__(self, what, ReferenceRates.given(what, getattr(self, what)))
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        if round > 0:
-            return None
-        self._grow()
-        self._update()
-        scores = -np.abs(self._pass_rates(rng) - self.options["target"])
-        if self.options["tau"] > 0:  # Gumbel noise on the logits draws from the soft-max without replacement
-            scores = scores / self.options["tau"] + rng.gumbel(size=len(scores))
-        positions = best(scores, self._batch_size(), rng)
-        return Draft(positions, largest_remainder(np.ones(len(positions)), self.rollouts_per_step))
+    def recorded(self) -> dict[str, Any]:
+        pair = {"weak": self.weak, "strong": self.strong}
+        return {**super().recorded(), **{what: rates and rates.fingerprint for what, rates in pair.items()}}
 
-    def _observed(self, positions: Positions, fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
-        self._evidence.add(positions, fresh, self.belief, truncated=self._truncated)
+    def init(self, run: Run) -> Memory:
+        for rates in (self.weak, self.strong):
+            if rates is not None:
+                rates.check(len(run.pool))
+        counts = run.pool.columns(passes=np.float32(0), failures=np.float32(0))
+        return Memory(counts, StepEvidence(run.pool.__len__), rho=self.rho)
 
-    def _grow(self) -> None:
-        extra = max(len(self.pool) - self._counts.shape[1], 0)
-        self._counts = np.concatenate([self._counts, np.zeros((2, extra), np.float32)], axis=1)
-        if self._given and len(self._weak) < len(self.pool):
-            weak, strong = (fitted(self._given[what], len(self.pool)) for what in ("weak", "strong"))
-            self._weak, self._apart = weak, strong - weak
-            self._unknown = np.flatnonzero(np.isnan(self._apart))
+    def resume(self, run: Run, memory: Memory) -> None:
+        if any(memory.counts.count(name, 0) < len(run.pool) for name in _NAMES):
+            raise ValueError("counts must be two numbers of at least 0 for each prompt of the pool")
+        if memory.rho > self.rho or not (memory.cap is None or (self.weak and type(memory.cap) is float)):
+            raise ValueError(f"rho must be from 0 to {self.rho}, got {memory.rho}, and cap a number, got {memory.cap}")
 
-    def _update(self) -> None:
-        """The step before moves every prompt. A step of which nothing came back moves none."""
-        positions, passes, sizes = self._evidence.take()
-        if len(positions) == 0:
-            return
-        self._counts *= np.float32(1 - self.options["lam"])
-        if self._given:
-            self._add_implicit(positions, passes / sizes)
-        self._counts[:, positions] += np.stack([passes, sizes - passes]).astype(np.float32)
+    def draft(self, turn: Turn, memory: Memory) -> Draft:
+        counts = self._counts(slice(None), turn, memory)
+        for name, values in zip(_NAMES, counts, strict=True):
+            memory.counts.put(name, slice(None), values)
+        memory.cap, memory.rho = self._learnt(turn, memory)
+        memory.evidence.take()
+        alpha, beta = self._posterior(counts, slice(None), turn)
+        scores = -np.abs((turn.rng.beta(alpha, beta) if self.thompson else alpha / (alpha + beta)) - self.target)
+        if self.tau > 0:  # Gumbel noise on the logits draws from the soft-max without replacement
+            scores = scores / self.tau + turn.rng.gumbel(size=len(scores))
+        return turn.equal(best(scores, turn.batch, turn.rng))
 
-    def _add_implicit(self, positions: Positions, rates: Floats) -> None:
-        weak, apart = self._weak[positions].astype(np.float64), self._apart[positions].astype(np.float64)
+    def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
+        memory.evidence.add(arrivals.groups, arrivals.rewards, run.belief)
+
+    def predict(self, positions: Positions, run: Run, memory: Memory) -> tuple[Floats, Floats]:
+        alpha, beta = self._posterior(self._counts(positions, run, memory), positions, run)
+        return moments(alpha.astype(np.float64), beta.astype(np.float64))
+
+    def _counts(self, where: Positions | slice, run: Run, memory: Memory) -> Singles:
+        """The counts at some positions after the running step, shape (2, n): all fade, and what came back is added.
+
+        A step of which nothing came back moves none.
+        """
+        counts: Singles = np.stack([memory.counts.get(name, where) for name in _NAMES])
+        told, passes, sizes = memory.evidence.gathered()
+        if len(told) == 0:
+            return counts
+        rows, passes, sizes = (told, passes, sizes) if isinstance(where, slice) else memory.evidence.among(where)
+        counts *= np.float32(1 - self.lam)
+        cap, rho = self._learnt(run, memory)
+        if cap is not None:
+            expected = self._expected(where, cap, run)
+            weight = np.float32(rho * run.share)
+            expected *= weight
+            spared = np.isnan(expected)  # no rates, no evidence
+            spared[rows] = True  # own evidence counts instead
+            counts[0] += np.where(spared, 0, expected)
+            counts[1] += np.where(spared, 0, weight - expected)
+        counts[:, rows] += np.stack([passes, sizes - passes]).astype(np.float32)
+        return counts
+
+    def _learnt(self, run: Run, memory: Memory) -> tuple[float | None, float]:
+        """Capability and rho after the running step."""
+        told, passes, sizes = memory.evidence.gathered()
+        cap, rho = memory.cap, memory.rho
+        if self.weak is None or len(told) == 0:
+            return cap, rho
+        size, rates = len(run.pool), passes / sizes
+        weak = self.weak.of(size)[told]
+        apart = (self.strong.of(size)[told] - weak).astype(np.float64)
         known = np.isfinite(apart)
         gap = apart[known].mean() + _GUARD if known.any() else 0.0
         if gap != 0:
-            estimate = float((rates - weak)[known].mean() / gap)
-            self._cap = estimate if self._cap is None else _CAP_MEMORY * self._cap + (1 - _CAP_MEMORY) * estimate
-        if self._cap is None:
-            return
-        expected = self._apart * np.float32(self._cap)
-        expected += self._weak
-        np.clip(expected, 0.0, 1.0, out=expected)
-        error = np.abs(expected[positions] - rates)[known]
-        if self.options["adaptive_rho"] and len(error) and error.mean() >= _TOLERATED:
-            self._rho /= 2
-        spared = np.concatenate([positions, self._unknown])  # own evidence counts instead; and no rates, no evidence
-        before = self._counts[:, spared]
-        weight = np.float32(self._rho * (self.rollouts_per_step // self.prompts_per_step))
-        expected *= weight
-        self._counts[0] += expected
-        self._counts[1] += weight - expected
-        self._counts[:, spared] = before
+            estimate = float((rates - weak.astype(np.float64))[known].mean() / gap)
+            cap = estimate if cap is None else _CAP_MEMORY * cap + (1 - _CAP_MEMORY) * estimate
+        if self.adaptive_rho and cap is not None and known.any():
+            error = np.abs(self._expected(told, cap, run) - rates)[known]
+            rho = rho / 2 if error.mean() >= _TOLERATED else rho
+        return cap, rho
 
-    def _pass_rates(self, rng: np.random.Generator) -> Floats | Singles:
-        alpha, beta = self._counts + np.stack([np.float32(each) for each in self.belief.prior_at()]).reshape(2, -1)
-        if self.options["thompson"]:
-            return np.asarray(rng.beta(np.maximum(alpha, 1e-9), np.maximum(beta, 1e-9)))
-        return np.asarray(alpha / np.maximum(alpha + beta, np.float32(1e-9)))
+    def _expected(self, where: Positions | slice, cap: float, run: Run) -> Singles:
+        """Interpolated pass rates, shape (n,); nan where a reference is unknown."""
+        weak = self.weak.of(len(run.pool))[where]
+        expected: Singles = self.strong.of(len(run.pool))[where] - weak
+        expected *= np.float32(cap)
+        expected += weak
+        return np.clip(expected, 0.0, 1.0, out=expected)
 
-    def _own_state(self) -> dict[str, Any]:
-        return {
-            "counts": self._counts.copy(),
-            "evidence": self._evidence.state_dict(),
-            "cap": self._cap,
-            "rho": self._rho,
-        }
-
-    def _load_own_state(self, state: Mapping[str, Any]) -> None:
-        self._counts = np.array(state["counts"], dtype=np.float32)
-        self._evidence.load_state_dict(state["evidence"], len(self.pool))
-        self._cap, self._rho = state["cap"], state["rho"]
-        if self._counts.shape[1] > len(self.pool) or not ((self._counts >= 0) & (self._counts < np.inf)).all():
-            raise ValueError("counts must be two numbers of at least 0 for each prompt of the pool")
-        if not (0 <= self._rho <= self.options["rho"] and np.isfinite(self._cap or 0)):
-            raise ValueError(
-                f"rho must be from 0 to {self.options['rho']}, got {self._rho}, and cap {self._cap} finite"
-            )
+    def _posterior(self, counts: Singles, where: Positions | slice, run: Run) -> Singles:
+        """alpha and beta, shape (2, n)."""
+        prior = np.stack([np.float32(each) for each in run.belief.prior_at(where)]).reshape(2, -1)
+        return np.maximum(counts + prior, np.float32(1e-9))
 
 
 def best(scores: Floats | Singles, num: int, rng: np.random.Generator) -> Positions:

@@ -16,30 +16,25 @@ Where this departs from the paper: its steps hold so many prompts and about so m
 unless asked for (G = 1). Integers come from largest remainders, as in the code; the paper gives what is left over to
 the lowest rates. Each prompt that is not dropped gets at least 2 rollouts.
 
-`cures` has a pilot too, but draws from its subset with a belief that moves at each step: the two share no more than the
-three lines that cut a pilot into plans, and these stay where they are.
+`cures` has a pilot too, but draws from its subset with a belief that moves at each step: the two share how a pilot is
+cut into rounds, `didact.rounds.iterations`. This file is longer than others for the queue of an iteration, which is cut
+into steps where their budgets end.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from didact.allocation import largest_remainder
-from didact.bounds import MAX_PER_STEP, MAX_STEP, flag, real, whole
-from didact.curriculum import Curriculum, Draft
+from didact.belief.latest import LatestVisit
+from didact.bounds import MAX_PER_STEP, MAX_STEP
 from didact.ledger import OpenGroup
-from didact.methods.cures import as_gram
-from didact.methods.latest import LatestVisit
-from didact.outcomes import GroupOutcome
-from didact.prompts import PromptPool
-from didact.selection import ShuffledPasses
-from didact.state import in_order
+from didact.memory import kept
+from didact.method import NONE, Arrivals, Draft, Floats, Method, Positions, Run, Turn, Verdict, option
+from didact.methods.gradient_moments import as_gram
+from didact.rounds.iterations import next_pilots
 
-Floats = NDArray[np.float64]
-Positions = NDArray[np.int64]
-_NONE: Positions = np.zeros(0, dtype=np.int64)
 _MIN_ROLLOUTS = 2
 _MAX_BETA = 100.0  # the smallest rate of a pilot, to this power, is still a number
 
@@ -69,179 +64,134 @@ def allocation_weights(
     return np.where(p > 0, norm / np.sqrt(safe + alpha * safe ** (1 - beta)), 0.0)
 
 
-class GVM(Curriculum):
-    """Gradient variance minimisation.
+@dataclass
+class Memory:
+    """What is known of the iteration."""
 
-    Args:
-        pilot_rollouts: N', rollouts per prompt of a subset before its first step; the paper tries 8, 16 and 32.
-        steps_per_iteration: steps between pilots, and so the size of a subset (so many batches); 10 as in the paper.
-            A smaller pool makes shorter iterations.
-        alpha, beta: of the penalty on very hard prompts.
-        max_pass_rate: prompts above this rate in the pilot are dropped; 1 drops none.
-        gradient_norms: weigh by gradient lengths; the trainer must then report them for pilot groups, see
-            `observe_gradients`.
+    pilots: LatestVisit
+    subset: Positions = kept(NONE, holds="positions")
+    pending: Positions = kept(NONE, holds="positions")  # prompts of the subset still without a pilot
+    queue: Positions = kept(NONE, holds="positions")  # prompts still to train in this iteration
+    left: Positions = kept(NONE, least=1)  # the rollouts left for each of these
+    split: bool = kept(True)  # whether the iteration's budget is split: nothing is left to split before the first
+    norms: dict[int, float] = kept({}, least=0)  # gradient lengths by position
 
-    Further options: those of `Curriculum`.
-    """
+
+@dataclass(frozen=True, kw_only=True)
+class GVM(Method):
+    """Rollouts of an iteration by how hard prompts are to get right, after a pilot of each."""
 
     name = "gvm"
-    uneven = True
+    paper = "arXiv:2505.02391"
+    shardable = True
     advantage = "grpo"
 
-    def __init__(
-        self,
-        pool: PromptPool,
-        *,
-        pilot_rollouts: int = 8,
-        steps_per_iteration: int = 10,
-        alpha: float = 1e-3,
-        beta: float = 2.0,
-        max_pass_rate: float = 1.0,
-        gradient_norms: bool = False,
-        **common: Any,
-    ) -> None:
-        pilot_rollouts = whole("pilot_rollouts", pilot_rollouts, 1, MAX_PER_STEP)
-        max_pass_rate = real("max_pass_rate", max_pass_rate, 0, 1)
-        if max_pass_rate == 0:
-            raise ValueError("max_pass_rate must be in (0, 1], got 0: that would drop every prompt")
-        options = {
-            "pilot_rollouts": pilot_rollouts,
-            "steps_per_iteration": whole("steps_per_iteration", steps_per_iteration, 1, MAX_STEP),
-            "alpha": real("alpha", alpha, 0),
-            "beta": real("beta", beta, 0, _MAX_BETA),
-            "max_pass_rate": max_pass_rate,
-            "gradient_norms": flag("gradient_norms", gradient_norms),
-        }
-        super().__init__(pool, options=options, **common)
-        if pilot_rollouts > self.rollouts_per_step:
-            raise ValueError(f"pilot_rollouts={pilot_rollouts} exceeds rollouts_per_step={self.rollouts_per_step}")
-        self._passes = ShuffledPasses(self.seed)
-        self._pilots = LatestVisit(len(pool), self._truncated)
-        self._norms: dict[int, float] = {}
-        self._subset = _NONE
-        self._pending = _NONE  # prompts of the subset still without a pilot
-        self._queue = _NONE  # prompts still to train in this iteration, and the rollouts left for each
-        self._left = _NONE
-        self._split = True  # whether the iteration's budget is split: nothing is left to split before the first
-        self._drawn = -1  # the step that already has its training plan
+    pilot_rollouts: int = option(
+        8,
+        "N', rollouts per prompt of a subset before its first step; the paper tries 8, 16 and 32",
+        least=1,
+        most=MAX_PER_STEP,
+    )
+    steps_per_iteration: int = option(
+        10,
+        "steps between pilots, and so the size of a subset (so many batches); 10 as in the paper. A smaller pool makes "
+        "shorter iterations",
+        least=1,
+        most=MAX_STEP,
+    )
+    alpha: float = option(1e-3, "of the penalty on very hard prompts; larger spends less on them", least=0)
+    beta: float = option(2.0, "its steepness", least=0, most=_MAX_BETA)
+    max_pass_rate: float = option(
+        1.0, "prompts above this rate in the pilot are dropped; 1 drops none", above=0, most=1
+    )
+    gradient_norms: bool = option(
+        False, "weigh by gradient lengths; the trainer must then report them for pilot groups"
+    )
 
     @property
     def wants_gradients(self) -> bool:
-        """Whether the trainer should call `observe_gradients` for groups planned with reason "pilot"."""
-        return bool(self.options["gradient_norms"])
+        return self.gradient_norms
 
-    def observe_gradients(self, prompt_id: str, gram: ArrayLike, passed: ArrayLike) -> None:
-        """Tell the gradients of a prompt's pilot by their inner products, shape (n, n), and which rollouts passed."""
-        gram, passed = as_gram(gram, passed)
-        position = int(self.pool.positions([prompt_id])[0])
-        if passed.any():
-            self._norms[position] = float(np.sqrt(np.diag(gram)[passed]).mean())
+    def uneven(self, run: Run) -> bool:
+        return True
 
-    @property
-    def next_round(self) -> Literal["none", "now", "later"]:
-        if self._drawn == self._step:
-            return "none"
-        return "now" if len(self._pending) and self._fits(self.options["pilot_rollouts"]) else "later"
-
-    def _usual_most(self) -> int:
+    def most_rollouts(self, run: Run) -> int:
         """The pilot of a subset and a batch."""
-        pilots = self.options["steps_per_iteration"] * self.prompts_per_step * self.options["pilot_rollouts"]
-        return int(pilots) + self.rollouts_per_step
+        return self.steps_per_iteration * run.prompts_per_step * self.pilot_rollouts + run.rollouts_per_step
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        if self._drawn == step:
+    def init(self, run: Run) -> Memory:
+        if self.pilot_rollouts > run.rollouts_per_step:
+            raise ValueError(f"pilot_rollouts={self.pilot_rollouts} exceeds rollouts_per_step={run.rollouts_per_step}")
+        return Memory(LatestVisit(run.pool.columns))
+
+    def resume(self, run: Run, memory: Memory) -> None:
+        if len(memory.queue) != len(memory.left):
+            raise ValueError("the prompts in the queue of an iteration have rollouts left, one number for each")
+        if not np.isin([*memory.pending, *memory.queue, *memory.norms], memory.subset).all():
+            raise ValueError("a prompt without a pilot, in the queue, or with gradients, is one of the iteration's")
+
+    def draft(self, turn: Turn, memory: Memory) -> Draft | None:
+        if memory.split and not len(memory.queue):
+            memory.subset = memory.pending = turn.walk(self.steps_per_iteration * turn.batch)
+            memory.split, memory.norms = False, {}
+        if len(memory.pending):
+            batch, memory.pending, then = next_pilots(turn, memory.pending, self.pilot_rollouts)
+            sizes = np.full(len(batch), self.pilot_rollouts, dtype=np.int64)
+            return Draft(batch, sizes, reason="pilot", then=then)
+        if not turn.fitting(1, turn.rollouts_per_step):
             return None
-        if self._split and not len(self._queue):
-            self._begin_iteration()
-        if len(self._pending):
-            rollouts = self.options["pilot_rollouts"]
-            num = min(self.rollouts_per_step // rollouts, len(self._pending))
-            batch, self._pending = np.split(self._pending, [self._fitting(num, num * rollouts)])
-            return Draft(batch, np.full(len(batch), rollouts, dtype=np.int64), reason="pilot")
-        if not self._fitting(1, self.rollouts_per_step):
-            return None
-        if not self._split:
-            self._split_budget()
-        self._drawn = step
-        return self._draft_batch()
+        if not memory.split:
+            self._split_budget(turn, memory)
+        return _next_batch(turn.rollouts_per_step, memory)
 
-    def _begin_iteration(self) -> None:
-        self._pilots.grow(len(self.pool))
-        self._subset = self._passes.take(self.options["steps_per_iteration"] * self._batch_size(), len(self.pool))
-        self._pending, self._split, self._norms = self._subset, False, {}
+    def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
+        pilots = [pair for pair in zip(arrivals.groups, arrivals.rewards, strict=True) if pair[0].reason == "pilot"]
+        memory.pilots.observe([group for group, _ in pilots], [rewards for _, rewards in pilots], run.belief)
 
-    def _split_budget(self) -> None:
+    def verdict(self, group: OpenGroup, run: Run, memory: Memory) -> Verdict:
+        return Verdict("discarded") if group.reason == "pilot" else super().verdict(group, run, memory)
+
+    def gradients(self, position: int, gram: ArrayLike, passed: ArrayLike, memory: Memory) -> None:
+        products, accepted = as_gram(gram, passed)
+        if accepted.any():
+            memory.norms[position] = float(np.sqrt(np.diag(products)[accepted]).mean())
+
+    def _split_budget(self, run: Run, memory: Memory) -> None:
         """Rollouts of the whole iteration for each prompt of the subset; those without a share leave the queue."""
-        rate = np.nan_to_num(self._pilots.rate(self._subset))  # a pilot that never came back accepted nothing
-        rate[rate > self.options["max_pass_rate"]] = 0.0
-        weights = allocation_weights(rate, self._gradient_norms(), self.options["alpha"], self.options["beta"])
+        rate = np.nan_to_num(memory.pilots.rate(memory.subset))  # a pilot that never came back accepted nothing
+        rate[rate > self.max_pass_rate] = 0.0
+        norms = None
+        if memory.norms:
+            typical = float(np.median(list(memory.norms.values())))
+            norms = np.array([memory.norms.get(position, typical) for position in memory.subset.tolist()])
+        weights = allocation_weights(rate, norms, self.alpha, self.beta)
         if not weights.any():
             weights = np.ones(len(weights))  # the paper leaves this open; equal shares are the way to find out
-        total = max(len(self._subset) // self._batch_size(), 1) * self.rollouts_per_step
-        kept = weights > 0
-        self._queue = self._subset[kept]
-        self._left = largest_remainder(weights[kept], total, _MIN_ROLLOUTS)
-        self._split = True
+        total = max(len(memory.subset) // run.batch, 1) * run.rollouts_per_step
+        taken = weights > 0
+        memory.queue = memory.subset[taken]
+        memory.left = largest_remainder(weights[taken], total, _MIN_ROLLOUTS)
+        memory.split = True
 
-    def _gradient_norms(self) -> Floats | None:
-        if not self._norms:
-            return None
-        typical = float(np.median(list(self._norms.values())))
-        return np.array([self._norms.get(int(position), typical) for position in self._subset])
 
-    def _draft_batch(self) -> Draft:
-        """The head of the queue, cut where the budget of a step ends; no piece of a group is a single rollout."""
-        budget, ends = self.rollouts_per_step, np.cumsum(self._left)
-        if ends[-1] < 1.5 * budget:  # the last step takes what there is, whole
-            positions, left = self._queue[: budget // _MIN_ROLLOUTS], self._left[: budget // _MIN_ROLLOUTS]
-            self._queue = self._left = _NONE
-            return Draft(positions, largest_remainder(left, budget, _MIN_ROLLOUTS))
-        num = int(np.searchsorted(ends, budget)) + 1
-        positions, sizes = self._queue[:num], self._left[:num].copy()
-        rest = int(ends[num - 1]) - budget
-        sizes[-1] -= rest
-        if sizes[-1] < _MIN_ROLLOUTS:  # one rollout of the next prompt: the one before takes it
-            rest = max(rest, _MIN_ROLLOUTS)
-            sizes[-2] += sizes[-1]
-            positions, sizes = positions[:-1], sizes[:-1]
-        # What is left of the prompt at the border opens the next step.
-        first = num - 1 if rest >= _MIN_ROLLOUTS else num
-        self._queue, self._left = self._queue[first:], self._left[first:].copy()
-        if first < num:
-            self._left[0] = rest
-        return Draft(positions, sizes)
-
-    def _observed(self, positions: Positions, fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
-        self._pilots.observe([(group, outcome) for group, outcome in fresh if group.reason == "pilot"], self.belief)
-
-    def _admit(self, groups: Sequence[OpenGroup]) -> list[OpenGroup]:
-        return super()._admit([group for group in groups if group.reason != "pilot"])
-
-    def _own_state(self) -> dict[str, Any]:
-        return {
-            "passes": self._passes.state_dict(),
-            "pilots": self._pilots.state_dict(),
-            "norms": {str(position): norm for position, norm in self._norms.items()},
-            "subset": self._subset,
-            "pending": self._pending,
-            "queue": self._queue,
-            "left": self._left,
-            "split": self._split,
-            "drawn": self._drawn,
-        }
-
-    def _load_own_state(self, state: Mapping[str, Any]) -> None:
-        self._passes.load_state_dict(state["passes"])
-        self._pilots.grow(len(self.pool))
-        self._pilots.load_state_dict(state["pilots"])
-        self._norms = {int(position): float(norm) for position, norm in state["norms"].items()}
-        self._subset, self._pending, self._queue, self._left = (
-            state[name].copy() for name in ("subset", "pending", "queue", "left")
-        )
-        if not in_order(np.sort(self._subset), len(self.pool)) or len(self._queue) != len(self._left):
-            raise ValueError("the prompts of an iteration must be of the pool, those in the queue with rollouts left")
-        if not np.isin([*self._pending, *self._queue], self._subset).all() or not (self._left > 0).all():
-            raise ValueError("a prompt without a pilot, or in the queue, is one of the iteration's")
-        self._split, self._drawn = state["split"], state["drawn"]
-        if not -1 <= self._drawn <= self._step:
-            raise ValueError(f"at step {self._step}, no batch can have been drawn at {self._drawn}")
+def _next_batch(budget: int, memory: Memory) -> Draft:
+    """The head of the queue, cut where the budget of a step ends; no piece of a group is a single rollout."""
+    queue, left, ends = memory.queue, memory.left, np.cumsum(memory.left)
+    if ends[-1] < 1.5 * budget:  # the last step takes what there is, whole
+        memory.queue = memory.left = NONE
+        most = budget // _MIN_ROLLOUTS
+        return Draft(queue[:most], largest_remainder(left[:most], budget, _MIN_ROLLOUTS), then="none")
+    num = int(np.searchsorted(ends, budget)) + 1
+    positions, sizes = queue[:num], left[:num].copy()
+    rest = int(ends[num - 1]) - budget
+    sizes[-1] -= rest
+    if sizes[-1] < _MIN_ROLLOUTS:  # one rollout of the next prompt: the one before takes it
+        rest = max(rest, _MIN_ROLLOUTS)
+        sizes[-2] += sizes[-1]
+        positions, sizes = positions[:-1], sizes[:-1]
+    # What is left of the prompt at the border opens the next step.
+    first = num - 1 if rest >= _MIN_ROLLOUTS else num
+    memory.queue, memory.left = queue[first:], left[first:].copy()
+    if first < num:
+        memory.left[0] = rest
+    return Draft(positions, sizes, then="none")

@@ -64,8 +64,7 @@ class HORA(Method):
     )
     max_rollouts: int | None = option(
         None,
-        "most rollouts of a prompt, probes included: hopeless prompts would take all they can get; None takes four "
-        "times the equal share",
+        "most rollouts of a prompt, probes included, as hopeless ones would take all; None is 4 equal shares",
         least=1,
         most=MAX_PER_STEP,
     )

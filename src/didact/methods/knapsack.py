@@ -18,23 +18,16 @@ beyond that goes to the prompts at 0 in equal parts, or to those at 1 if there a
 equal share, as the whole first epoch does.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.allocation import greedy, largest_remainder
-from didact.bounds import MAX_PER_STEP, real, whole, whole_or_none
-from didact.curriculum import Curriculum, Draft
-from didact.ledger import OpenGroup
-from didact.methods.recent import RecentRewards
-from didact.outcomes import GroupOutcome
-from didact.prompts import PromptPool
-from didact.selection import ShuffledPasses
-
-Floats = NDArray[np.float64]
-Positions = NDArray[np.int64]
+from didact.belief.recent import RecentRewards
+from didact.bounds import MAX_PER_STEP
+from didact.method import Arrivals, Draft, Floats, Method, Run, Turn, option
+from didact.rounds.bounds import check_bounds
 
 
 def group_value(pass_rate: ArrayLike, num_rollouts: ArrayLike) -> Floats:
@@ -83,88 +76,63 @@ def split_budget(
     return parts if left == 0 else parts + largest_remainder(maximum - parts, left, 0, maximum - parts)
 
 
-class Knapsack(Curriculum):
-    """Knapsack RL.
+@dataclass
+class Memory:
+    """The last rewards of each prompt."""
 
-    Args:
-        min_rollouts: least rollouts of a prompt.
-        max_rollouts: most rollouts of a prompt. None takes 16 times the equal share, which is the paper's 128 for 8.
-        confidence: chance of signal from which a mixed prompt counts as served when the rest is given to the others.
-        recent: rewards of a prompt that its rate is taken from, the last so many.
-        known_from: rewards from which a prompt has a rate.
+    recent: RecentRewards
 
-    Further options: those of `Curriculum`.
-    """
+
+@dataclass(frozen=True, kw_only=True)
+class Knapsack(Method):
+    """The batch's rollouts as a knapsack, valued by chance of signal and p(1-p)^2."""
 
     name = "knapsack"
+    paper = "arXiv:2509.25849"
     one_round = True
-    uneven = True
+    shardable = True
     advantage = "grpo"
     loss_weighting = "token"
 
-    def __init__(
-        self,
-        pool: PromptPool,
-        *,
-        min_rollouts: int = 2,
-        max_rollouts: int | None = None,
-        confidence: float = 0.9,
-        recent: int = 16,
-        known_from: int = 8,
-        **common: Any,
-    ) -> None:
-        min_rollouts = whole("min_rollouts", min_rollouts, 2, MAX_PER_STEP)  # a group of one has no advantage
-        max_rollouts = whole_or_none("max_rollouts", max_rollouts, 2, MAX_PER_STEP)
-        confidence = real("confidence", confidence, 0, 1)
-        if not 0 < confidence < 1:
-            raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
-        recent = whole("recent", recent, 1, 4096)
-        known_from = whole("known_from", known_from, 1, 4096)
-        if known_from > recent:
-            raise ValueError(f"known_from={known_from} is more than recent={recent}: no prompt would have a rate")
-        options = {
-            "min_rollouts": min_rollouts,
-            "max_rollouts": max_rollouts,
-            "confidence": confidence,
-            "recent": recent,
-            "known_from": known_from,
-        }
-        super().__init__(pool, options=options, **common)
-        if min_rollouts * min(self.prompts_per_step, len(pool)) > self.rollouts_per_step:
-            raise ValueError(
-                f"min_rollouts={min_rollouts} for {self.prompts_per_step} prompts exceeds "
-                f"rollouts_per_step={self.rollouts_per_step}"
-            )
-        if max_rollouts is not None and max_rollouts * self.prompts_per_step < self.rollouts_per_step:
-            raise ValueError(
-                f"max_rollouts={max_rollouts} for {self.prompts_per_step} prompts cannot use up "
-                f"rollouts_per_step={self.rollouts_per_step}"
-            )
-        self._passes = ShuffledPasses(self.seed)
-        self._recent = RecentRewards(len(pool), recent, known_from, self._truncated)
+    min_rollouts: int = option(2, "least rollouts of a prompt", least=2, most=MAX_PER_STEP)  # one has no advantage
+    max_rollouts: int | None = option(
+        None,
+        "most rollouts of a prompt. None takes 16 times the equal share, which is the paper's 128 for 8",
+        least=2,
+        most=MAX_PER_STEP,
+    )
+    confidence: float = option(
+        0.9,
+        "chance of signal from which a mixed prompt counts as served when the rest is given to the others",
+        above=0,
+        below=1,
+    )
+    recent: int = option(16, "rewards of a prompt that its rate is taken from, the last so many", least=1, most=4096)
+    known_from: int = option(8, "rewards from which a prompt has a rate", least=1, most=4096)
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        if round > 0:
-            return None
-        self._recent.grow(len(self.pool))
-        low = self.options["min_rollouts"]
-        positions = self._passes.take(self._batch_size(low), len(self.pool))
-        sizes = largest_remainder(np.ones(len(positions)), self.rollouts_per_step)
-        rate = self._recent.rate(positions)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.known_from > self.recent:
+            raise ValueError(
+                f"known_from={self.known_from} is more than recent={self.recent}: no prompt would have a rate"
+            )
+
+    def uneven(self, run: Run) -> bool:
+        return True
+
+    def init(self, run: Run) -> Memory:
+        check_bounds(run, self.min_rollouts, self.max_rollouts)
+        return Memory(RecentRewards(run.pool.columns, self.recent, self.known_from))
+
+    def draft(self, turn: Turn, memory: Memory) -> Draft:
+        positions = turn.walk(turn.batch_of(self.min_rollouts))
+        sizes = largest_remainder(np.ones(len(positions)), turn.rollouts_per_step)
+        rate = memory.recent.rate(positions)
         known = np.isfinite(rate)
         if known.any():
-            high = self.options["max_rollouts"] or 16 * (self.rollouts_per_step // self.prompts_per_step)
-            high = max(high, int(sizes.max()))  # a small pool still uses its budget
-            sizes[known] = split_budget(rate[known], int(sizes[known].sum()), low, high, self.options["confidence"])
+            high = max(self.max_rollouts or 16 * turn.share, int(sizes.max()))  # a small pool still uses its budget
+            sizes[known] = split_budget(rate[known], int(sizes[known].sum()), self.min_rollouts, high, self.confidence)
         return Draft(positions, sizes)
 
-    def _observed(self, positions: Positions, fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
-        self._recent.observe(fresh, self.belief)
-
-    def _own_state(self) -> dict[str, Any]:
-        return {"passes": self._passes.state_dict(), "recent": self._recent.state_dict()}
-
-    def _load_own_state(self, state: Mapping[str, Any]) -> None:
-        self._passes.load_state_dict(state["passes"])
-        self._recent.grow(len(self.pool))
-        self._recent.load_state_dict(state["recent"])
+    def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
+        memory.recent.observe(arrivals.groups, arrivals.rewards, run.belief)

@@ -15,29 +15,18 @@ Where this departs from the released code (thu-rllab/MoPPS): a prompt with a sin
 parts within a step is one visit.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from didact.allocation import largest_remainder
-from didact.bounds import MAX_STEP, one_of, real, whole
-from didact.curriculum import Curriculum, Draft
-from didact.ledger import OpenGroup
-from didact.methods.references import (
-    Floats,
-    Positions,
-    Singles,
-    StepEvidence,
-    fingerprint,
-    fitted,
-    pass_rate_column,
-)
-from didact.outcomes import GroupOutcome
-from didact.prompts import PromptPool
-from didact.selection import ShuffledPasses, thompson
-from didact.state import in_order
+from didact.belief.beta import moments
+from didact.belief.latest import StepEvidence
+from didact.belief.reference import ReferenceRates
+from didact.bounds import MAX_STEP
+from didact.columns import Columns
+from didact.method import Arrivals, Draft, Floats, Method, Positions, Run, Turn, option
+from didact.selection import thompson
 
 
 def within_band(draws: Floats, num: int, low: float, high: float, rng: np.random.Generator) -> Positions:
@@ -49,119 +38,121 @@ def within_band(draws: Floats, num: int, low: float, high: float, rng: np.random
     return np.argsort(distance, kind="stable")[:num]
 
 
-class MoPPS(Curriculum):
-    """Thompson sampling among candidates.
+@dataclass
+class Memory:
+    """Evidence about each prompt beyond what it starts from, and that of the running step."""
 
-    Args:
-        candidate_ratio: candidates per prompt that trains; 16 in the paper's runs on mathematics, 8 on countdown and
-            geometry. 1 is no selection at all.
-        target: pass rate to aim for.
-        mode: "top" takes the draws nearest to `target`; "band" a random choice of those in [low, high].
-        low, high: the band.
-        lam: how much of the evidence a visit leaves; 1 forgets nothing (mathematics), 0.5 in their other runs.
-        offline_rates: pass rates measured before the run, one per prompt (nan where unknown), as numbers or as the path
-            of an .npy array or .json list. They take the place of the pool's `pass_rate`.
-        offline_weight: pseudo-rollouts an offline rate counts for; the released code counts each offline rollout three
-            times, so give 3 k for rates out of k rollouts.
+    counts: Columns  # "passes" and "failures"; with offline rates the share "left" of these
+    evidence: StepEvidence
 
-    Further options: those of `Curriculum`.
-    """
+
+@dataclass(frozen=True, kw_only=True)
+class MoPPS(Method):
+    """Draw pass rates from the beliefs about candidates, take those nearest to one half."""
 
     name = "mopps"
+    paper = "arXiv:2507.04632"
     one_round = True
+    shardable = True
     advantage = "grpo"
     loss_weighting = "token"
 
-    def __init__(
-        self,
-        pool: PromptPool,
-        *,
-        candidate_ratio: int = 16,
-        target: float = 0.5,
-        mode: Literal["top", "band"] = "top",
-        low: float = 0.3,
-        high: float = 0.7,
-        lam: float = 1.0,
-        offline_rates: ArrayLike | str | None = None,
-        offline_weight: float = 3.0,
-        **common: Any,
-    ) -> None:
-        low, high = real("low", low), real("high", high)
-        if not low < high:
-            raise ValueError(f"a band needs low < high, got {low} and {high}")
-        offline = None if offline_rates is None else pass_rate_column("offline_rates", offline_rates, len(pool))
-        options = {
-            "candidate_ratio": whole("candidate_ratio", candidate_ratio, 1, MAX_STEP),
-            "target": real("target", target, 0, 1),
-            "mode": one_of("mode", mode, ("top", "band")),
-            "low": low,
-            "high": high,
-            "lam": real("lam", lam, 0, 1),
-            "offline_rates": fingerprint(offline),
-            "offline_weight": real("offline_weight", offline_weight, 0),
-        }
-        super().__init__(pool, options=options, **common)
-        self.uneven = self._divides_unevenly()
-        self._offline = offline
-        self._passes = ShuffledPasses(self.seed)
-        self._evidence = StepEvidence()
-        self._counts = self._initial(0, len(pool))  # alpha and beta, shape (2, pool)
+    candidate_ratio: int = option(
+        16,
+        "candidates per prompt that trains; 16 in the paper's runs on mathematics, 8 on countdown and geometry. 1 is "
+        "no selection at all",
+        least=1,
+        most=MAX_STEP,
+    )
+    target: float = option(0.5, "pass rate to aim for", least=0, most=1)
+    mode: str = option(
+        "top",
+        '"top" takes the draws nearest to `target`, "band" a random choice of those in [low, high]',
+        choices=("top", "band"),
+    )
+    low: float = option(0.3, "lower end of the band")
+    high: float = option(0.7, "upper end of the band")
+    lam: float = option(
+        1.0,
+        "how much of the evidence a visit leaves; 1 forgets nothing (mathematics), 0.5 in their other runs",
+        least=0,
+        most=1,
+    )
+    offline_rates: Any = option(
+        None,
+        "pass rates measured before the run, one per prompt (nan where unknown), as numbers or as the path of an .npy "
+        "array or .json list; they take the place of the pool's `pass_rate`",
+    )
+    offline_weight: float = option(
+        3.0,
+        "pseudo-rollouts an offline rate counts for; the released code counts each offline rollout three times, so "
+        "give 3 k for rates out of k rollouts",
+        least=0,
+    )
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        if round > 0:
-            return None
-        self._fold()
-        num = self._batch_size()
-        candidates = self._passes.take(self.options["candidate_ratio"] * num, len(self.pool))
-        alpha, beta = np.maximum(self._counts[:, candidates], 1e-9)
-        draws = np.asarray(rng.beta(alpha, beta))
-        if self.options["mode"] == "top":
-            chosen = thompson(draws, num, target=self.options["target"])
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.low < self.high:
+            raise ValueError(f"a band needs low < high, got {self.low} and {self.high}")
+        object.__setattr__(self, "offline_rates", ReferenceRates.given("offline_rates", self.offline_rates))
+
+    def recorded(self) -> dict[str, Any]:
+        offline = self.offline_rates and self.offline_rates.fingerprint
+        return {**super().recorded(), "offline_rates": offline}
+
+    def init(self, run: Run) -> Memory:
+        start = {"passes": np.float32(0), "failures": np.float32(0)}
+        if self.offline_rates is not None:
+            self.offline_rates.check(len(run.pool))
+            start["left"] = np.float32(1)
+        return Memory(run.pool.columns(**start), StepEvidence(run.pool.__len__))
+
+    def resume(self, run: Run, memory: Memory) -> None:
+        if any(memory.counts.count(name, 0) < len(run.pool) for name in self._names):
+            raise ValueError("counts must not be negative")
+
+    def draft(self, turn: Turn, memory: Memory) -> Draft:
+        self._fold(memory)
+        candidates = turn.walk(self.candidate_ratio * turn.batch)
+        draws = turn.rng.beta(*self._posterior(candidates, turn, memory))
+        if self.mode == "top":
+            chosen = thompson(draws, turn.batch, target=self.target)
         else:
-            chosen = within_band(draws, num, self.options["low"], self.options["high"], rng)
-        return Draft(candidates[chosen], largest_remainder(np.ones(num), self.rollouts_per_step))
+            chosen = within_band(draws, turn.batch, self.low, self.high, turn.rng)
+        return turn.equal(candidates[chosen])
 
-    def _observed(self, positions: Positions, fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
-        self._evidence.add(positions, fresh, self.belief, truncated=self._truncated)
+    def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
+        memory.evidence.add(arrivals.groups, arrivals.rewards, run.belief)
 
-    def _fold(self) -> None:
-        """Bring the counts up to date with the pool and with the visits of the step before."""
-        missing = len(self.pool) - self._counts.shape[1]
-        if missing:
-            self._counts = np.concatenate([self._counts, self._initial(self._counts.shape[1], len(self.pool))], axis=1)
-        positions, passes, sizes = self._evidence.take()
-        lam, prior = self.options["lam"], self._prior(positions)
-        new = np.stack([passes, sizes - passes])
-        self._counts[:, positions] = lam * self._counts[:, positions] + (1 - lam) * prior + new
+    def predict(self, positions: Positions, run: Run, memory: Memory) -> tuple[Floats, Floats]:
+        return moments(*self._posterior(positions, run, memory))
 
-    def _initial(self, start: int, stop: int) -> Singles:
-        counts = self._prior(np.arange(start, stop)).astype(np.float32)
-        if self._offline is not None:
-            rates = fitted(self._offline, stop)[start:]
-            counts += np.nan_to_num(self.options["offline_weight"] * np.stack([rates, 1 - rates])).astype(np.float32)
+    @property
+    def _names(self) -> list[str]:
+        return ["passes", "failures"] if self.offline_rates is None else ["passes", "failures", "left"]
+
+    def _fold(self, memory: Memory) -> None:
+        """The visits of the step before are over."""
+        told, _, _ = memory.evidence.gathered()
+        for name, values in zip(self._names, self._counts(told, memory), strict=True):
+            memory.counts.put(name, told, values)
+        memory.evidence.take()
+
+    def _counts(self, positions: Positions, memory: Memory) -> Floats:
+        """The columns with the visits of the running step, shape (2 or 3, n)."""
+        counts = np.array([memory.counts.get(name, positions) for name in self._names], dtype=np.float64)
+        rows, passes, sizes = memory.evidence.among(positions)
+        counts[:, rows] *= self.lam
+        counts[:2, rows] += [passes, sizes - passes]
         return counts
 
-    def _prior(self, positions: Positions) -> Floats:
-        """The pseudo-counts these prompts start from, shape (2, n). Offline rates take the place of the pool's."""
-        pair = self.belief.prior if self._offline is not None else self.belief.prior_at(positions)
-        return np.stack([np.broadcast_to(counts, len(positions)) for counts in pair])
-
-    def _own_state(self) -> dict[str, Any]:
-        seen = np.flatnonzero(self.belief.last_seen(slice(self._counts.shape[1])) >= 0)
-        return {
-            "passes": self._passes.state_dict(),
-            "evidence": self._evidence.state_dict(),
-            "size": self._counts.shape[1],
-            "seen": seen,
-            "counts": self._counts[:, seen],
-        }
-
-    def _load_own_state(self, state: Mapping[str, Any]) -> None:
-        self._passes.load_state_dict(state["passes"])
-        self._evidence.load_state_dict(state["evidence"], len(self.pool))
-        if state["size"] > len(self.pool) or not in_order(state["seen"], state["size"]):
-            raise ValueError(f"counts of {state['size']} prompts do not fit a pool of {len(self.pool)}")
-        if not ((state["counts"] >= 0) & (state["counts"] < np.inf)).all():
-            raise ValueError("counts must be finite and not negative")
-        self._counts = self._initial(0, state["size"])
-        self._counts[:, state["seen"]] = state["counts"]
+    def _posterior(self, positions: Positions, run: Run, memory: Memory) -> Floats:
+        """alpha and beta, shape (2, n). Offline rates take the place of the pool's."""
+        counts = self._counts(positions, memory)
+        if self.offline_rates is None:
+            start = np.array([np.broadcast_to(each, len(positions)) for each in run.belief.prior_at(positions)])
+        else:
+            rates = self.offline_rates.of(len(run.pool))[positions].astype(np.float64)
+            offline = np.nan_to_num(self.offline_weight * np.stack([rates, 1 - rates]))
+            start = np.array(run.belief.prior)[:, None] + counts[2] * offline
+        return np.maximum(start + counts[:2], 1e-9)

@@ -63,9 +63,7 @@ class PilotCommit(Method):
     )
     low: float = option(0.125, "least pass rate of a pilot for which its prompt is buffered", least=0, most=1)
     high: float = option(0.75, "largest pass rate of a pilot for which its prompt is buffered", least=0, most=1)
-    max_staleness: int | None = option(
-        4, "steps after which a buffered group that has not trained is dropped; None is never", least=0, most=MAX_STEP
-    )
+    max_staleness: int | None = option(4, "steps a group may wait; None is any", least=0, most=MAX_STEP)
     exclude_at: float | None = option(
         1.0, "pass rate of a pilot from which its prompt is left out of later passes; None leaves none out", most=1
     )

@@ -49,7 +49,7 @@ class ReinforceAda(Method):
 
     mode: Literal["balance", "positive"] = option(
         "balance",
-        'when a prompt has enough: "balance" (half of `keep` passes and half fail) or "positive" (one passes)',
+        'when a prompt has enough: "balance", half of `keep` passes and half fails; "positive", one passes',
         choices=("balance", "positive"),
     )
     rollouts_per_round: int = option(
@@ -58,8 +58,7 @@ class ReinforceAda(Method):
     max_rounds: int = option(4, "rounds of a prompt", least=1, most=MAX_PER_STEP)
     keep: int | None = option(
         None,
-        "rollouts of each prompt that train; None is the group size, rollouts_per_step // prompts_per_step; published "
-        "4",
+        "rollouts of a prompt that train, at most rollouts_per_round * max_rounds; None is the group size; published 4",
         least=2,
     )
     threshold: float = option(0.7, "a rollout passes when its reward is greater", least=-MAX_REWARD, most=MAX_REWARD)

@@ -40,27 +40,20 @@ class Speed(Method):
     loss_weighting = "token"
 
     num_screen: int = option(
-        4,
-        "rollouts that screen a prompt (N_init), no more than the group; published 4, 6, 8",
-        least=2,
-        most=MAX_PER_STEP,
+        4, "rollouts of a screen (N_init), at most the group; the paper tries 4, 6, 8", least=2, most=MAX_PER_STEP
     )
     num_continue: int | None = option(
-        None, "further ones of an accepted prompt (N_cont); None is the rest of the group", least=1, most=MAX_PER_STEP
+        None, "further rollouts of an accepted one (N_cont); None is the rest of the group", least=1, most=MAX_PER_STEP
     )
     prompts_per_round: int | None = option(
         None, "most new prompts in a plan; None is 4 * prompts_per_step, as published", least=1, most=MAX_PER_STEP
     )
-    low: float = option(0.0, "a prompt is accepted at a pass rate above; at 0, if its rewards differ", least=0, most=1)
-    high: float = option(1.0, "a prompt is accepted at a pass rate below; at 1, if its rewards differ", least=0, most=1)
+    low: float = option(0.0, "pass rate that a screen must exceed; at 0, rewards that differ do", least=0, most=1)
+    high: float = option(1.0, "pass rate that a screen must stay below; at 1, rewards that differ do", least=0, most=1)
     max_staleness: int | None = option(
-        4,
-        "steps after which an accepted group that has not trained is dropped; the released code has no bound, which "
-        "None gives; 4 is that of Pilot-Commit, and seldom reached",
-        least=0,
-        most=MAX_STEP,
+        4, "steps a group may wait; None is any, as in the released code; 4 is Pilot-Commit's", least=0, most=MAX_STEP
     )
-    train_on_screening: bool = option(True, "if false, screening rollouts, which are biased, are left out of training")
+    train_on_screening: bool = option(True, "if false, screens are kept out of training: less biased, and dearer")
     max_rounds: int = option(
         50, "rounds after which a step trains on what it has; the released code raises at 50", least=1, most=MAX_STEP
     )

@@ -18,27 +18,25 @@ conditioned on the batch's own latest visits and on the `history` prompts visite
 that a step costs as much as these. A prompt's later visit replaces its earlier one; nothing else fades.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from didact.advantage import AdvantageKind, WeightMode
 from didact.allocation import greedy, largest_remainder
-from didact.bounds import MAX_PER_STEP, one_of, real, whole, whole_or_none
-from didact.curriculum import Curriculum, Draft
-from didact.ledger import OpenGroup
-from didact.methods.latest import LatestVisit
-from didact.outcomes import GroupOutcome
+from didact.belief.latest import LatestVisit
+from didact.bounds import MAX_PER_STEP
+from didact.memory import kept
+from didact.method import NONE, Arrivals, Draft, Floats, Method, Positions, Run, Turn, option
 from didact.prompts import PromptPool
-from didact.selection import ShuffledPasses
+from didact.rounds.bounds import check_bounds
 from didact.state import in_order
 
-Floats = NDArray[np.float64]
-Positions = NDArray[np.int64]
-_ESTIMATORS = ("rloo", "dr_grpo")
 _WIDTH_SAMPLE = 256
 _MAX_LOGIT = 100.0  # of the prior: a pass rate of 1e-44
+_BLOCK = 256  # prompts that are predicted together, where a batch is not larger
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)  # means over a normal distribution
 
 
 def gradient_variance(pass_rate: ArrayLike, num_rollouts: ArrayLike, estimator: str = "rloo") -> Floats:
@@ -81,122 +79,121 @@ def allocate_by_variance(
     return greedy(gain, total, parts, np.full(len(p), maximum, dtype=np.int64))
 
 
-class VIP(Curriculum):
-    """Variance-informed predictive allocation.
+@dataclass
+class Memory:
+    """What predictions rest on."""
+
+    visits: LatestVisit
+    recent: Positions = kept(NONE, holds="positions")  # prompts visited last, in order
+
+
+@dataclass(frozen=True, kw_only=True)
+class VIP(Method):
+    """Predict pass rates from what prompts look like, allocate rollouts by variance.
 
     The pool needs `features` (the paper takes sentence embeddings), or else any of source, difficulty and
     prompt_tokens, which then make do: source as one-hot columns, the numbers standardised.
-
-    Args:
-        estimator: "rloo" or "dr_grpo": the advantage to train with, and whose variance to minimise.
-        min_rollouts: least rollouts of a prompt; a wrong and confident prediction starves nobody altogether.
-        max_rollouts: most rollouts of a prompt. None takes four times the equal share, as the code's 32 for 8.
-        history: prompts visited last that predictions rest on, besides those of the batch.
-        prior_mean, prior_std: of the logit of a pass rate where nothing is known.
-
-    Further options: those of `Curriculum`.
     """
 
     name = "vip"
+    paper = "arXiv:2602.01601"
     one_round = True
-    uneven = True
+    shardable = True
 
-    def __init__(
-        self,
-        pool: PromptPool,
-        *,
-        estimator: str = "rloo",
-        min_rollouts: int = 2,
-        max_rollouts: int | None = None,
-        history: int = 512,
-        prior_mean: float = 0.0,
-        prior_std: float = 2.0,
-        **common: Any,
-    ) -> None:
-        min_rollouts = whole("min_rollouts", min_rollouts, 2, MAX_PER_STEP)  # a group of one has no advantage
-        max_rollouts = whole_or_none("max_rollouts", max_rollouts, 2, MAX_PER_STEP)
-        prior_std = real("prior_std", prior_std, 0, _MAX_LOGIT)
-        if prior_std == 0:
-            raise ValueError("prior_std must be positive, got 0: no outcome would change a prediction")
-        options = {
-            "estimator": one_of("estimator", estimator, _ESTIMATORS),
-            "min_rollouts": min_rollouts,
-            "max_rollouts": max_rollouts,
-            "history": whole("history", history, 1),
-            "prior_mean": real("prior_mean", prior_mean, -_MAX_LOGIT, _MAX_LOGIT),
-            "prior_std": prior_std,
-        }
-        super().__init__(pool, options=options, **common)
-        if self._column("features") is None and all(
-            self._column(name) is None for name in ("source", "difficulty", "prompt_tokens")
-        ):
+    estimator: str = option(
+        "rloo", "the advantage to train with, and whose variance to minimise", choices=("rloo", "dr_grpo")
+    )
+    min_rollouts: int = option(
+        2,
+        "least rollouts of a prompt; a wrong and confident prediction starves nobody altogether",
+        least=2,  # a group of one has no advantage
+        most=MAX_PER_STEP,
+    )
+    max_rollouts: int | None = option(
+        None,
+        "most rollouts of a prompt. None takes four times the equal share, as the code's 32 for 8",
+        least=2,
+        most=MAX_PER_STEP,
+    )
+    history: int = option(512, "prompts visited last that predictions rest on, besides those of the batch", least=1)
+    prior_mean: float = option(
+        0.0, "of the logit of a pass rate where nothing is known", least=-_MAX_LOGIT, most=_MAX_LOGIT
+    )
+    prior_std: float = option(2.0, "its standard deviation", above=0, most=_MAX_LOGIT)
+
+    @property
+    def objective(self) -> tuple[AdvantageKind, WeightMode]:
+        return self.estimator, self.loss_weighting  # type: ignore[return-value]
+
+    def uneven(self, run: Run) -> bool:
+        return True
+
+    def init(self, run: Run) -> Memory:
+        if all(run.column(name, self.name) is None for name in ("features", "source", "difficulty", "prompt_tokens")):
             raise ValueError(
                 "vip predicts pass rates from what prompts look like, and this pool has nothing but ids: give "
                 "PromptPool features= (embeddings), or source=, difficulty= or prompt_tokens="
             )
-        if min_rollouts * min(self.prompts_per_step, len(pool)) > self.rollouts_per_step:
-            raise ValueError(
-                f"min_rollouts={min_rollouts} for {self.prompts_per_step} prompts exceeds "
-                f"rollouts_per_step={self.rollouts_per_step}"
-            )
-        if max_rollouts is not None and max_rollouts * self.prompts_per_step < self.rollouts_per_step:
-            raise ValueError(
-                f"max_rollouts={max_rollouts} for {self.prompts_per_step} prompts cannot use up "
-                f"rollouts_per_step={self.rollouts_per_step}"
-            )
-        self.advantage = estimator  # type: ignore[assignment]
-        self._passes = ShuffledPasses(self.seed)
-        self._visits = LatestVisit(len(pool), self._truncated)
-        self._recent: Positions = np.zeros(0, dtype=np.int64)  # prompts visited last, sorted
+        check_bounds(run, self.min_rollouts, self.max_rollouts)
+        return Memory(LatestVisit(run.pool.columns))
 
-    def predict(self, positions: Positions) -> Floats:
-        """Predicted pass rates of the prompts at `positions`, shape (n,)."""
-        known = np.union1d(self._recent, positions[self._visits.steps(positions) >= 0])
+    def resume(self, run: Run, memory: Memory) -> None:
+        if not in_order(memory.recent, len(run.pool)) or not (memory.visits.steps(memory.recent) >= 0).all():
+            raise ValueError("prompts visited last must be in order, and visited")
+
+    def draft(self, turn: Turn, memory: Memory) -> Draft:
+        positions = turn.walk(turn.batch_of(self.min_rollouts))
+        high = self.max_rollouts or 4 * turn.share
+        high = max(high, -(-turn.rollouts_per_step // len(positions)))  # a small pool still uses its budget
+        logits, _ = self._posterior(positions, turn, memory)
+        rates = _sigmoid(logits)
+        sizes = allocate_by_variance(rates, turn.rollouts_per_step, self.min_rollouts, high, self.estimator)
+        return Draft(positions, sizes, predicted=rates)
+
+    def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
+        told = memory.visits.observe(arrivals.groups, arrivals.rewards, run.belief)
+        memory.recent = self._latest(np.union1d(memory.recent, told), memory.visits)
+
+    def predict(self, positions: Positions, run: Run, memory: Memory) -> tuple[Floats, Floats]:
+        """In blocks, each as if it were the next batch: a process over the whole pool would not fit in memory."""
+        size = max(_BLOCK, run.batch)
+        blocks = [positions[start : start + size] for start in range(0, len(positions), size)]
+        means, stds = [], []
+        for block in blocks:
+            logits, variance = self._posterior(block, run, memory, spread=True)
+            rates = _sigmoid(logits[:, None] + np.sqrt(variance)[:, None] * _NODES)
+            moments = [rates**power @ _WEIGHTS / _WEIGHTS.sum() for power in (1, 2)]
+            means.append(_sigmoid(logits))
+            stds.append(np.sqrt(np.maximum(moments[1] - moments[0] ** 2, 0.0)))
+        return np.concatenate(means), np.concatenate(stds)
+
+    def _posterior(
+        self, positions: Positions, run: Run, memory: Memory, *, spread: bool = False
+    ) -> tuple[Floats, Floats]:
+        """Mean and, if asked for, variance of the logits of a batch, shape (n,)."""
+        known = np.union1d(memory.recent, positions[memory.visits.steps(positions) >= 0])
+        prior = self.prior_std**2
         if len(known) == 0:
-            return _sigmoid(np.full(len(positions), self.options["prior_mean"]))
-        passes, rollouts = self._visits.counts(known)
+            return np.full(len(positions), self.prior_mean), np.full(len(positions), prior)
+        passes, rollouts = memory.visits.counts(known)
         logits = np.log((passes + 0.5) / (np.maximum(rollouts - passes, 0.0) + 0.5))
         # The variance of a logit at p = 1/2. That at the observed rate would discount 0 of 8 against 1 of 8, and so
         # predict hard prompts as easier than they are.
         noise = 4 / rollouts
-        features = _described(self.pool, np.concatenate([known, positions]))
-        kernel = self.options["prior_std"] ** 2 * _rbf(features, features[: len(known)])
-        mean = self.options["prior_mean"]
-        coefficients = np.linalg.solve(kernel[: len(known)] + np.diag(noise), logits - mean)
-        return _sigmoid(mean + kernel[len(known) :] @ coefficients)
+        features = _described(run.pool, np.concatenate([known, positions]))
+        kernel = prior * _rbf(features, features[: len(known)])
+        inside, across = kernel[: len(known)] + np.diag(noise), kernel[len(known) :]
+        coefficients = np.linalg.solve(inside, logits - self.prior_mean)
+        mean = self.prior_mean + across @ coefficients
+        variance = prior - (across * np.linalg.solve(inside, across.T).T).sum(axis=1) if spread else np.zeros(0)
+        return mean, np.maximum(variance, 0.0)
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        if round > 0:
-            return None
-        self._visits.grow(len(self.pool))
-        self._forget()
-        positions = self._passes.take(self._batch_size(self.options["min_rollouts"]), len(self.pool))
-        high = self.options["max_rollouts"] or 4 * (self.rollouts_per_step // self.prompts_per_step)
-        high = max(high, -(-self.rollouts_per_step // len(positions)))  # a small pool still uses its budget
-        low, estimator = self.options["min_rollouts"], self.options["estimator"]
-        rates = self.predict(positions)
-        return Draft(positions, allocate_by_variance(rates, self.rollouts_per_step, low, high, estimator))
-
-    def _forget(self) -> None:
-        """Keep the `history` prompts visited last."""
+    def _latest(self, positions: Positions, visits: LatestVisit) -> Positions:
+        """The `history` of some prompts that were visited last, in order."""
         # Ties go by a hash of the position: a pool sorted by source must not leave one source out of the history.
-        mixed = (self._recent * 2654435761) % 2**32
-        order = np.lexsort((mixed, -self._visits.steps(self._recent).astype(np.int64)))
-        self._recent = np.sort(self._recent[order[: self.options["history"]]])
-
-    def _observed(self, positions: Positions, fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
-        self._recent = np.union1d(self._recent, self._visits.observe(fresh, self.belief))
-
-    def _own_state(self) -> dict[str, Any]:
-        return {"passes": self._passes.state_dict(), "visits": self._visits.state_dict(), "recent": self._recent}
-
-    def _load_own_state(self, state: Mapping[str, Any]) -> None:
-        self._passes.load_state_dict(state["passes"])
-        self._visits.grow(len(self.pool))
-        self._visits.load_state_dict(state["visits"])
-        self._recent = state["recent"].copy()
-        if not in_order(self._recent, len(self.pool)) or not (self._visits.steps(self._recent) >= 0).all():
-            raise ValueError("prompts visited last must be of the pool, in order, and visited")
+        mixed = (positions * 2654435761) % 2**32
+        order = np.lexsort((mixed, -visits.steps(positions).astype(np.int64)))
+        return np.sort(positions[order[: self.history]])
 
 
 def _cubic_root(ratio: Floats) -> Floats:

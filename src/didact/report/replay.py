@@ -16,7 +16,7 @@ from didact.admission import AdmitAll, AdmitBand, AdmitWithSignal
 from didact.context import StagedContext
 from didact.curriculum import Curriculum
 from didact.journal import outcomes_of
-from didact.methods import make
+from didact.methods import METHODS, find, make
 from didact.outcomes import GroupOutcome
 from didact.plan import PlannedGroup
 from didact.pool_columns import COLUMNS
@@ -48,18 +48,33 @@ def replay(
             own[name] = _stage(name, own[name])
     common = {name: own[name] for name in ("prompts_per_step", "rollouts_per_step", "seed") if name in own}
     try:
-        if method is None or (method == start["method"] and not options):
-            return _verify(records, _rebuilt(start, pool, own), start)
-        return _counterfactual(records, make(method, pool, **{**common, **(options or {})}), start)
+        name = _known(start) if method is None else method
+        if not options and find(name).name == start["method"]:
+            return _verify(records, _rebuilt(name, pool, own), start)
+        return _counterfactual(records, make(name, pool, **{**common, **(options or {})}), start)
     except (LookupError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"{run} cannot be replayed with the options of its journal: {error}") from error
 
 
-def _rebuilt(start: Mapping[str, Any], pool: PromptPool, options: Mapping[str, Any]) -> Curriculum:
+def _known(start: Mapping[str, Any]) -> str:
+    """The run's method, by a name that needs no code which a journal names and nobody asked for.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if start["method"] in METHODS:
+        return str(start["method"])
+    made = start.get("made_by", "a program of its own")
+    raise ValueError(
+        f"the run's method {start['method']!r} is none of didact's; it was {made}: say --method module:NAME"
+    )
+
+
+def _rebuilt(method: str, pool: PromptPool, options: Mapping[str, Any]) -> Curriculum:
     try:
-        return make(start["method"], pool, **{**options, "prior": tuple(options["prior"])})
+        return make(method, pool, **{**options, "prior": tuple(options["prior"])})
     except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        raise ValueError(f"the run's options do not make a {start['method']!r}: {error}") from error
+        raise ValueError(f"the run's options do not make a {method!r}: {error}") from error
 
 
 def _verify(records: list[dict[str, Any]], curriculum: Curriculum, start: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class ShardedColumns(Columns):
         options = {"start": {name: np.asarray(value) for name, value in start.items()}}
         self._key = pool.new_store(self, "ShardColumns", [options] * len(pool.shards))
 
-    def get(self, name: str, positions: Positions) -> NDArray[Any]:
+    def get(self, name: str, positions: Positions | slice) -> NDArray[Any]:
         return self._pool.gather(positions, lambda local: Call(self._key, "get", (name, local)))
 
     def put(self, name: str, positions: Positions, values: ArrayLike) -> None:
