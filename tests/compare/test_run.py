@@ -4,6 +4,7 @@ import pytest
 
 from didact import make
 from didact.compare.run import COLUMNS, run
+from didact.methods.uniform import Uniform
 from didact.simulate import make_learner
 
 SIZES = {"prompts_per_step": 8, "rollouts_per_step": 64, "seed": 0}
@@ -44,12 +45,12 @@ def test_a_budget_in_steps_is_kept_whatever_rollouts_they_take() -> None:
 
 
 def test_a_method_that_asks_for_nothing_ends() -> None:
-    class Idle(type(make("uniform", make_learner("skills", "mixed", size=8, seed=0).pool, **SIZES))):
-        def _draft(self, step, round, rng):
-            return None if step >= 3 else super()._draft(step, round, rng)
+    class Idle(Uniform):
+        def draft(self, turn, memory):
+            return None if turn.step >= 3 else super().draft(turn, memory)
 
     learner = make_learner("skills", "mixed", size=200, seed=0)
-    result = run(learner, Idle(learner.pool, **SIZES), rollouts=6400, evaluate_every=64)
+    result = run(learner, make(Idle, learner.pool, **SIZES), rollouts=6400, evaluate_every=64)
     assert result["metrics"]["rollouts"] == 3 * 64
 
 
@@ -59,6 +60,20 @@ def test_updates_of_a_step_are_counted() -> None:
     curve = run(learner, curriculum, rollouts=640, evaluate_every=128, updates_per_step=4)["curve"]
     assert curve["step"] == [0, 2, 4, 6, 8, 10]
     assert curve["updates"] == [0, 8, 16, 24, 32, 40]
+
+
+def test_the_objective_is_the_methods_own_or_the_one_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given in ({}, {"advantage": "dr_grpo"}, {"advantage": "grpo", "loss_weighting": "token"}):
+        learner = make_learner("skills", "mixed", size=200, seed=0)
+        curriculum, used = make("uniform", learner.pool, **SIZES), set()
+
+        def update(groups, advantage, weighting, num_updates, used=used):
+            used.add((advantage, weighting))
+            return num_updates
+
+        monkeypatch.setattr(learner, "update", update)
+        run(learner, curriculum, rollouts=128, evaluate_every=64, **given)
+        assert used == {(given.get("advantage", "rloo"), given.get("loss_weighting", "prompt"))}
 
 
 def test_the_prompts_that_trained_and_the_largest_share_of_one() -> None:

@@ -14,7 +14,8 @@ equals, which matters where difficulties are labels: all else is the same batch 
 T = 0, where the run begins. `as_released=True` takes equals in the order of the pool, as a sort does. Released code
 (uscnlp-lime/verl) feeds the reward after a KL penalty to the controller; here it is the verifier's reward.
 
-It estimates no difficulty, and has no memory of what was drawn.
+It estimates no difficulty, and has no memory of what was drawn. The file is longer than those of other methods by the
+bisection that takes the place of a sort of the pool in each step.
 """
 
 from bisect import bisect_left, bisect_right
