@@ -89,12 +89,16 @@ def test_no_pass_rate_stands_for_a_pilot() -> None:
 
 def test_mopps_forgets_towards_it_and_offline_rates_take_its_place() -> None:
     rates = np.linspace(0.1, 0.9, 8)
-    counts = [
-        make("mopps", pool_of(8, pass_rate=rates), **SIZES, **more)._counts  # type: ignore[attr-defined]
-        for more in ({}, {"offline_rates": rates, "offline_weight": 10})
-    ]
-    assert counts[0] == pytest.approx(4 * np.stack([rates, 1 - rates]), rel=1e-6)
-    assert counts[1] == pytest.approx(1 + 10 * np.stack([rates, 1 - rates]), rel=1e-6)
+
+    def counts(**more: Any) -> np.ndarray:
+        """Of the Beta that has the mean and the deviation believed."""
+        believed = make("mopps", pool_of(8, pass_rate=rates), **SIZES, **more).pass_rates()
+        total = believed.mean * (1 - believed.mean) / believed.std**2 - 1
+        return np.stack([believed.mean, 1 - believed.mean]) * total
+
+    assert counts() == pytest.approx(4 * np.stack([rates, 1 - rates]), rel=1e-5)
+    offline = counts(offline_rates=rates, offline_weight=10)
+    assert offline == pytest.approx(1 + 10 * np.stack([rates, 1 - rates]), rel=1e-5)
 
 
 def test_adarft_takes_it_where_there_is_no_difficulty() -> None:
