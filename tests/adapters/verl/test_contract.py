@@ -9,9 +9,9 @@ from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage, compute_
 from verl.trainer.ppo.v1 import trainer_base
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
-from didact.adapters import verl as adapter
 from didact.adapters.verl import CurriculumDataset, CurriculumReplayBuffer, curriculum_advantages
-from didact.adapters.verl_session import TrainingGroup
+from didact.adapters.verl import trainer as adapter
+from didact.adapters.verl.session import TrainingGroup
 from tests.adapters.verl import task
 from tests.adapters.verl.harness import ON, small
 
@@ -51,9 +51,9 @@ def test_a_changed_verl_is_refused(monkeypatch, name, value, message):
 @pytest.mark.parametrize(
     ("version", "advice"),
     [
-        ("0.5.0", "use didact.adapters.verl_sampler"),
-        ("0.7.1", "use didact.adapters.verl_sampler"),
-        ("0.8.0", "no hook for a curriculum; upgrade to 0.9.1, or stay on 0.7.1 with didact.adapters.verl_sampler"),
+        ("0.5.0", "use didact.adapters.verl.sampler"),
+        ("0.7.1", "use didact.adapters.verl.sampler"),
+        ("0.8.0", "no hook for a curriculum; upgrade to 0.9.1, or stay on 0.7.1 with didact.adapters.verl.sampler"),
         ("0.9.0", "upgrade to 0.9.1"),
         ("0.10.0", "has not been tried"),
     ],

@@ -1,7 +1,7 @@
 """verl 0.5 to 0.7.1: the curriculum chooses the prompts of each batch, by configuration keys alone.
 
-    data.sampler.class_path=pkg://didact.adapters.verl_sampler data.sampler.class_name=CurriculumSampler
-    data.dataloader_num_workers=0 +data.curriculum.method=mopps        further keys: see didact.adapters.verl_data
+    data.sampler.class_path=pkg://didact.adapters.verl.sampler data.sampler.class_name=CurriculumSampler
+    data.dataloader_num_workers=0 +data.curriculum.method=mopps        further keys: see didact.adapters.verl.settings
 
 These versions roll every prompt of a batch out `rollout.n` times, once, at one length, and train on all of it. A method
 that needs anything else is refused by name when verl builds the sampler. verl 0.8 has no such hook; from 0.9.1 on
@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from didact.adapters.scale import check_scale
-from didact.adapters.verl_data import (
+from didact.adapters.verl.settings import (
     PASS_ABOVE,
     check_mark,
     curriculum_of,
@@ -36,7 +36,7 @@ from didact.context import FixedContext
 from didact.curriculum import Curriculum
 from didact.journal import outcomes_of, read_journal
 from didact.outcomes import GroupOutcome
-from didact.plan import PlannedGroup
+from didact.plan import Plan
 from didact.state import check_seal, seal
 
 
@@ -50,7 +50,7 @@ def _check_version(installed: str) -> None:
         advice = "it has no hook for a curriculum; upgrade to 0.9.1 and use didact.adapters.verl, or stay on 0.7.1"
     else:
         advice = "use didact.adapters.verl, which is for verl 0.9.1 and later"
-    raise ImportError(f"verl {installed}: didact.adapters.verl_sampler is for verl{SUPPORTED}; {advice}")
+    raise ImportError(f"verl {installed}: didact.adapters.verl.sampler is for verl{SUPPORTED}; {advice}")
 
 
 SUPPORTED = SpecifierSet(">=0.5,<0.8")
@@ -97,8 +97,7 @@ class CurriculumSampler(AbstractCurriculumSampler):
         self._mark: dict[str, Any] | None = None
         self._prompt_id, self._verifier = settings.prompt_id, settings.verifier
         self._eos = getattr(getattr(data_source, "tokenizer", None), "eos_token_id", None)
-        self._open: dict[str, PlannedGroup] = {}  # the batch whose outcome is still to come, by prompt
-        self._part = 0  # which delivery that outcome will be
+        self._open: Plan | None = None  # the batch whose outcome is still to come
         self._drawn = 0  # rows of this epoch
 
     # What verl calls --------------------------------------------------------------------------------------------
@@ -122,8 +121,8 @@ class CurriculumSampler(AbstractCurriculumSampler):
             ValueError: other prompts or another number of rollouts than the curriculum planned.
         """
         step = self.curriculum.step
-        outcomes = self._outcomes(batch, step)
-        self._open = {}
+        outcomes = self._outcomes(batch, self._open or Plan(step, 0))
+        self._open = None
         self.curriculum.observe(outcomes)
         if self.curriculum.plan(step):
             raise RuntimeError(f"method {self.curriculum.name!r} planned a second round at step {step}: verl has one")
@@ -136,7 +135,7 @@ class CurriculumSampler(AbstractCurriculumSampler):
 
     def state_dict(self) -> dict[str, Any]:
         """For verl's `data.pt`, through its StatefulDataLoader."""
-        waiting = [group.group_id for group in self._open.values()]
+        waiting = [group.group_id for group in self._open or ()]
         if self._mark is None:  # one pass through the data, at the first checkpoint
             self._mark = mark_of(self._data)
         state = {"curriculum": self.curriculum.state_dict(), "drawn": self._drawn, "open": waiting}
@@ -161,7 +160,7 @@ class CurriculumSampler(AbstractCurriculumSampler):
             records = [each for each in read_journal(self._journal) if each["kind"] == "outcomes"]
             told = [outcome for each in records if each["step"] == step for outcome in outcomes_of(each)]
         self.curriculum.load_state_dict(state["curriculum"])
-        self._drawn, self._open, self._begun = state["drawn"], {}, False
+        self._drawn, self._open, self._begun = state["drawn"], None, False
         if state["open"] and told:
             self.curriculum.observe(told)
             self.curriculum.admitted(self.curriculum.step)
@@ -189,41 +188,35 @@ class CurriculumSampler(AbstractCurriculumSampler):
                 f"method {self.curriculum.name!r} planned {len(plan)} groups with {plan.num_rollouts} rollouts at step "
                 f"{plan.step}; verl rolls out {self._batch} prompts {self._num_rollouts} times each"
             )
-        self._open, self._part = {group.prompt_id: group for group in plan}, plan.part
+        self._open = plan
         self._drawn += self._batch
         return [int(position) for position in self.curriculum.pool.positions([group.prompt_id for group in plan])]
 
-    def _outcomes(self, batch: Any, step: int) -> list[GroupOutcome]:
+    def _outcomes(self, batch: Any, plan: Plan) -> list[GroupOutcome]:
         tensors, columns = batch.batch, batch.non_tensor_batch
         rows = defaultdict(list)
         for row in range(len(batch)):
             entry = {name: columns[name][row] for name in ("data_source", "extra_info") if name in columns}
             rows[prompt_id_of(entry, self._prompt_id)].append(row)
-        if {name: len(found) for name, found in rows.items()} != dict.fromkeys(self._open, self._num_rollouts):
+        planned = [group.prompt_id for group in plan]
+        if {name: len(found) for name, found in rows.items()} != dict.fromkeys(planned, self._num_rollouts):
             raise ValueError(
-                f"step {step}: verl trained on {len(rows)} prompts and {len(batch)} rollouts, not on the "
-                f"{len(self._open)} prompts with {self._num_rollouts} rollouts each that the curriculum planned"
+                f"step {plan.step}: verl trained on {len(rows)} prompts and {len(batch)} rollouts, not on the "
+                f"{len(planned)} prompts with {self._num_rollouts} rollouts each that the curriculum planned"
             )
         width = tensors["responses"].shape[1]
         attention, last = tensors["attention_mask"], tensors["responses"][:, -1]
         scores = scores_of(columns, tensors["token_level_scores"].sum(-1).tolist(), self._verifier)
         check_scale(scores, self.curriculum, PASS_ABOVE)
-        lengths = tensors["response_mask"].sum(-1).tolist()
-        cut = (attention[:, -width:].all(-1) & (last != (-1 if self._eos is None else self._eos))).tolist()
-        asked = attention[:, :-width].sum(-1).tolist()
-        return [
-            GroupOutcome(
-                group.group_id,
-                prompt_id,
-                scores[rows[prompt_id]].tolist(),
-                [int(lengths[row]) for row in rows[prompt_id]],
-                [cut[row] for row in rows[prompt_id]],
-                policy_version=step,
-                part=self._part,
-                prompt_tokens=int(asked[rows[prompt_id][0]]),
-            )
-            for prompt_id, group in self._open.items()
-        ]
+        cut = attention[:, -width:].all(-1) & (last != (-1 if self._eos is None else self._eos))
+        asked = attention[:, :-width].sum(-1).long()
+        order = [row for name in planned for row in rows[name]]
+        return plan.outcomes(
+            scores[order],
+            num_tokens=tensors["response_mask"].sum(-1).long()[order],
+            truncated=cut[order],
+            prompt_tokens=asked[[rows[name][0] for name in planned]],
+        )
 
     # Refusals ---------------------------------------------------------------------------------------------------
 
@@ -266,9 +259,8 @@ class CurriculumSampler(AbstractCurriculumSampler):
         plan = curriculum.plan(0)
         even = len(plan) == self._batch and all(group.num_rollouts == self._num_rollouts for group in plan)
         reasons = [] if even or curriculum.uneven else ["other groups than rollout.n for each prompt of the batch"]
-        curriculum.observe(
-            GroupOutcome(group.group_id, group.prompt_id, _passes(group.num_rollouts, share)) for group in plan
-        )
+        sizes = [group.num_rollouts for group in plan]
+        curriculum.observe(plan.outcomes(float(rollout < share * num) for num in sizes for rollout in range(num)))
         if curriculum.plan(0):
             reasons.append("several rounds in a step")
         admitted = curriculum.admitted(0)
@@ -277,7 +269,3 @@ class CurriculumSampler(AbstractCurriculumSampler):
         if any(group.baseline is not None for group in admitted):
             reasons.append("baselines of its own")
         return reasons
-
-
-def _passes(num: int, share: float) -> list[float]:
-    return [float(rollout < share * num) for rollout in range(num)]

@@ -34,7 +34,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from tensordict import NonTensorStack, TensorDict
 
-from didact.adapters.verl_data import (
+from didact.adapters.verl.session import PATIENCE, Returned, Sent, Session, TrainingGroup
+from didact.adapters.verl.settings import (
     check_mark,
     curriculum_of,
     evidence_of,
@@ -44,7 +45,6 @@ from didact.adapters.verl_data import (
     rollouts_per_prompt,
     settings_of,
 )
-from didact.adapters.verl_session import PATIENCE, Returned, Sent, Session, TrainingGroup
 from didact.advantage import group_advantages, loss_weights
 from didact.context import FixedContext
 from didact.curriculum import Curriculum
@@ -56,9 +56,9 @@ def _check_version(installed: str) -> None:
     if release in SUPPORTED:
         return
     if release < Version("0.8"):
-        advice = "use didact.adapters.verl_sampler, which is for verl 0.5 to 0.7.1"
+        advice = "use didact.adapters.verl.sampler, which is for verl 0.5 to 0.7.1"
     elif release < Version("0.9.1"):
-        advice = "it has no hook for a curriculum; upgrade to 0.9.1, or stay on 0.7.1 with didact.adapters.verl_sampler"
+        advice = "it has no hook for a curriculum; upgrade to 0.9.1, or stay on 0.7.1 with didact.adapters.verl.sampler"
     else:
         advice = f"that has not been tried; install 'verl{SUPPORTED}'"
     raise ImportError(f"verl {installed}: didact.adapters.verl is for verl{SUPPORTED}; {advice}")

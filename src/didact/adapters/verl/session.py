@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from didact.adapters.scale import check_scale
-from didact.adapters.verl_data import PASS_ABOVE
+from didact.adapters.verl.settings import PASS_ABOVE
 from didact.outcomes import GroupOutcome
 from didact.plan import PlannedGroup
 from didact.state import check_seal, seal

@@ -3,20 +3,47 @@
 Whatever TRL's configuration asks for is done, or it is refused here: nothing is overridden in silence.
 """
 
+import inspect
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from accelerate.utils import gather_object
 from datasets import IterableDataset
+from packaging.specifiers import SpecifierSet
 
 from didact.journal import RecordedCurriculum
 from didact.prompts import as_id
 
+SUPPORTED = SpecifierSet(">=1.9,<1.17,!=1.15.0")
+SEAMS = {
+    "_get_train_sampler": ["self", "dataset"],
+    "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
+    "_generate_and_score_completions": ["self", "inputs"],
+    "_save_checkpoint": ["self", "model", "trial"],
+    "_load_optimizer_and_scheduler": ["self", "checkpoint"],
+}
 #: Keys of `generation_kwargs` that set what the curriculum or the adapter sets, and where it belongs.
 LENGTHS = ("max_new_tokens", "max_tokens", "max_length", "max_time")
 COUNTS = ("n", "num_return_sequences")
 #: What an estimator of a method's own does in place of `scale_rewards`.
 SCALES = {"grpo": "group", "rloo": "none", "dr_grpo": "none", "reinforce_pp": "batch", "reinforce_pp_baseline": "batch"}
+
+
+def check_seams(trainer: type, mixin: type) -> None:
+    """Make sure that what `mixin` extends in `trainer` is there as it was when this was written.
+
+    Raises:
+        TypeError: it is not, or this TRL was not tried.
+    """
+    installed = version("trl")
+    if not SUPPORTED.contains(installed, prereleases=True):
+        raise TypeError(f"TRL {installed} is outside the tested range; install 'trl{SUPPORTED}'")
+    for name, expected in SEAMS.items():
+        method = getattr(super(mixin, trainer), name, None)
+        found = None if method is None else list(inspect.signature(inspect.unwrap(method)).parameters)
+        if found != expected:
+            raise TypeError(f"TRL {installed}: {name} has parameters {found}, not {expected}; install 'trl{SUPPORTED}'")
 
 
 def ids_of(data: Any, column: str | None) -> list[str]:
