@@ -9,8 +9,7 @@ from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage, compute_
 from verl.trainer.ppo.v1 import trainer_base
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
-from didact.adapters.verl import CurriculumDataset, CurriculumReplayBuffer, curriculum_advantages
-from didact.adapters.verl import trainer as adapter
+from didact.adapters.verl import CurriculumDataset, CurriculumReplayBuffer, curriculum_advantages, run, seams
 from didact.adapters.verl.session import TrainingGroup
 from tests.adapters.verl import task
 from tests.adapters.verl.harness import ON, small
@@ -30,7 +29,7 @@ def dataset(folder, *overrides, on=ON, train=True):
 
 
 def test_the_installed_verl_keeps_the_contract():
-    adapter._check_seams()
+    seams.check_seams()
 
 
 @pytest.mark.parametrize(
@@ -43,9 +42,9 @@ def test_the_installed_verl_keeps_the_contract():
     ],
 )
 def test_a_changed_verl_is_refused(monkeypatch, name, value, message):
-    monkeypatch.setattr(adapter, name, value)
+    monkeypatch.setattr(seams, name, value)
     with pytest.raises(TypeError, match=rf"verl 0\.9.*{message}.*tested: verl"):
-        adapter._check_seams()
+        seams.check_seams()
 
 
 @pytest.mark.parametrize(
@@ -60,8 +59,8 @@ def test_a_changed_verl_is_refused(monkeypatch, name, value, message):
 )
 def test_other_versions_are_refused_with_advice(version, advice):
     with pytest.raises(ImportError, match=f"verl {version}: .*{advice}"):
-        adapter._check_version(version)
-    adapter._check_version("0.9.1")
+        seams.check_version(version)
+    seams.check_version("0.9.1")
 
 
 # The data set --------------------------------------------------------------------------------------------------------
@@ -174,9 +173,9 @@ def test_options_of_the_replay_buffer_are_checked(folder):
 
 
 def test_without_its_data_set_the_buffer_says_so(monkeypatch):
-    monkeypatch.setattr(adapter, "_running", {})
+    monkeypatch.setattr(run, "running", {})
     with pytest.raises(RuntimeError, match=r"data\.custom_cls\.name=CurriculumDataset"):
-        adapter._current_run()
+        run.current_run()
 
 
 # The estimator -------------------------------------------------------------------------------------------------------

@@ -21,8 +21,8 @@ not find the replay buffer's curriculum. `didact.adapters.verl.sampler` is for v
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from didact.adapters.verl.seams import SUPPORTED
     from didact.adapters.verl.trainer import (
-        SUPPORTED,
         CurriculumDataset,
         CurriculumReplayBuffer,
         CurriculumSingleTurnAgentLoop,
@@ -47,4 +47,4 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        return getattr(import_module(f"{__name__}.trainer"), name)
+        return getattr(import_module(f"{__name__}.{'seams' if name == 'SUPPORTED' else 'trainer'}"), name)
