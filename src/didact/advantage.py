@@ -129,8 +129,8 @@ def weighted_advantages(
     """
     weights = np.asarray(weights, dtype=np.float64)
     if mode == "prompt":
-        return advantages * loss_weights(group_ids, weights=weights) * len(group_ids)
-    return advantages * (weights / weights.mean())
+        return np.asarray(advantages * loss_weights(group_ids, weights=weights) * len(group_ids))
+    return np.asarray(advantages * (weights / weights.mean()))
 
 
 def _columns(

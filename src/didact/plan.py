@@ -118,10 +118,10 @@ def _column(name: str, values: Any, size: int, unit: str) -> Sequence[Any]:
     values = values.tolist() if hasattr(values, "tolist") else values
     if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):
         raise TypeError(f"{name} must be a list with one entry for each of the plan's {unit}, got {shortened(values)}")
-    values = list(values)
-    if len(values) != size:
+    column = list(values)
+    if len(column) != size:
         raise ValueError(
-            f"{name} has {len(values)} entries, and the plan has {size} {unit}: give one for each, in the order "
+            f"{name} has {len(column)} entries, and the plan has {size} {unit}: give one for each, in the order "
             "of the plan, as one flat list"
         )
-    return values
+    return column
