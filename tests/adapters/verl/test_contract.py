@@ -9,6 +9,7 @@ from verl.trainer.ppo.core_algos import compute_grpo_outcome_advantage, compute_
 from verl.trainer.ppo.v1 import trainer_base
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
+from didact.adapters import verl as adapter
 from didact.adapters.verl import CurriculumDataset, CurriculumReplayBuffer, curriculum_advantages, run, seams
 from didact.adapters.verl.session import TrainingGroup
 from tests.adapters.verl import task
@@ -30,6 +31,12 @@ def dataset(folder, *overrides, on=ON, train=True):
 
 def test_the_installed_verl_keeps_the_contract():
     seams.check_seams()
+
+
+def test_the_package_has_what_a_configuration_names():
+    assert [name for name in adapter.__all__ if not hasattr(adapter, name)] == []
+    with pytest.raises(AttributeError, match="no attribute 'CurriculumSampler'"):
+        _ = adapter.CurriculumSampler  # of other versions, and in a module of its own
 
 
 @pytest.mark.parametrize(

@@ -492,3 +492,11 @@ def test_a_config_without_its_root_is_refused(files, tokenizer):
     alone = OmegaConf.create(OmegaConf.to_container(config.data))
     with pytest.raises(ValueError, match=r"actor_rollout_ref.rollout.n is not to be found"):
         CurriculumSampler(RLHFDataset(str(files), tokenizer, config.data), alone)
+
+
+@supported
+def test_the_earlier_path_leads_here():
+    from didact.adapters import verl_sampler
+    from didact.adapters.verl.sampler import CurriculumSampler
+
+    assert verl_sampler.CurriculumSampler is CurriculumSampler

@@ -1,0 +1,3 @@
+"""The earlier name of `didact.adapters.ray.shards`."""
+
+from didact.adapters.ray.shards import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""The earlier name of `didact.adapters.trl.checkpoints`."""
+
+from didact.adapters.trl.checkpoints import *  # noqa: F403

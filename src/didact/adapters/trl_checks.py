@@ -1,0 +1,3 @@
+"""The earlier name of `didact.adapters.trl.checks`."""
+
+from didact.adapters.trl.checks import *  # noqa: F403

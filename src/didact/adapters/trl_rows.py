@@ -1,0 +1,3 @@
+"""The earlier name of `didact.adapters.trl.rows`."""
+
+from didact.adapters.trl.rows import *  # noqa: F403
