@@ -106,7 +106,7 @@ def _pool(kind: str, sources: list[Any]) -> PromptPool:
 
 
 def _ray_shards(sources: list[Any]) -> Shards:
-    from didact.adapters.ray_shards import RayShards
+    from didact.adapters.ray.shards import RayShards
 
     return RayShards(sources)
 

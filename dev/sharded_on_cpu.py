@@ -1,6 +1,6 @@
 """FSDP2 and DeepSpeed ZeRO with the TRL adapter on two processes of a CPU, against one process that shards nothing.
 
-    python dev/sharded_on_cpu.py fsdp2|zero2|zero3 [cures|speed|...]          # the cases of tests/adapters/processes.py
+    python dev/sharded_on_cpu.py fsdp2|zero2|zero3 [cures|speed|...]      # the cases of tests/adapters/trl/processes.py
 
 accelerate 1.15 offers neither on a CPU, so this script tells it that gloo will do; nothing else is made up. DeepSpeed
 (0.19.8 was tried) compiles a small extension at its first start. By hand only: it is no part of the checks.
@@ -55,7 +55,7 @@ def allow_deepspeed() -> None:
 def train(kind: str, case: str, model: str, folder: Path) -> None:
     import numpy as np
 
-    from tests.adapters import processes
+    from tests.adapters.trl import processes
 
     if kind == "one":
         trainer = processes.trainer_for(case, model, folder / kind, 1)

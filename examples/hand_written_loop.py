@@ -9,6 +9,7 @@ succeeds. Replace `sample`, `verify` and `train_on` by your own; `roll_out` and 
 
 import argparse
 import random
+from itertools import chain
 
 from didact import Curriculum, GroupOutcome, Plan, PromptPool, make
 from didact.advantage import group_advantages, loss_weights
@@ -37,19 +38,14 @@ def verify(response: str, answer: str) -> float:
 
 def roll_out(plan: Plan, pupil: Pupil) -> tuple[list[GroupOutcome], dict[int, list[float]]]:
     """One outcome per planned group, and the rewards by group id, for training."""
-    outcomes, rewards = [], {}
-    for group in plan:
-        responses = [pupil.sample(group.prompt_id) for _ in range(group.num_rollouts)]
-        rewards[group.group_id] = [verify(response, PROMPTS[group.prompt_id]) for response in responses]
-        outcomes.append(
-            GroupOutcome(
-                group.group_id,
-                group.prompt_id,
-                rewards[group.group_id],
-                num_tokens=[len(response) for response in responses],
-                policy_version=plan.step,
-            )
-        )
+    responses = [[pupil.sample(group.prompt_id) for _ in range(group.num_rollouts)] for group in plan]
+    rewards = {
+        group.group_id: [verify(response, PROMPTS[group.prompt_id]) for response in each]
+        for group, each in zip(plan, responses, strict=True)
+    }
+    outcomes = plan.outcomes(
+        chain(*rewards.values()), num_tokens=[len(response) for each in responses for response in each]
+    )
     return outcomes, rewards
 
 

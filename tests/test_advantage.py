@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from didact.advantage import group_advantages, loss_weights
+from didact.advantage import group_advantages, loss_weights, weighted_advantages
 
 REWARDS = [1, 0, 0, 0, 1, 1, 1, 1, 0, 1]
 GROUPS = ["A"] * 4 + ["B"] * 2 + ["C"] + ["D"] * 3
@@ -135,6 +135,17 @@ def test_loss_weights_add_up_to_one(batch: list[tuple[int, float, int]], mode: s
     if mode == "prompt":
         shares = [weights[groups == group].sum() for group in set(groups.tolist())]
         assert shares == pytest.approx([1 / len(shares)] * len(shares))
+
+
+def test_advantages_carry_what_a_prompt_counts():
+    advantages, ids, draws = np.array([2.0, -2.0, 1.0, 1.0, -1.0, -1.0]), [4, 4, 8, 8, 8, 8], [3, 3, 1, 1, 1, 1]
+    once = weighted_advantages(advantages, ids, np.ones(6), "prompt")
+    assert once == pytest.approx([3.0, -3.0, 0.75, 0.75, -0.75, -0.75])  # mean(n) = 3, over n_i
+    assert weighted_advantages(advantages, ids, draws, "prompt") == pytest.approx(
+        advantages * loss_weights(ids, weights=draws) * 6
+    )
+    assert weighted_advantages(advantages, ids, np.ones(6), "token") == pytest.approx(advantages)
+    assert weighted_advantages(advantages, ids, draws, "token") == pytest.approx(advantages * np.array(draws) * 0.6)
 
 
 def test_a_prompt_drawn_twice_weighs_as_two_that_were_drawn_once() -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from didact import METHODS, Dispatcher, PromptPool, make
-from didact.adapters.verl_session import Session
+from didact.adapters.verl.session import Session
 from didact.seeding import generator
 from didact.sharded.pool import ShardedPool
 from didact.state import load_state, save_state, seal

@@ -26,7 +26,7 @@ import torch
 from nemo_rl.data.collate_fn import rl_collate_fn
 from nemo_rl.environments.interfaces import EnvironmentInterface
 
-from didact import GroupOutcome, Plan, PromptPool, make
+from didact import Plan, PromptPool, make
 
 KEY = "didact"  # in extra_env_info: the group of a rollout, and its place in the group
 
@@ -96,11 +96,8 @@ class CurriculumLoader:
         rewards: dict[tuple[int, int], float] = {}
         for environment in self.environments:
             rewards |= ray.get(environment.take_rewards.remote())
-        for group in self.plan:
-            told = [rewards.get((group.group_id, place), np.nan) for place in range(group.num_rollouts)]
-            self.curriculum.observe(
-                [GroupOutcome(group.group_id, group.prompt_id, told, policy_version=self.plan.step)]
-            )
+        told = [rewards.get((group.group_id, place)) for group in self.plan for place in range(group.num_rollouts)]
+        self.curriculum.observe(self.plan.outcomes(told))
         if self.curriculum.plan(self.plan.step):
             raise ValueError(f"{self.curriculum.name} rolls out in several rounds, and NeMo-RL trains on each batch")
         self.curriculum.admitted(self.plan.step)

@@ -18,7 +18,6 @@ In the logs `reward` and `return` are advantages, `raw_reward` and `score` what 
 import copy
 from typing import Any
 
-import numpy as np
 import ray
 import torch
 from openrlhf.trainer import ppo_trainer
@@ -26,7 +25,7 @@ from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
 from openrlhf.trainer.ray.vllm_engine import batch_vllm_engine_call
 
 from didact import AdmittedGroup, GroupOutcome, Plan, PromptPool, make
-from didact.advantage import group_advantages, loss_weights
+from didact.advantage import group_advantages, weighted_advantages
 
 METHOD, OPTIONS = "cures", dict[str, Any]()
 
@@ -109,13 +108,10 @@ class CurriculumSamples(SamplesGenerator):
         """Advantages for rewards; each prompt counts once, whatever its size, where the loss is a mean of sequences."""
         if not batch:
             return
-        group_ids, weights = [group.group_id for group in groups], np.array([group.weight for group in groups])
+        group_ids, weights = [group.group_id for group in groups], [group.weight for group in groups]
         rewards = [sample.rewards.item() for sample in batch]
         advantages = group_advantages(rewards, group_ids, self.curriculum.advantage, singleton="zero")
-        if self.curriculum.loss_weighting == "prompt":
-            advantages *= len(batch) * loss_weights(group_ids, mode="prompt", weights=weights)
-        else:
-            advantages *= weights / weights.mean()
+        advantages = weighted_advantages(advantages, group_ids, weights, self.curriculum.loss_weighting)
         for sample, advantage in zip(batch, advantages.tolist(), strict=True):
             sample.info["raw_reward"], sample.rewards = sample.rewards, torch.tensor([advantage])
 

@@ -14,6 +14,7 @@ loss masked. A batch that is not full makes as many updates as divide it.
 import copy
 import os
 import sys
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from skyrl.train.generators.utils import prepare_generator_input
 from skyrl.train.trainer import RayPPOTrainer
 from skyrl.train.utils.utils import initialize_ray, validate_cfg
 
-from didact import Curriculum, GroupOutcome, Plan, PromptPool, make
+from didact import Curriculum, Plan, PromptPool, make
 from didact.advantage import group_advantages
 from didact.state import load_state, save_state
 
@@ -91,19 +92,13 @@ class CurriculumTrainer(RayPPOTrainer):
         asked = {name: [item for part in parts for item in part[name]] for name in columns}
         output = await super().generate({**asked, "sampling_params": limits, "batch_metadata": where})
         kept = [output.get(name) or [None] * plan.num_rollouts for name in COLUMNS]
-        rows = iter([dict(zip(COLUMNS, values, strict=True)) for values in zip(*kept, strict=True)])
+        rows = [dict(zip(COLUMNS, values, strict=True)) for values in zip(*kept, strict=True)]
+        rewards = [sum(row["rewards"]) if isinstance(row["rewards"], list) else row["rewards"] for row in rows]
+        tokens, cut = [len(row["response_ids"]) for row in rows], [row["stop_reasons"] == "length" for row in rows]
+        self.curriculum.observe(plan.outcomes(rewards, num_tokens=tokens, truncated=cut))
+        rest = iter(rows)
         for group in plan:
-            fresh = [next(rows) for _ in range(group.num_rollouts)]
-            self.rolled.setdefault(group.group_id, []).extend(fresh)
-            outcome = GroupOutcome(
-                group.group_id,
-                group.prompt_id,
-                [sum(row["rewards"]) if isinstance(row["rewards"], list) else row["rewards"] for row in fresh],
-                num_tokens=[len(row["response_ids"]) for row in fresh],
-                truncated=[row["stop_reasons"] == "length" for row in fresh],
-                policy_version=plan.step,
-            )
-            self.curriculum.observe([outcome])
+            self.rolled.setdefault(group.group_id, []).extend(islice(rest, group.num_rollouts))
 
     def postprocess_generator_output(self, generator_output: Any, uids: list[str], *rest: Any) -> Any:
         return super().postprocess_generator_output(generator_output, self._uids, *rest)

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from didact import GroupOutcome, PlannedGroup, PromptPool, make
+from didact import PlannedGroup, PromptPool, make
 from didact.advantage import group_advantages
 from didact.state import load_state, save_state
 
@@ -100,22 +100,16 @@ async def roll_out_step(source: CurriculumSource, generate: Generate) -> list[li
         groups = await asyncio.gather(
             *(generate(group, planned.context_length) for planned, group in zip(plan, fresh, strict=True))
         )
+        samples = [sample for group in groups for sample in group]
+        outcomes = plan.outcomes(
+            [None if bad(sample) else sample.get_reward_value(args) for sample in samples],
+            num_tokens=[sample.response_length for sample in samples],
+            truncated=[sample.status.name == "TRUNCATED" for sample in samples],
+        )
+        curriculum.observe(outcomes)
         for planned, group in zip(plan, groups, strict=True):
-            rewards = [None if bad(sample) else sample.get_reward_value(args) for sample in group]
-            curriculum.observe(
-                [
-                    GroupOutcome(
-                        planned.group_id,
-                        planned.prompt_id,
-                        rewards,  # type: ignore[arg-type]
-                        num_tokens=[sample.response_length for sample in group],
-                        truncated=[sample.status.name == "TRUNCATED" for sample in group],
-                        policy_version=step,
-                    )
-                ]
-            )
             rolled.setdefault(planned.group_id, []).extend(group)
-            spare = next((sample for sample in group if not bad(sample)), spare)
+        spare = next((sample for sample in samples if not bad(sample)), spare)
     batch, groups = [], curriculum.admitted(step)
     for admitted in groups:
         batch.append([rolled[admitted.group_id][row] for row in admitted.rollouts])

@@ -115,6 +115,24 @@ def loss_weights(
     raise ValueError(f"unknown mode {mode!r}; expected one of {', '.join(get_args(WeightMode))}")
 
 
+def weighted_advantages(
+    advantages: Floats, group_ids: Sequence[object] | NDArray[Any], weights: ArrayLike, mode: WeightMode
+) -> Floats:
+    """Advantages for a trainer whose loss is a mean over rollouts or tokens, shape (n,), as large on average as before.
+
+    `prompt` makes that mean one over prompts: each advantage times mean(n) / n_i, for equal groups 1. Otherwise the
+    trainer's mean stays what it is, and only what a group counts changes it.
+
+    Args:
+        weights: shape (n,), what each rollout's group counts (`AdmittedGroup.weight`).
+        mode: the method's `loss_weighting`.
+    """
+    weights = np.asarray(weights, dtype=np.float64)
+    if mode == "prompt":
+        return np.asarray(advantages * loss_weights(group_ids, weights=weights) * len(group_ids))
+    return np.asarray(advantages * (weights / weights.mean()))
+
+
 def _columns(
     rewards: ArrayLike, group_ids: Sequence[object] | NDArray[Any], lengths: ArrayLike | None
 ) -> tuple[Floats, NDArray[np.int64], Floats]:

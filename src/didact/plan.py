@@ -1,8 +1,13 @@
 """What to roll out next."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+from didact.bounds import shortened
+from didact.outcomes import GroupOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,50 @@ class Plan:
     def num_rollouts(self) -> int:
         return sum(group.num_rollouts for group in self.groups)
 
+    def outcomes(
+        self,
+        rewards: Iterable[Any],
+        *,
+        num_tokens: Iterable[Any] | None = None,
+        truncated: Iterable[Any] | None = None,
+        errored: Iterable[Any] | None = None,
+        policy_version: int | None = None,
+        prompt_tokens: Iterable[Any] | None = None,
+    ) -> list[GroupOutcome]:
+        """The outcomes of all groups, out of flat columns, so that what was rolled out as one batch is told as one.
+
+        Args:
+            rewards, num_tokens, truncated, errored: lists or arrays with one entry per rollout, those of the first
+                group first; what they hold, see `GroupOutcome`.
+            policy_version: of the policy that made all of them. None: the plan's step.
+            prompt_tokens: one entry per group.
+
+        Raises:
+            ValueError: a column of another length, or what `GroupOutcome` refuses. TypeError: a column that is none.
+        """
+        given = {"rewards": rewards, "num_tokens": num_tokens, "truncated": truncated, "errored": errored}
+        columns = {
+            name: _column(name, values, self.num_rollouts, "rollouts")
+            for name, values in given.items()
+            if values is not None or name == "rewards"
+        }
+        asked: Sequence[Any] = [None] * len(self)
+        if prompt_tokens is not None:
+            asked = _column("prompt_tokens", prompt_tokens, len(self), "groups")
+        version = self.step if policy_version is None else policy_version
+        ends = accumulate(group.num_rollouts for group in self)
+        return [
+            GroupOutcome(
+                group.group_id,
+                group.prompt_id,
+                **{name: values[end - group.num_rollouts : end] for name, values in columns.items()},
+                policy_version=version,
+                part=self.part,
+                prompt_tokens=tokens,
+            )
+            for group, end, tokens in zip(self, ends, asked, strict=True)
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class AdmittedGroup:
@@ -63,3 +112,16 @@ class AdmittedGroup:
     rollouts: tuple[int, ...]
     baseline: float | None = None
     weight: float = 1.0
+
+
+def _column(name: str, values: Any, size: int, unit: str) -> Sequence[Any]:
+    values = values.tolist() if hasattr(values, "tolist") else values
+    if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a list with one entry for each of the plan's {unit}, got {shortened(values)}")
+    column = list(values)
+    if len(column) != size:
+        raise ValueError(
+            f"{name} has {len(column)} entries, and the plan has {size} {unit}: give one for each, in the order "
+            "of the plan, as one flat list"
+        )
+    return column

@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from didact.belief import BetaBelief
 from didact.bounds import plain
 from didact.columns import Columns
-from didact.pool_columns import COLUMNS as COLUMNS
-from didact.pool_columns import Column, as_column, as_length
+from didact.pool_columns import COLUMNS, Column, as_column, as_length
 from didact.selection import ShuffledPasses
 from didact.weight_tree import WeightTree
 

@@ -15,6 +15,7 @@ from trl import GRPOConfig  # noqa: E402
 
 from didact import GroupOutcome, PromptPool, make  # noqa: E402
 from didact.adapters.trl import CurriculumGRPOTrainer  # noqa: E402
+from didact.adapters.trl.losses import weighted_sum  # noqa: E402
 from didact.compare.learner import CLIP, mini_batches  # noqa: E402
 from didact.compare.policy import Policy, _Rollouts  # noqa: E402
 from didact.plan import AdmittedGroup  # noqa: E402
@@ -36,7 +37,7 @@ class Watched(CurriculumGRPOTrainer):
     def _training_batch(self, step: int, batch: Any) -> dict[str, Any]:
         prompts, masks = batch.column("prompt_ids"), batch.column("prompt_mask")
         answers, ended = batch.column("completion_ids"), batch.column("completion_mask")
-        rewards = self._weighted_sum(batch.rewards)
+        rewards = weighted_sum(batch.rewards, self.reward_weights)
         groups = []
         for group in self.curriculum.admitted(step):
             rows = batch.groups[group.group_id]

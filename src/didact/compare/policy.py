@@ -132,28 +132,20 @@ class Policy:
         num = [group.num_rollouts for group in plan]
         uniforms = generator(self.seed, "rollouts", plan.step, plan.round).random((sum(num), limit), dtype=np.float32)
         responses, scores = self._respond(examples, num, uniforms, limit)
-        outcomes, start = [], 0
-        for group, example in zip(plan, examples, strict=True):
+        rewards = [float("nan") if score is None else score for score in scores]
+        prompts, start = [self._prompts[example.prompt_id] for example in examples], 0
+        for group, prompt in zip(plan, prompts, strict=True):
             part = slice(start, start + group.num_rollouts)
             start = part.stop
-            rewards = [float("nan") if score is None else score for score in scores[part]]
-            prompt = self._prompts[example.prompt_id]
             rollouts = self._groups.setdefault(group.group_id, _Rollouts(prompt))
             rollouts.responses += responses[part]
-            rollouts.rewards += rewards
-            outcomes.append(
-                GroupOutcome(
-                    group.group_id,
-                    group.prompt_id,
-                    rewards,
-                    [len(response) for response in responses[part]],
-                    [response[-1] != self._tokenizer.eos_token_id for response in responses[part]],
-                    policy_version=plan.step,
-                    part=plan.part,
-                    prompt_tokens=len(prompt),
-                )
-            )
-        return outcomes
+            rollouts.rewards += rewards[part]
+        return plan.outcomes(
+            rewards,
+            num_tokens=[len(response) for response in responses],
+            truncated=[response[-1] != self._tokenizer.eos_token_id for response in responses],
+            prompt_tokens=[len(prompt) for prompt in prompts],
+        )
 
     def update(
         self, groups: Sequence[AdmittedGroup], advantage: AdvantageKind, weighting: WeightMode, num_updates: int = 1

@@ -2,7 +2,7 @@
 
     pool = ShardedPool.split(ids, 16)                               # in this process: fewer bytes a prompt
     pool = ShardedPool([partial(read_part, path) for path in paths])  # each shard makes its own prompts
-    pool = ShardedPool(RayShards([...]))                            # each in an actor, see didact.adapters.ray_shards
+    pool = ShardedPool(RayShards([...]))                            # each in an actor, see didact.adapters.ray.shards
     curriculum = make("cures", pool, prompts_per_step=1024, rollouts_per_step=8192)
 
 Three things grow with a pool: its ids and columns, the belief, and what a draw walks through (the weight tree and the

@@ -1,7 +1,7 @@
 """One part of a sharded pool: its ids and columns, and the stores that a curriculum keeps about them.
 
 Positions here count from 0 within the shard; `didact.sharded` translates. A shard is a plain object that is sent lists
-of calls, so it can live in this process (`LocalShards`) or in an actor (`didact.adapters.ray_shards`).
+of calls, so it can live in this process (`LocalShards`) or in an actor (`didact.adapters.ray.shards`).
 
 What one prompt costs: its letters and 12 bytes for the id, 8.3 for its weight, 4 for its place in the shuffled pass and
 4 for its place in the belief; 56 to 63 more once it has been rolled out.

@@ -115,25 +115,13 @@ class SimulatedLearner(ABC):
         cut = np.ceil(length) > limits[row]
         tokens = np.minimum(np.ceil(length), limits[row]).astype(np.int64).tolist()
         rewards, solved, truncated = (passed & ~cut).astype(float).tolist(), passed.astype(float).tolist(), cut.tolist()
-        outcomes, end = [], np.cumsum(sizes).tolist()
-        for group, position, stop in zip(plan, positions.tolist(), end, strict=True):
+        for group, position, stop in zip(plan, positions.tolist(), np.cumsum(sizes).tolist(), strict=True):
             part = slice(stop - group.num_rollouts, stop)
             book = self._groups.setdefault(group.group_id, _Rollouts(position))
             book.passed += solved[part]
             book.rewards += rewards[part]
             book.num_tokens += tokens[part]
-            outcomes.append(
-                GroupOutcome(
-                    group.group_id,
-                    group.prompt_id,
-                    rewards[part],
-                    num_tokens=tokens[part],
-                    truncated=truncated[part],
-                    policy_version=plan.step,
-                    part=plan.part,
-                )
-            )
-        return outcomes
+        return plan.outcomes(rewards, num_tokens=tokens, truncated=truncated)
 
     def update(
         self, groups: Sequence[AdmittedGroup], advantage: AdvantageKind, weighting: WeightMode, num_updates: int = 1

@@ -23,7 +23,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, TrainerCallback
 
 from didact.adapters.trl import CurriculumGRPOTrainer
-from didact.adapters.trl_checkpoints import STATE_FILE, checkpoints, newest, step_of
+from didact.adapters.trl.checkpoints import STATE_FILE, checkpoints, newest, step_of
 from didact.curriculum import Curriculum
 from didact.files import locked
 from didact.interrupts import Interrupts

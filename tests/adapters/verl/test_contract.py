@@ -10,8 +10,8 @@ from verl.trainer.ppo.v1 import trainer_base
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
 from didact.adapters import verl as adapter
-from didact.adapters.verl import CurriculumDataset, CurriculumReplayBuffer, curriculum_advantages
-from didact.adapters.verl_session import TrainingGroup
+from didact.adapters.verl import CurriculumDataset, CurriculumReplayBuffer, curriculum_advantages, run, seams
+from didact.adapters.verl.session import TrainingGroup
 from tests.adapters.verl import task
 from tests.adapters.verl.harness import ON, small
 
@@ -30,7 +30,13 @@ def dataset(folder, *overrides, on=ON, train=True):
 
 
 def test_the_installed_verl_keeps_the_contract():
-    adapter._check_seams()
+    seams.check_seams()
+
+
+def test_the_package_has_what_a_configuration_names():
+    assert [name for name in adapter.__all__ if not hasattr(adapter, name)] == []
+    with pytest.raises(AttributeError, match="no attribute 'CurriculumSampler'"):
+        _ = adapter.CurriculumSampler  # of other versions, and in a module of its own
 
 
 @pytest.mark.parametrize(
@@ -43,25 +49,25 @@ def test_the_installed_verl_keeps_the_contract():
     ],
 )
 def test_a_changed_verl_is_refused(monkeypatch, name, value, message):
-    monkeypatch.setattr(adapter, name, value)
+    monkeypatch.setattr(seams, name, value)
     with pytest.raises(TypeError, match=rf"verl 0\.9.*{message}.*tested: verl"):
-        adapter._check_seams()
+        seams.check_seams()
 
 
 @pytest.mark.parametrize(
     ("version", "advice"),
     [
-        ("0.5.0", "use didact.adapters.verl_sampler"),
-        ("0.7.1", "use didact.adapters.verl_sampler"),
-        ("0.8.0", "no hook for a curriculum; upgrade to 0.9.1, or stay on 0.7.1 with didact.adapters.verl_sampler"),
+        ("0.5.0", "use didact.adapters.verl.sampler"),
+        ("0.7.1", "use didact.adapters.verl.sampler"),
+        ("0.8.0", "no hook for a curriculum; upgrade to 0.9.1, or stay on 0.7.1 with didact.adapters.verl.sampler"),
         ("0.9.0", "upgrade to 0.9.1"),
         ("0.10.0", "has not been tried"),
     ],
 )
 def test_other_versions_are_refused_with_advice(version, advice):
     with pytest.raises(ImportError, match=f"verl {version}: .*{advice}"):
-        adapter._check_version(version)
-    adapter._check_version("0.9.1")
+        seams.check_version(version)
+    seams.check_version("0.9.1")
 
 
 # The data set --------------------------------------------------------------------------------------------------------
@@ -174,9 +180,9 @@ def test_options_of_the_replay_buffer_are_checked(folder):
 
 
 def test_without_its_data_set_the_buffer_says_so(monkeypatch):
-    monkeypatch.setattr(adapter, "_running", {})
+    monkeypatch.setattr(run, "running", {})
     with pytest.raises(RuntimeError, match=r"data\.custom_cls\.name=CurriculumDataset"):
-        adapter._current_run()
+        run.current_run()
 
 
 # The estimator -------------------------------------------------------------------------------------------------------

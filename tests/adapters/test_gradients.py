@@ -6,9 +6,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from didact.methods.cures import allocation_scale
+from didact.adapters.gradients import gradient_gram  # noqa: E402
+from didact.methods.cures import allocation_scale  # noqa: E402
 from didact.methods.gradient_moments import gradient_moments  # noqa: E402
-from didact.training.gradients import gradient_gram  # noqa: E402
 
 torch.set_num_threads(1)
 PROMPT, LENGTH, NUM = 4, 10, 6

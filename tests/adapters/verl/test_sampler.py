@@ -27,10 +27,10 @@ MOPPS = ["+data.curriculum.method=mopps"]
 @pytest.mark.skipif(release < Version("0.8"), reason="a version that is supported")
 def test_other_versions_are_refused_with_what_to_do_instead():
     with pytest.raises(ImportError) as refused:
-        __import__("didact.adapters.verl_sampler")
+        __import__("didact.adapters.verl.sampler")
     message = str(refused.value)
     assert verl.__version__ in message
-    assert "didact.adapters.verl" in message.replace("didact.adapters.verl_sampler", "")
+    assert "didact.adapters.verl" in message.replace("didact.adapters.verl.sampler", "")
     if release < Version("0.9"):
         assert "no hook for a curriculum" in message
         assert "upgrade to 0.9.1" in message
@@ -93,7 +93,7 @@ def configuration(files, *overrides):
         "data.max_prompt_length=8",
         "data.filter_overlong_prompts=False",
         "data.dataloader_num_workers=0",
-        "data.sampler.class_path=pkg://didact.adapters.verl_sampler",
+        "data.sampler.class_path=pkg://didact.adapters.verl.sampler",
         "data.sampler.class_name=CurriculumSampler",
         f"actor_rollout_ref.rollout.n={NUM}",
         "algorithm.adv_estimator=grpo",
@@ -486,9 +486,17 @@ def test_a_config_without_its_root_is_refused(files, tokenizer):
     from omegaconf import OmegaConf
     from verl.utils.dataset.rl_dataset import RLHFDataset
 
-    from didact.adapters.verl_sampler import CurriculumSampler
+    from didact.adapters.verl.sampler import CurriculumSampler
 
     config = configuration(files, "+data.curriculum.method=uniform")
     alone = OmegaConf.create(OmegaConf.to_container(config.data))
     with pytest.raises(ValueError, match=r"actor_rollout_ref.rollout.n is not to be found"):
         CurriculumSampler(RLHFDataset(str(files), tokenizer, config.data), alone)
+
+
+@supported
+def test_the_earlier_path_leads_here():
+    from didact.adapters import verl_sampler
+    from didact.adapters.verl.sampler import CurriculumSampler
+
+    assert verl_sampler.CurriculumSampler is CurriculumSampler

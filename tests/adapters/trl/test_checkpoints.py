@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from didact.adapters.trl_checkpoints import STATE_FILE, begin, checkpoints, finish, newest, step_of
+from didact.adapters.trl.checkpoints import STATE_FILE, begin, checkpoints, finish, newest, step_of
 from didact.manifest import fault
 from didact.state import save_state
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from didact import METHODS, PromptPool, make
-from didact.adapters.verl_session import PATIENCE, Returned, Sent, Session
+from didact.adapters.verl.session import PATIENCE, Returned, Sent, Session
 from didact.journal import Journal, RecordedCurriculum, read_journal
 from didact.testing.contract import same_state
 from didact.testing.mutations import mutated

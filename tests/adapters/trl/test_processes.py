@@ -13,11 +13,11 @@ import pytest
 
 from didact.files import locked
 from didact.manifest import fault
-from tests.adapters import processes
+from tests.adapters.trl import processes
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SAVING = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2}
 
 
@@ -26,7 +26,7 @@ def launch(*arguments: object, num: int = 2) -> subprocess.CompletedProcess[str]
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={num}", f"--master_port={port}"]
-    command += ["-m", "tests.adapters.processes", *map(str, arguments)]
+    command += ["-m", "tests.adapters.trl.processes", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
 

@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset
 
 from didact import make
-from didact.adapters.verl_data import check_mark, evidence_of, mark_of, pool_of, scores_of
+from didact.adapters.verl.settings import check_mark, evidence_of, mark_of, pool_of, scores_of
 
 
 def rows(num=6, **info):

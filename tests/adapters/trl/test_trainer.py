@@ -8,13 +8,14 @@ from transformers import TrainerCallback
 from trl import GRPOTrainer
 
 from didact import PromptPool, make
-from didact.adapters import trl as adapter
-from didact.adapters.trl import CurriculumGRPOTrainer
-from didact.adapters.trl_checks import refuse
+from didact.adapters.trl import STATE_FILE, CurriculumGRPOTrainer, CurriculumMixin, checks
+from didact.adapters.trl import trainer as adapter
+from didact.adapters.trl.losses import weighted_sum
 from didact.advantage import group_advantages
 from didact.context import StagedContext
 from didact.manifest import fault
-from tests.adapters.conftest import build, digits, length, weights
+from didact.methods.cures import gradient_moments
+from tests.adapters.trl.conftest import build, digits, length, weights
 
 pytestmark = pytest.mark.slow
 
@@ -80,18 +81,17 @@ def test_uneven_groups_get_rloo_advantages_and_the_prompt_mean_loss(model_path, 
         reward_funcs=[digits],
     )
     seen = {}
-    training_batch, advantages = trainer._training_batch, trainer._advantages
+    training_batch = trainer._training_batch
 
     def keep_batch(step, batch):
-        seen["output"] = training_batch(step, batch)
-        seen["draws"] = {group.group_id: group.weight for group in trainer.curriculum.admitted(step)}
+        seen["output"], admitted = training_batch(step, batch), trainer.curriculum.admitted(step)
+        seen["draws"] = {group.group_id: group.weight for group in admitted}
+        rows = [batch.groups[group.group_id][rollout] for group in admitted for rollout in group.rollouts]
+        seen["rewards"] = batch.rewards[rows, 0]
+        seen["ids"] = np.repeat([group.group_id for group in admitted], [len(group.rollouts) for group in admitted])
         return seen["output"]
 
-    def keep_rows(rewards, ids, *others):
-        seen["rewards"], seen["ids"] = rewards[:, 0], ids
-        return advantages(rewards, ids, *others)
-
-    trainer._training_batch, trainer._advantages = keep_batch, keep_rows
+    trainer._training_batch = keep_batch
     trainer.train()
     output, ids, rewards = seen["output"], seen["ids"], seen["rewards"]
     sizes = np.unique(ids, return_counts=True)[1]
@@ -178,7 +178,7 @@ def test_the_baseline_of_a_group_is_that_of_all_its_rollouts(model_path, rows, t
     class Watched(CurriculumGRPOTrainer):
         def _training_batch(self, step, batch):
             output = super()._training_batch(step, batch)
-            rewards = self._weighted_sum(batch.rewards)
+            rewards = weighted_sum(batch.rewards, self.reward_weights)
             for group in self.curriculum.admitted(step):
                 every = rewards[batch.groups[group.group_id]]
                 assert group.baseline == pytest.approx(every.mean())
@@ -271,7 +271,7 @@ def test_a_save_inside_a_generation_window_is_refused(model_path, rows, tmp_path
 def test_a_checkpoint_without_the_curriculum_is_refused(model_path, rows, tmp_path):
     more = {"curriculum": "uniform", "save_strategy": "steps", "save_steps": 2}
     build(CurriculumGRPOTrainer, model_path, rows, tmp_path, **more).train()
-    state = tmp_path / "checkpoint-2" / adapter.STATE_FILE
+    state = tmp_path / "checkpoint-2" / STATE_FILE
     state.write_bytes(state.read_bytes()[:-20])
     again = build(CurriculumGRPOTrainer, model_path, rows, tmp_path, **more)
     with pytest.raises(ValueError, match=r"checkpoint-2: curriculum.npz has .* bytes instead of"):
@@ -372,10 +372,12 @@ def test_gradient_norms_reach_the_curriculum(model_path, rows, tmp_path):
     trainer = build(
         CurriculumGRPOTrainer, model_path, rows, tmp_path, curriculum="cures", curriculum_options=options, max_steps=1
     )
+    observe, told = trainer.curriculum.observe_gradients, []
+    trainer.curriculum.observe_gradients = lambda *given: (told.append(given), observe(*given))[1]
     trainer.train()
-    moments = trainer.curriculum._moments
-    assert len(moments) == 8
-    assert all(np.isfinite(row).all() and row[0] > 0 for row in moments.values())
+    moments = [gradient_moments(gram, passed) for _, gram, passed in told]
+    assert len({prompt_id for prompt_id, *_ in told}) == len(moments) == 8
+    assert all(np.isfinite(row).all() and row[0] > 0 for row in moments)
 
 
 def test_logs_carry_the_curriculum_and_the_completions_table_its_advantages(model_path, rows, tmp_path):
@@ -410,7 +412,7 @@ def test_what_cannot_be_expressed_is_refused(model_path, rows, tmp_path):
 def test_streaming_data_is_refused(model_path, rows, tmp_path):
     trainer = type("Stub", (), {})()
     with pytest.raises(ValueError, match="streaming"):
-        refuse(trainer, IterableDataset.from_generator(lambda: iter(rows)))
+        checks.refuse(trainer, IterableDataset.from_generator(lambda: iter(rows)))
 
 
 def test_a_changed_seam_is_refused(monkeypatch):
@@ -418,11 +420,11 @@ def test_a_changed_seam_is_refused(monkeypatch):
         def _calculate_rewards(self, inputs, prompts, completions):
             return None
 
-    class Trainer(adapter.CurriculumMixin, Changed):
+    class Trainer(CurriculumMixin, Changed):
         pass
 
     with pytest.raises(TypeError, match="_calculate_rewards has parameters"):
-        adapter._check_seams(Trainer)
-    monkeypatch.setattr(adapter, "version", lambda name: "99.0")
+        checks.check_seams(Trainer, CurriculumMixin)
+    monkeypatch.setattr(checks, "version", lambda name: "99.0")
     with pytest.raises(TypeError, match=r"TRL 99\.0 is outside the tested range"):
-        adapter._check_seams(CurriculumGRPOTrainer)
+        checks.check_seams(CurriculumGRPOTrainer, CurriculumMixin)

@@ -1,60 +1,32 @@
-"""TRL: GRPO on stock TRL, with the curriculum deciding what is rolled out and what trains.
+"""The trainer: what of TRL's is extended, and how a step is rolled out and trained. See `didact.adapters.trl`."""
 
-    from didact.adapters.trl import CurriculumGRPOTrainer
-    trainer = CurriculumGRPOTrainer(..., train_dataset=dataset, curriculum="cures")     # all else as with GRPOTrainer
-
-`CurriculumMixin` goes in front of any subclass of `GRPOTrainer`. TRL's loader reads one batch ahead, so it is fed
-placeholders; the plan is made when completions are generated, from everything observed until then. Groups may have any
-sizes, a step may take several rounds, the context length may change, and the curriculum's state lies in TRL's own
-checkpoints, each with a manifest of digests that is checked on resumption. With the method `uniform`, advantages and
-loss are those of stock TRL.
-
-With several processes the curriculum, its journal and its state live on the main one; plans and decisions are sent to
-the others. Each rolls out an equally long part of a plan and trains equally many rows.
-
-`train` and five methods of the trainer are extended, none is copied, and `SEAMS` is checked against the installed TRL
-when a trainer is built. Refused by name: streaming data sets, images, saving inside a generation window, settings that
-the curriculum would override.
-"""
-
-import inspect
 import logging
 from collections.abc import Callable
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from accelerate.utils import broadcast_object_list, gather_object
-from packaging.specifiers import SpecifierSet
 from trl import GRPOTrainer
 
 from didact.adapters.fingerprint import difference, fingerprint, num_repeated, telling
 from didact.adapters.scale import check_scale
-from didact.adapters.trl_checkpoints import STATE_FILE, begin, finish, newest
-from didact.adapters.trl_checks import check_estimator, evidence_of, ids_of, own_estimator, refuse
-from didact.adapters.trl_rows import Rows
-from didact.advantage import AdvantageKind, group_advantages, loss_weights
+from didact.adapters.trl.checkpoints import STATE_FILE, begin, finish, newest
+from didact.adapters.trl.checks import check_estimator, check_seams, evidence_of, ids_of, refuse
+from didact.adapters.trl.ends import cut_off
+from didact.adapters.trl.losses import advantages, loss_scale, spread, weighted_sum
+from didact.adapters.trl.processes import Elsewhere, gradient_grams, on_main
+from didact.adapters.trl.rows import Rows
 from didact.curriculum import Curriculum
 from didact.manifest import fault
 from didact.methods import make
-from didact.outcomes import GroupOutcome
 from didact.plan import Plan
-from didact.prompts import COLUMNS, PromptPool
+from didact.pool_columns import COLUMNS
+from didact.prompts import PromptPool
 from didact.state import load_state, save_state
 
 logger = logging.getLogger(__name__)
-
-SUPPORTED = SpecifierSet(">=1.9,<1.17,!=1.15.0")
-SEAMS = {
-    "_get_train_sampler": ["self", "dataset"],
-    "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
-    "_generate_and_score_completions": ["self", "inputs"],
-    "_save_checkpoint": ["self", "model", "trial"],
-    "_load_optimizer_and_scheduler": ["self", "checkpoint"],
-}
 
 T = TypeVar("T")
 _Host: Any = object  # the trainer behind the mixin; for the type checker, anything
@@ -94,14 +66,14 @@ class CurriculumMixin(_Host):
         accept_changed_data: bool = False,
         **kwargs: Any,
     ) -> None:
-        _check_seams(type(self))
+        check_seams(type(self), CurriculumMixin)
         super().__init__(*args, **kwargs)
         self._own_context = self.max_completion_length
         self._held = self._rows()  # rollouts of groups that wait for a later step
         self._accept_changed_data = accept_changed_data
         self._warned: set[int] = set()  # context lengths that were said to be too short
         refuse(self, self.train_dataset, curriculum)
-        self.curriculum: Any = _Elsewhere()
+        self.curriculum: Any = Elsewhere()
         self._on_main(lambda: self._install(curriculum, curriculum_options, prompt_id, verifier))
 
     def _install(
@@ -292,27 +264,17 @@ class CurriculumMixin(_Host):
         for group, part in zip(plan, parts, strict=True):
             batch.groups.setdefault(group.group_id, []).extend(made[part])
         pilots = [index for index, group in enumerate(plan) if wants_gradients and group.reason == "pilot"]
-        grams = self._gradient_grams([made[parts[index]] for index in pilots], batch)
+        grams = gradient_grams(self.accelerator, self.model, [made[parts[index]] for index in pilots], batch)
 
         def tell() -> None:
             lengths, cut, asked = zip(*facts, strict=True)
             self._warn_of_cuts(sum(cut), len(cut))
-            rewards = batch.rewards[made]
-            evidence = self._weighted_sum(rewards) if self._verifier is None else rewards[:, self._verifier]
+            rewards, only = batch.rewards[made], self._verifier
+            evidence = weighted_sum(rewards, self.reward_weights) if only is None else rewards[:, only]
             check_scale(evidence, self.curriculum, "pass_above=NUMBER, in curriculum_options or where it is made")
-            outcomes = [
-                GroupOutcome(
-                    group.group_id,
-                    group.prompt_id,
-                    evidence[part].tolist(),
-                    lengths[part],
-                    cut[part],
-                    policy_version=plan.step,
-                    part=plan.part,
-                    prompt_tokens=asked[part.start],
-                )
-                for group, part in zip(plan, parts, strict=True)
-            ]
+            outcomes = plan.outcomes(
+                evidence, num_tokens=lengths, truncated=cut, prompt_tokens=[asked[part.start] for part in parts]
+            )
             for index, gram in zip(pilots, grams, strict=True):
                 passed = self.curriculum.belief.passes(np.nan_to_num(evidence[parts[index]])) > 0.5
                 self.curriculum.observe_gradients(plan.groups[index].prompt_id, gram, passed)
@@ -335,7 +297,7 @@ class CurriculumMixin(_Host):
                 "know which rollouts train"
             )
         asked = output["prompt_mask"].sum(1).tolist()
-        cut = self._cut_off(ids, asked)
+        cut = cut_off(self, ids, asked)
         facts = [[len(row), *rest] for row, *rest in zip(ids, cut, asked, strict=True)]
         every: list[list[int]] = self.accelerator.gather(torch.tensor(facts, device=self.accelerator.device)).tolist()
         batch.add(output, rewards.double().cpu().numpy(), [length for length, _, _ in every])
@@ -343,21 +305,19 @@ class CurriculumMixin(_Host):
 
     def _training_batch(self, step: int, batch: Rows) -> dict[str, Any]:
         """The rows that train, with advantages that are right for their groups, as TRL expects them."""
-        chosen, advantages, metrics = self._on_main(lambda: self._decide(step, batch))
-        self._log_step(batch, advantages, metrics)
+        chosen, found, metrics = self._on_main(lambda: self._decide(step, batch))
+        self._log_step(batch, found, metrics)
         # Every process trains equally many rows, a multiple of its micro-batches (TRL drops a remainder): filled up
         # with rows that weigh nothing.
         num, micro = self.accelerator.num_processes, self.args.steps_per_generation
         share = micro * max(-(-len(chosen) // (num * micro)), 1)
         parts = np.array_split(np.array(chosen, dtype=np.int64), num)
         rows = np.stack([np.pad(part, (0, share - len(part))) for part in parts])
-        scale = rows.size / max(len(chosen), 1) if self.loss_type in ("grpo", "sapo", "luspo", "dr_grpo") else 1.0
-        if self.loss_type == "dr_grpo" and not hasattr(self, "liger_loss"):
-            scale *= self.max_completion_length / self._own_context  # its divisor follows the context length
+        scale = loss_scale(self, rows.size, len(chosen), self._own_context)
         output: dict[str, Any] = batch.take(rows.ravel(), np.repeat(np.arange(num), share))
         own, kept = rows[self.accelerator.process_index], len(parts[self.accelerator.process_index])
         device = self.accelerator.device
-        output["advantages"] = torch.tensor(advantages[own] * scale, dtype=torch.float32, device=device)
+        output["advantages"] = torch.tensor(found[own] * scale, dtype=torch.float32, device=device)
         output["advantages"][kept:], output["completion_mask"][kept:] = 0, 0
         items = (output["completion_mask"] * output.get("tool_mask", 1)).sum()
         output["num_items_in_batch"] = self.accelerator.gather(items).sum()
@@ -367,66 +327,14 @@ class CurriculumMixin(_Host):
         """The rows that train, the advantages of all rows, and the curriculum's figures; on the main process only."""
         admitted = self.curriculum.admitted(step)
         rows = [batch.groups[group.group_id][rollout] for group in admitted for rollout in group.rollouts]
-        ids = np.repeat([group.group_id for group in admitted], [len(group.rollouts) for group in admitted])
-        baselines = np.array([group.baseline for group in admitted for _ in group.rollouts], dtype=np.float64)
-        advantages = np.zeros(batch.size)
+        found = np.zeros(batch.size)
         if rows:
-            weights = np.array([group.weight for group in admitted for _ in group.rollouts])
-            advantages[rows] = self._advantages(
-                batch.rewards[rows], ids, np.array(batch.lengths)[rows], baselines, weights
-            )
-        return rows, advantages, self.curriculum.metrics()
-
-    def _advantages(
-        self, rewards: np.ndarray, ids: np.ndarray, lengths: np.ndarray, baselines: np.ndarray, weights: np.ndarray
-    ) -> np.ndarray:
-        """By the curriculum's own estimator where it makes uneven groups, else by TRL's configuration."""
-        total, kind = self._weighted_sum(rewards), self.curriculum.advantage
-        if own_estimator(self.curriculum) or not np.isnan(baselines).all():
-            advantages = group_advantages(total, ids, kind, lengths, singleton="zero", baselines=baselines)
-        elif self.multi_objective_aggregation == "normalize_then_sum":
-            each = [group_advantages(column, ids, "grpo", epsilon=1e-4, singleton="zero") for column in rewards.T]
-            total = self._weighted_sum(np.where(np.isnan(rewards), np.nan, np.stack(each, axis=1)))
-            advantages = np.nan_to_num((total - np.nanmean(total)) / (_std(total) + 1e-4))
-        else:
-            stock: AdvantageKind = "grpo" if self.scale_rewards == "group" else "dr_grpo"
-            advantages = group_advantages(total, ids, stock, epsilon=1e-4, singleton="zero")
-            advantages /= _std(total) + 1e-4 if self.scale_rewards == "batch" else 1.0
-        if self.curriculum.loss_weighting == "prompt":
-            # TRL's losses sum over rows or tokens; mean(n) / n_i makes that a mean over prompts. Equal groups: 1.
-            advantages = advantages * loss_weights(ids, weights=weights) * len(ids)
-        else:  # as large on average as without weights
-            advantages = advantages * (weights / weights.mean())
-        return advantages
-
-    def _weighted_sum(self, rewards: np.ndarray) -> np.ndarray:
-        total = np.nansum(rewards * self.reward_weights.double().cpu().numpy(), axis=1)
-        return np.where(np.isnan(rewards).all(axis=1), np.nan, total)  # unscorable: no evidence, no advantage
-
-    def _gradient_grams(self, groups: list[list[int]], batch: Rows) -> list[np.ndarray]:
-        """The Gram matrix of each group's rollouts. The groups are dealt out to the processes, whole."""
-        if not groups:
-            return []
-        from didact.training.gradients import gradient_gram
-
-        num, me = self.accelerator.num_processes, self.accelerator.process_index
-        dealt = np.repeat(np.arange(len(groups)) % num, [len(group) for group in groups])
-        columns = batch.take(np.concatenate(groups), dealt)
-        own = [index for index in range(len(groups)) if index % num == me]
-        model = self.accelerator.unwrap_model(self.model)
-        found, start = [], 0
-        for index in own:
-            part = slice(start, start + len(groups[index]))
-            start = part.stop
-            mask, answered = columns["prompt_mask"][part], columns["completion_mask"][part]
-            ids = torch.cat([columns["prompt_ids"][part], columns["completion_ids"][part]], 1)
-            completion = torch.cat([torch.zeros_like(mask), answered], 1)
-            found.append((index, gradient_gram(model, ids, torch.cat([mask, answered], 1), completion)))
-        return [gram for _, gram in sorted(gather_object(found), key=lambda pair: pair[0])]
+            found[rows] = advantages(self, admitted, batch.rewards[rows], np.array(batch.lengths)[rows])
+        return rows, found, self.curriculum.metrics()
 
     def _log_step(self, batch: Rows, advantages: np.ndarray, figures: dict[str, float]) -> None:
-        metrics, total = self._metrics["train"], self._weighted_sum(batch.rewards)
-        silent = [len(rows) for rows in batch.groups.values() if not _std(total[rows]) > 1e-8]
+        metrics, total = self._metrics["train"], weighted_sum(batch.rewards, self.reward_weights)
+        silent = [len(rows) for rows in batch.groups.values() if not spread(total[rows]) > 1e-8]
         # TRL logged each call of this step; what had waited from an earlier step is in its logs already.
         if calls := len(batch.outputs) - (batch.waited > 0):
             metrics["frac_reward_zero_std"][-calls:] = [sum(silent) / sum(map(len, batch.groups.values()))]
@@ -446,23 +354,7 @@ class CurriculumMixin(_Host):
             )  # fmt: skip
 
     def _on_main(self, work: Callable[[], T]) -> T:
-        """What `work` gives on the main process, on every process; where it fails, all stop with its message."""
-        if self.accelerator.num_processes == 1:
-            return work()
-        sent: list[Any] = [None, None]
-        failure: Exception | None = None
-        if self.accelerator.is_main_process:
-            try:
-                sent[0] = work()
-            except Exception as error:
-                failure, sent[1] = error, f"{type(error).__name__}: {error}"
-        broadcast_object_list(sent)
-        if failure is not None:
-            raise failure
-        if sent[1] is not None:
-            raise RuntimeError(f"the main process stopped with {sent[1]}")
-        result: T = sent[0]
-        return result
+        return on_main(self.accelerator, work)
 
     def _rows(self) -> Rows:
         return Rows(self.accelerator, self._tokenizer.pad_token_id)
@@ -476,30 +368,6 @@ class CurriculumMixin(_Host):
         self.generation_config.max_new_tokens = length
         if "max_new_tokens" in getattr(self, "generation_kwargs", {}):
             self.generation_kwargs["max_new_tokens"] = length
-
-    def _cut_off(self, responses: list[list[int]], prompt_tokens: list[int]) -> list[bool]:
-        """Which responses fill their room without an end: a token that ends a response, or a stop string.
-
-        TRL itself goes by the last token alone (`completions/clipped_ratio`, `mask_truncated_completions`): what a stop
-        string ended is clipped to it, and to TRL 1.9 also what any other token than the tokenizer's own ended.
-        """
-        given = self.args.generation_kwargs or {}
-        model = self.accelerator.unwrap_model(self.model)
-        config = model.generation_config if self.use_vllm else self.generation_config
-        listed = (config.eos_token_id, given.get("stop_token_ids"))
-        ends = {self._tokenizer.eos_token_id, self._tokenizer.pad_token_id}
-        ends.update(token for each in listed if each is not None for token in np.atleast_1d(each).tolist())
-        strings = given.get("stop") or given.get("stop_strings") or []
-        strings = [strings] if isinstance(strings, str) else strings
-        limit = self.max_completion_length or np.inf
-        total = (self.use_vllm and getattr(self.args, "vllm_max_model_length", None)) or np.inf
-
-        def cut(response: list[int], tokens: int) -> bool:
-            if not response or response[-1] in ends or len(response) < min(limit, total - tokens):
-                return False
-            return not (strings and any(end in self._tokenizer.decode(response) for end in strings))
-
-        return [cut(*each) for each in zip(responses, prompt_tokens, strict=True)]
 
     def _mark(self, size: int) -> dict[str, Any]:
         """What the first `size` prompts of the curriculum say; on the main process only."""
@@ -517,27 +385,3 @@ class CurriculumMixin(_Host):
 
 class CurriculumGRPOTrainer(CurriculumMixin, GRPOTrainer):
     """TRL's GRPOTrainer with a curriculum. See `CurriculumMixin` for the arguments it adds."""
-
-
-class _Elsewhere:
-    """Stands for the curriculum on all processes but the main one."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"curriculum.{name}: it lives on the main process: ask there, `if trainer.is_world_process_zero()`"
-        )
-
-
-def _std(values: np.ndarray) -> float:
-    return float(np.nanstd(values, ddof=1)) if np.isfinite(values).sum() > 1 else 0.0
-
-
-def _check_seams(trainer: type) -> None:
-    installed = version("trl")
-    if not SUPPORTED.contains(installed, prereleases=True):
-        raise TypeError(f"TRL {installed} is outside the tested range; install 'trl{SUPPORTED}'")
-    for name, expected in SEAMS.items():
-        method = getattr(super(CurriculumMixin, trainer), name, None)
-        found = None if method is None else list(inspect.signature(inspect.unwrap(method)).parameters)
-        if found != expected:
-            raise TypeError(f"TRL {installed}: {name} has parameters {found}, not {expected}; install 'trl{SUPPORTED}'")

@@ -10,10 +10,10 @@ from trl import GRPOTrainer
 
 from didact import PromptPool, make
 from didact.adapters.trl import STATE_FILE, CurriculumGRPOTrainer, CurriculumMixin
-from didact.adapters.trl_checks import evidence_of
+from didact.adapters.trl.checks import evidence_of
 from didact.state import load_state, save_state
-from tests.adapters.conftest import build, digits
-from tests.adapters.test_trl import history
+from tests.adapters.trl.conftest import build, digits
+from tests.adapters.trl.test_trainer import history
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOTrainer
 
 from didact.adapters.trl import CurriculumGRPOTrainer, CurriculumMixin
-from tests.adapters.conftest import build, digits
+from didact.adapters.trl.ends import cut_off
+from tests.adapters.trl.conftest import build, digits
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +108,7 @@ def test_stop_tokens_and_the_engines_own_room(several_ends, rows, tmp_path):
     def cut(room=None, **generation):
         trainer = build(Trainer, several_ends(OTHER_END), rows, tmp_path, generation_kwargs=generation, **more)
         trainer.use_vllm, trainer.args.vllm_max_model_length = True, room
-        return trainer._cut_off([[7, 8, 9, 10], [7] * LIMIT, [7] * (LIMIT - 1) + [9], []], [6, 6, 6, 6])
+        return cut_off(trainer, [[7, 8, 9, 10], [7] * LIMIT, [7] * (LIMIT - 1) + [9], []], [6, 6, 6, 6])
 
     assert cut() == [False, True, True, False]
     assert cut(stop_token_ids=[9]) == [False, True, False, False]

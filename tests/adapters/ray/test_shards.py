@@ -10,7 +10,7 @@ import pytest
 ray = pytest.importorskip("ray")
 
 from didact import Curriculum, make  # noqa: E402
-from didact.adapters.ray_shards import RayShards  # noqa: E402
+from didact.adapters.ray.shards import RayShards  # noqa: E402
 from didact.sharded import ShardedPool  # noqa: E402
 from didact.sharded.shards import LocalShards, Shards  # noqa: E402
 from didact.testing import SimulatedPolicy, play  # noqa: E402

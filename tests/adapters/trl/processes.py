@@ -1,6 +1,6 @@
-"""What `test_trl_processes.py` runs on one process and on several; by itself, the part of one process of several.
+"""What `test_processes.py` runs on one process and on several; by itself, the part of one process of several.
 
-    torchrun --nproc_per_node 2 -m tests.adapters.processes MODEL FOLDER
+    torchrun --nproc_per_node 2 -m tests.adapters.trl.processes MODEL FOLDER
 
 Sampling is the one thing made up: each row draws with a seed of its own (step, call, place in the call), so that the
 same plan gives the same completions whatever process a row falls to. Plans, exchange of rows, gradients, optimiser and
@@ -21,8 +21,9 @@ from trl import GRPOTrainer
 from didact import Curriculum, PromptPool, make
 from didact.adapters.trl import CurriculumGRPOTrainer, CurriculumMixin
 from didact.journal import Journal, RecordedCurriculum
+from didact.methods.cures import gradient_moments
 from didact.tasks import task
-from tests.adapters.conftest import build, digits, weights
+from tests.adapters.trl.conftest import build, digits, weights
 
 CASES: dict[str, dict[str, object]] = {
     "uniform": {"method": "uniform", "loss_type": "grpo", "scale_rewards": "group"},
@@ -120,6 +121,15 @@ def trainer_for(
 def run(name: str, model: str, folder: Path, num_processes: int, resume: Path | None = None, **more: object):
     """Train a case and leave in `folder` what each process saw: plans, rows, weights."""
     trainer = trainer_for(name, model, folder, num_processes, resume, **more)
+    moments = []
+    if trainer.is_world_process_zero() and getattr(trainer.curriculum, "wants_gradients", False):
+        observe = trainer.curriculum.observe_gradients
+
+        def note(prompt_id, gram, passed):
+            moments.append([float(moment) for moment in gradient_moments(gram, passed)])
+            observe(prompt_id, gram, passed)
+
+        trainer.curriculum.observe_gradients = note
     trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     np.save(folder / f"weights-{trainer.accelerator.process_index}.npy", weights(trainer).numpy())
     seen = {
@@ -131,8 +141,7 @@ def run(name: str, model: str, folder: Path, num_processes: int, resume: Path | 
     }
     if trainer.is_world_process_zero():
         seen["metrics"] = trainer.curriculum.metrics()
-        moments = getattr(trainer.curriculum, "_moments", {})
-        seen["moments"] = [[float(value) for value in moments[row]] for row in sorted(moments)]
+        seen["moments"] = moments
     (folder / f"seen-{trainer.accelerator.process_index}.json").write_text(json.dumps(seen))
     return trainer
 
