@@ -55,7 +55,7 @@ def test_defaults_are_for_all_cells_and_a_cell_may_differ() -> None:
         ({"cells": [CELL], "variants": [{"name": "cures", "updates_per_step": 0}]}, "updates_per_step must be 1 to"),
         ({"cells": []}, "at least one cell"),
         ({"cells": [CELL, CELL]}, "two cells are called 'a'"),
-        ({"cells": [{"name": "a", "rollout": 5}]}, "unknown key 'rollout' of a cell: did you mean 'rollouts'"),
+        ({"cells": [{"name": "a", "rollout": 5}]}, "unknown key 'rollout' of a cell; did you mean 'rollouts'"),
         ({"cells": [{"name": "a", "rollouts": "many"}]}, "'rollouts' of a cell must be int, got 'many'"),
         ({"cells": [{"name": "a", "rollouts": 0}]}, "rollouts must be 1 to 1,000,000,000, got 0"),
         ({"cells": [{"name": "a", "rollouts": 64}]}, "less than one step of 128"),
@@ -106,7 +106,7 @@ def test_defaults_are_for_all_cells_and_a_cell_may_differ() -> None:
         ({"cells": [CELL], "seeds": 2, "tuning": {"learning_rates": [1.0], "seeds": [2]}}, "seed 2 is used for tuning"),
         ({"cells": [CELL], "gain": 0}, "gain must be positive"),
         ({"cells": [CELL], "baseline": "cures"}, "baseline 'cures' is not among"),
-        ({"cells": [CELL], "variant": []}, "unknown key 'variant' of a comparison: did you mean 'variants'"),
+        ({"cells": [CELL], "variant": []}, "unknown key 'variant' of a comparison; did you mean 'variants'"),
         ({"cells": [CELL], "variants": [3]}, "a variant is a table"),
     ],
 )

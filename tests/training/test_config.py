@@ -29,7 +29,7 @@ def test_what_is_written_is_read_again():
     ("values", "message"),
     [
         ({"stpes": 3}, "unknown setting 'stpes'; did you mean 'steps'?"),
-        ({"qqq": 3}, "unknown setting 'qqq'; settings are answer_column, "),
+        ({"qqq": 3}, "unknown setting 'qqq'; choose from answer_column, "),
         ({"steps": "3"}, "'steps' must be int, got '3'"),
         ({"steps": 1.5}, "'steps' must be int, got 1.5"),
         ({"steps": True}, "'steps' must be int, got True"),

@@ -5,6 +5,7 @@ import json
 import click
 
 from didact.methods import ABOUT, METHODS, method_options
+from didact.naming import nearest_or_all
 
 EPILOG = """\b
 Examples:
@@ -19,9 +20,7 @@ Examples:
 def methods_command(name: str | None, as_json: bool) -> None:
     """List the methods with one line and the paper; with a NAME, its options and defaults."""
     if name is not None and name not in METHODS:
-        from didact.tasks.task import nearest
-
-        raise click.UsageError(f"there is no method {name!r}; {nearest(name, list(METHODS))}")
+        raise click.UsageError(f"there is no method {name!r}{nearest_or_all(name, METHODS)}")
     chosen = [name] if name else list(METHODS)
     if as_json:
         about = {each: {"about": ABOUT[each][0], "paper": ABOUT[each][1], "options": _options(each)} for each in chosen}

@@ -1,7 +1,6 @@
 """What a comparison was asked to do: people write TOML or flags, the program writes the resolved JSON."""
 
 import dataclasses
-import difflib
 import json
 import types
 import typing
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from didact.advantage import AdvantageKind, WeightMode
+from didact.naming import nearest_or_all
 
 ORACLE: Final = "oracle"
 LEARNERS: Final = ("policy", "skills", "independent")
@@ -264,9 +264,7 @@ def _build(kind: type[Any], values: Mapping[str, Any], what: str) -> Any:
     checked = {}
     for name, value in values.items():
         if name not in hints:
-            close = difflib.get_close_matches(name, hints, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"its keys are {', '.join(hints)}"
-            raise ValueError(f"unknown key {_short(name)} of a {what}: {hint}")
+            raise ValueError(f"unknown key {_short(name)} of a {what}{nearest_or_all(name, hints)}")
         checked[name] = _typed(value, hints[name], f"{name!r} of a {what}")
     required = [each.name for each in dataclasses.fields(kind) if each.default is each.default_factory]
     if lacking := [name for name in required if name not in checked]:

@@ -9,7 +9,6 @@ that failed and was run again counts as what it became.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from didact.compare.config import ORACLE, check_name
 from didact.journal import read_journal
+from didact.naming import nearest_or_all
 from didact.sealed import read_sealed
 
 SCHEMA = 1
@@ -103,9 +103,7 @@ def read_settings(folder: Path) -> Settings:
     names = [row.name for row in variants]
     for role, name in (("baseline", settings.baseline), ("oracle", settings.oracle)):
         if name is not None and name not in names:
-            near = get_close_matches(name, names, n=1)
-            meant = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
-            raise ValueError(f"{path}: {role} {name!r} is not among the variants: {meant}")
+            raise ValueError(f"{path}: {role} {name!r} is not among the variants{nearest_or_all(name, names)}")
     if not settings.gain > 0:
         raise ValueError(f"{path}: targets.gain must be above 0, got {settings.gain}")
     return settings

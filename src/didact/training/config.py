@@ -1,19 +1,18 @@
 """What `didact train` was asked to do: people write TOML and flags, the program writes the resolved JSON."""
 
 import dataclasses
-import difflib
 import math
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from didact.naming import nearest_or_all
 from didact.sealed import read_sealed, write_sealed
 from didact.tasks import TASKS
-from didact.tasks.task import nearest
 from didact.training.beds import BEDS
 from didact.training.trl_fields import RESERVED
 
@@ -113,15 +112,15 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
             if value is not None and value > most:
                 raise ValueError(f"{name} must be at most {most:,}, got {value}")
-        for name, known in {"loss_type": LOSS_TYPES, "device": ("cpu", "cuda", None)}.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"unknown {name} {getattr(self, name)!r}; {_nearest(getattr(self, name), known)}")
+        for name, known in {"loss_type": LOSS_TYPES, "device": ("cpu", "cuda")}.items():
+            if (value := getattr(self, name)) is not None and value not in known:
+                raise ValueError(f"unknown {name} {value!r}{nearest_or_all(value, known)}")
         for name in self.trl:
             if name in RESERVED:
                 raise ValueError(f"[trl] cannot set {name!r}: {RESERVED[name]}")
         for name in self.verifier_options:
             if name not in _VERIFIER_OPTIONS:
-                raise ValueError(f"[verifier_options] has no {name!r}; {_nearest(name, _VERIFIER_OPTIONS)}")
+                raise ValueError(f"[verifier_options] has no {name!r}{nearest_or_all(name, _VERIFIER_OPTIONS)}")
             if not self.own_verifier and name not in ("memory", "workers"):
                 raise ValueError(f"[verifier_options] {name} is for a function of your own; {self.task!r} does without")
         self._check_prompts()
@@ -133,14 +132,14 @@ class TrainConfig:
     def _check_task(self) -> None:
         name = self.task.partition(":")[0]
         if name not in TASKS and ":" not in self.task:
-            raise ValueError(f"there is no task {self.task!r}; {_nearest(name, TASKS)}")
+            raise ValueError(f"there is no task {self.task!r}{nearest_or_all(name, TASKS)}")
         own_prompts = self.prompts is None or self.own_test_split
         if self.task_options and not own_prompts:
             raise ValueError("task_options choose among the task's own prompts, and none of them are used")
         if self.own_verifier and own_prompts:
             raise ValueError(
-                f"there is no task {self.task!r}; {_nearest(name, TASKS)} (a function of your own, module:function, "
-                "needs prompts, and eval_prompts, eval_fraction, eval_on_train or eval=false)"
+                f"there is no task {self.task!r}{nearest_or_all(name, TASKS)} (a function of your own, "
+                "module:function, needs prompts, and eval_prompts, eval_fraction, eval_on_train or eval=false)"
             )
         if self.model is None and self.task not in BEDS:
             raise ValueError(
@@ -182,10 +181,6 @@ class TrainConfig:
         return dataclasses.asdict(self)
 
 
-def _nearest(name: str, known: Iterable[str | None]) -> str:
-    return nearest(name, [each for each in known if each])
-
-
 def config_from(values: Mapping[str, Any]) -> TrainConfig:
     """A config from plain values.
 
@@ -198,9 +193,7 @@ def config_from(values: Mapping[str, Any]) -> TrainConfig:
     checked = {}
     for name, value in values.items():
         if name not in hints:
-            close = difflib.get_close_matches(name, hints, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; settings are {', '.join(sorted(hints))}"
-            raise ValueError(f"unknown setting {name!r}{hint}")
+            raise ValueError(f"unknown setting {name!r}{nearest_or_all(name, hints)}")
         checked[name] = _typed(name, value, hints[name])
     return TrainConfig(**checked)
 
