@@ -152,7 +152,7 @@ def test_bad_settings(here, refused, arguments, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("stpes = 3", "unknown setting 'stpes'; did you mean 'steps'?"),
+        ("stpes = 3", "unknown setting 'stpes' of a run; did you mean 'steps'?"),
         ("steps = true", "'steps' must be int, got True"),
         ("steps =", "run.toml is not TOML"),
         ("method_options = 3", "'method_options' must be dict, got 3"),

@@ -12,7 +12,7 @@ import click
 
 from didact.cli.terminal import Terminal
 from didact.compare.config import CompareConfig, compare_config
-from didact.training.config import read_toml
+from didact.settings import read_toml
 
 COMPARE_EPILOG = """\b
 Examples:

@@ -14,7 +14,8 @@ from didact.cli import is_bad_input
 from didact.cli.report import write_report
 from didact.cli.terminal import Terminal
 from didact.interrupts import leave_at_once
-from didact.training.config import TrainConfig, config_from, read_toml
+from didact.settings import read_toml
+from didact.training.config import TrainConfig, config_from
 
 EPILOG = """\b
 Examples:

@@ -2,9 +2,6 @@
 
 import dataclasses
 import math
-import tomllib
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +9,7 @@ from typing import Any, Final
 
 from didact.naming import nearest_or_all
 from didact.sealed import read_sealed, write_sealed
+from didact.settings import from_table
 from didact.tasks import TASKS
 from didact.training.beds import BEDS
 from didact.training.trl_fields import RESERVED
@@ -187,32 +185,7 @@ def config_from(values: Mapping[str, Any]) -> TrainConfig:
     Raises:
         ValueError: an unknown key (the nearest is named), a value of the wrong type or out of range.
     """
-    hints = typing.get_type_hints(TrainConfig)
-    if not isinstance(values, Mapping):
-        raise ValueError(f"settings are a table of names and values, got {values!r:.80}")
-    checked = {}
-    for name, value in values.items():
-        if name not in hints:
-            raise ValueError(f"unknown setting {name!r}{nearest_or_all(name, hints)}")
-        checked[name] = _typed(name, value, hints[name])
-    return TrainConfig(**checked)
-
-
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """Settings from a TOML file.
-
-    Raises:
-        FileNotFoundError, ValueError: no such file, or no TOML.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no config file {path}")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, digits by the thousand, nested without end
-        raise ValueError(f"{path} is not TOML: {error}") from error
+    return from_table(TrainConfig, values, "run")
 
 
 def write_config(path: Path, config: TrainConfig) -> None:
@@ -231,16 +204,3 @@ def read_config(path: Path) -> TrainConfig:
         return config_from(values)
     except (ValueError, TypeError) as error:
         raise ValueError(f'{path}: {error}; what is mended there goes without the line "digest"') from error
-
-
-def _typed(name: str, value: Any, hint: Any) -> Any:
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    plain = tuple(typing.get_origin(kind) or kind for kind in kinds)
-    if float in plain and isinstance(value, int) and not isinstance(value, bool):
-        return float(value) if abs(value) < 1 << 1000 else math.inf
-    texts = not isinstance(value, list) or all(isinstance(each, str) for each in value)
-    if texts and isinstance(value, plain) and not (isinstance(value, bool) and bool not in plain):
-        return value
-    names = {type(None): "nothing", list: "a list of str"}
-    wanted = " or ".join(names.get(kind, kind.__name__) for kind in plain)
-    raise ValueError(f"setting {name!r} must be {wanted}, got {value!r}")
