@@ -5,6 +5,7 @@
     kit.html           a figure, a table, a list that folds
     report.html        a run (`didact.report.page`)
     comparison.html    a comparison (`didact.compare.page`)
+    drawing.py         figures as SVG that takes the page's fonts and colours
 
 Whatever is given to a template is text; only a figure's SVG, which we draw, goes in as it is. The same values give the
 same bytes.
@@ -25,7 +26,7 @@ class Figure:
     """A drawing, or a list with bars, under its title.
 
     Attributes:
-        svg: markup, not escaped: see `didact.report.figures`. Without it, `bars` are shown.
+        svg: markup, not escaped: see `didact.pages.drawing`. Without it, `bars` are shown.
         bars: text, what is said beside it, and the length of its bar, from 0 to 1.
         keys: colours of the style by name, and what they stand for; before the caption.
     """

@@ -14,7 +14,8 @@ from typing import Any
 
 from didact.files import write_whole
 from didact.pages import Figure, render
-from didact.report.figures import compact, draw_figures
+from didact.pages.drawing import compact, percent
+from didact.report.figures import draw_figures
 
 Section = dict[str, Any]
 
@@ -104,10 +105,10 @@ def _numbers(summary: Section) -> list[tuple[str, str, bool]]:
             "–" if tokens is None else compact(tokens),
             False,
         ),
-        ("of rollouts trained", _percent(totals["trained_share"]), False),
-        ("of groups had signal", _percent(totals["signal_share"]), False),
-        ("of rollouts truncated", _percent(totals["truncated_share"]), totals["truncated_share"] > 0.05),
-        ("of rollouts errored", _percent(totals["errored_share"]), totals["errored_share"] > 0.01),
+        ("of rollouts trained", percent(totals["trained_share"]), False),
+        ("of groups had signal", percent(totals["signal_share"]), False),
+        ("of rollouts truncated", percent(totals["truncated_share"]), totals["truncated_share"] > 0.05),
+        ("of rollouts errored", percent(totals["errored_share"]), totals["errored_share"] > 0.01),
     ]
 
 
@@ -217,12 +218,12 @@ def _spending_figures(summary: Section, figures: dict[str, str]) -> list[Figure]
     return [
         *_figure(
             figures.get("fates"),
-            f"{_percent(totals['trained_share'])} of the rollouts trained the model",
+            f"{percent(totals['trained_share'])} of the rollouts trained the model",
             "By the reason each rollout was planned for. A pilot that is continued trains with its group.",
         ),
         *_figure(
             figures.get("bands"),
-            f"{_percent(silent)} went to groups that all failed or all passed, {_percent(middle)} to rates of ¼ to ¾",
+            f"{percent(silent)} went to groups that all failed or all passed, {percent(middle)} to rates of ¼ to ¾",
             "A group that never or always passes has zero advantage.",
             ("accent", "trained"),
             ("soft", "did not"),
@@ -249,7 +250,7 @@ def _top_prompts(findings: Section, *, num: int = 5) -> list[Figure]:
         (row["prompt"] or row["prompt_id"], f"{row['rollouts']:,}", row["rollouts"] / rows[0]["rollouts"])
         for row in rows
     ]
-    title = f"The {len(rows)} most used prompts took {_percent(sum(row['share'] for row in rows))}"
+    title = f"The {len(rows)} most used prompts took {percent(sum(row['share'] for row in rows))}"
     return [Figure(title, "Rollouts per prompt; more of them further down.", bars=bars)] if bars else []
 
 
@@ -259,8 +260,8 @@ def _group_figures(summary: Section, figures: dict[str, str]) -> list[Figure]:
     if "signal" in figures:
         title = "Groups with and without signal"
         if change:
-            title = f"Groups with signal: {_percent(change['first_fifth'])} in the first fifth of the steps, "
-            title += f"{_percent(change['last_fifth'])} in the last"
+            title = f"Groups with signal: {percent(change['first_fifth'])} in the first fifth of the steps, "
+            title += f"{percent(change['last_fifth'])} in the last"
         caption = "A group trains only when its rollouts differ; the rest is silent."
         drawn += _figure(figures["signal"], title, caption)
     if "lengths" in figures:
@@ -333,9 +334,3 @@ def _findings(findings: Section) -> list[tuple[str, str, str, list[tuple[Section
         for title, kind, about, fact, unit in kinds
         if kind["prompts"]
     ]
-
-
-def _percent(share: float | None) -> str:
-    if share is None:
-        return "–"
-    return f"{share:.0%}" if share >= 0.0995 or share == 0 else f"{share:.1%}"
