@@ -150,28 +150,25 @@ def page(folder: Path) -> str:
         "ratios are medians over pairs with 95% bootstrap intervals. Every rollout counts, pilots too.",
         *(f"Failed: {each}" for each in failed),
     ]
-    variants = [each.name for each in settings.variants]
+    variants, cell_names = [each.name for each in settings.variants], [each.name for each in settings.cells]
     found = {(run.cell, run.variant, run.seed): run for run in runs if run.error is None}
-    seeds = [
-        seed for seed in settings.seeds if all((*each, seed) in found for each in product(settings.cells, variants))
-    ]
+    seeds = [seed for seed in settings.seeds if all((*each, seed) in found for each in product(cell_names, variants))]
     if not seeds:
         raise SystemExit(f"{folder}: no seed has all its runs yet")
     cells = {
-        name: {variant: [found[name, variant, seed] for seed in seeds] for variant in variants}
-        for name in settings.cells
+        name: {variant: [found[name, variant, seed] for seed in seeds] for variant in variants} for name in cell_names
     }
-    for (name, cell), resolved in zip(cells.items(), settings.resolved["cells"], strict=True):
+    for (name, cell), given in zip(cells.items(), settings.cells, strict=True):
         parts += [
             f"## {name}",
-            f"Learning rate {resolved['learning_rate']:g}, {resolved['steps']} steps, {len(seeds)} seeds.",
+            f"Learning rate {given.learning_rate:g}, {given.steps} steps, {len(seeds)} seeds.",
             costs(cell),
             f"Mean accuracy after so many steps, and after as many rollouts as `{BASE}` makes in all:",
             accuracies(cell),
             "One change after the other, in two orders. The share is that of the logarithm of the whole.",
             parted(cell),
         ]
-    learners = [cell["learner"] for cell in settings.resolved["cells"]]
+    learners = [cell.learner for cell in settings.cells]
     alike = {
         name: cell for (name, cell), learner in zip(cells.items(), learners, strict=True) if learner == learners[0]
     }

@@ -53,6 +53,16 @@ def test_in_a_library_the_second_ctrl_c_is_python_s_own():
     assert done.stderr.splitlines()[-1] == "KeyboardInterrupt"
 
 
+def test_signals_that_are_counted_do_nothing_else():
+    program = WAIT.replace("flush=True)) as interrupts", "flush=True), counted=True) as interrupts").replace(
+        '"asked" if interrupts.asked else "not asked"', "interrupts.asked"
+    )
+    numbers = [int(number) for number in (HUP, HUP, INT, TERM, HUP)]
+    program = program.format(sigint="signal.default_int_handler", numbers=numbers)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout.split(), done.stderr.split(), done.returncode) == (["told", "3"], ["left"], 130)
+
+
 def test_outside_the_main_thread_nothing_is_done():
     program = (
         "import threading\nfrom didact.interrupts import Interrupts, leave_at_once\n"
@@ -60,4 +70,4 @@ def test_outside_the_main_thread_nothing_is_done():
         "        print(interrupts.asked)\n"
         "thread = threading.Thread(target=work); thread.start(); thread.join()"
     )
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "False\n"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "0\n"

@@ -15,6 +15,7 @@ HEAVY = (
     "pandas",
     "scipy",
     "pyarrow",
+    "jinja2",
     "matplotlib",
     "rich",
     "click",

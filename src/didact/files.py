@@ -86,13 +86,16 @@ def lock(handle: int, what: object, *, seconds: float | None = 0.0) -> None:
     """
     if fcntl is None:
         return
-    end = None if seconds is None else time.monotonic() + seconds
+    if seconds is None:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return
+    end = time.monotonic() + seconds
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            if end is not None and time.monotonic() >= end:
+            if time.monotonic() >= end:
                 raise ValueError(
                     f"another process is working on {what}: one at a time writes there (an earlier writer in this "
                     "process counts too: close it)"
@@ -109,7 +112,7 @@ def _folder(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # NFS locks no folder
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock(handle, folder, seconds=None)
         yield
     finally:
         os.close(handle)

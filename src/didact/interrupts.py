@@ -13,12 +13,13 @@ from typing import Any
 
 
 class Interrupts:
-    """Within it the first signal is noted: `asked` is true from then on, and `told` is called. The second Ctrl-C or
-    SIGTERM does what it did before; a terminal that is closed says so several times, and is heard once."""
+    """Within it signals are noted: `asked` says how often, and `told` is called at the first. The second Ctrl-C or
+    SIGTERM does what it did before, unless it is `counted`, too: then whoever works looks at `asked` when that is safe.
+    A terminal that is closed says so several times, and is heard once."""
 
-    def __init__(self, told: Callable[[], None]) -> None:
-        self.asked = False
-        self._told = told
+    def __init__(self, told: Callable[[], None] = lambda: None, *, counted: bool = False) -> None:
+        self.asked = 0
+        self._told, self._counted = told, counted
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":
@@ -36,12 +37,14 @@ class Interrupts:
     def _hear(self, number: int, frame: Any) -> None:
         if number == getattr(signal, "SIGHUP", None):
             _forget_lost_terminal()
-        else:
+            if self.asked:
+                return
+        elif not self._counted:
             for each in (signal.SIGINT, signal.SIGTERM):
                 if each in self._before:
                     signal.signal(each, self._before[each])
-        if not self.asked:
-            self.asked = True
+        self.asked += 1
+        if self.asked == 1:
             with suppress(RuntimeError, OSError):  # it came while something was being printed; or nobody reads
                 self._told()
 

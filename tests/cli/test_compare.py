@@ -1,11 +1,9 @@
 """`didact compare` and `didact simulate`: from a command line to a table, a page and a summary."""
 
-import io
 import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from didact.cli import compare as command
 from tests.compare.written import record, straight, three_methods, write
@@ -155,73 +153,3 @@ def test_the_folder_of_a_pool_of_ones_own_has_a_plain_name(tmp_path, monkeypatch
     assert config.name == config.cells[0].name
     assert len(config.name) <= 60
     (tmp_path / config.name).mkdir()
-
-
-class _Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def monotonic(self):
-        return self.now
-
-
-def test_where_there_is_no_terminal_a_line_comes_at_least_every_half_minute(capsys, monkeypatch):
-    clock = _Clock()
-    monkeypatch.setattr(command, "time", clock)
-    with command._Terminal(Console(file=io.StringIO())) as terminal:
-        for _ in range(5 * 300):  # 300 s in which nothing ends
-            terminal.stage("preparing test beds", 0, 10)
-            clock.now += 0.2
-        terminal.stage("preparing test beds", 1, 10)
-        terminal.stage("comparing", 0, 5)
-        terminal.stage("comparing", 5, 5)
-        terminal.stage("comparing", 5, 5)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "preparing test beds: 0/10 after 0 s, no estimate before the next has ended"
-    assert 10 <= len(lines) <= 13
-    assert lines[1] == "preparing test beds: 0/10 after 30 s, no estimate before the next has ended"
-    assert lines[-2:] == [
-        "comparing: 0/5 after 0 s, no estimate before the next has ended",
-        "comparing: 5/5 after 0 s",
-    ]
-    assert lines.count(lines[-1]) == 1
-
-
-def test_what_is_left_is_estimated_from_what_ended_since_the_stage_began(capsys, monkeypatch):
-    clock = _Clock()
-    monkeypatch.setattr(command, "time", clock)
-    with command._Terminal(Console(file=io.StringIO())) as terminal:
-        terminal.stage("comparing", 100, 130)  # a hundred were there already
-        clock.now += 90
-        terminal.stage("comparing", 103, 130)
-        clock.now += 810
-        terminal.stage("comparing", 129, 130)
-        clock.now += 9000
-        terminal.stage("comparing", 129, 130)
-    assert capsys.readouterr().err.splitlines()[1:] == [
-        "comparing: 103/130 after 90 s, about 14 min left",
-        "comparing: 129/130 after 15 min, about 31 s left",
-        "comparing: 129/130 after 2.8 h, about 5.7 min left",
-    ]
-
-
-def test_a_terminal_that_cannot_move_its_cursor_gets_lines_too(capsys):
-    dumb = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})
-    with command._Terminal(dumb) as terminal:
-        terminal.stage("preparing test beds", 0, 10)
-    assert "preparing test beds: 0/10" in capsys.readouterr().err
-
-
-class _Closed(io.StringIO):
-    def write(self, text):
-        raise OSError(5, "Input/output error")
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_a_closed_terminal_is_no_reason_to_stop(monkeypatch, terminal):
-    monkeypatch.setattr("sys.stderr", _Closed())
-    display = command._Terminal(Console(file=_Closed(), force_terminal=terminal))
-    display.stage("comparing", 0, 5)
-    display.note("a run failed")
-    display.stage("comparing", 5, 5)
-    display.__exit__()

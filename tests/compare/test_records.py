@@ -11,8 +11,8 @@ from tests.compare.written import record, straight, three_methods, write
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     folder = three_methods(tmp_path, seeds=2)
     settings, runs = read_settings(folder), read_runs(folder)
-    assert (settings.baseline, settings.oracle, settings.gain) == ("uniform", "oracle", 0.1)
-    assert settings.oracles == ("oracle",)
+    assert (settings.baseline, settings.reference, settings.gain) == ("uniform", "oracle", 0.1)
+    assert settings.oracles == ["oracle"]
     assert [(run.variant, run.seed) for run in runs[:3]] == [("uniform", 0), ("oracle", 0), ("cures", 0)]
     assert runs[0].budget == 1000
     assert len(runs[0].curve["accuracy"]) == 12
@@ -39,11 +39,11 @@ def test_a_folder_without_a_comparison(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"baseline": "unifrom"}, "did you mean 'uniform'"),
-        ({"baseline": None}, "is not among the variants"),
+        ({"baseline": None}, "'baseline' of a comparison must be str, got None"),
         ({"oracle": "orcale"}, "did you mean 'oracle'"),
-        ({"targets": {}}, "lacks 'gain'"),
-        ({"targets": {"gain": 0}}, "must be above 0"),
-        ({"targets": 0.1}, "cannot be read"),
+        ({"tuning": 3}, "holds no settings of a comparison: the settings of a tuning must be a table"),
+        ({"targets": {"gain": 0}}, "gain must be positive"),
+        ({"targets": 0.1}, "targets must be a table"),
     ],
 )
 def test_bad_settings(tmp_path: Path, change: dict, said: str) -> None:

@@ -70,7 +70,7 @@ def write(
         "name": "by hand",
         "baseline": "uniform",
         "targets": {"gain": 0.1},
-        "cells": list(cells),
+        "cells": [{"name": row} if isinstance(row, str) else row for row in cells],
         "variants": [{"name": row, "method": row, "options": {}} if isinstance(row, str) else row for row in variants],
         "seeds": list(range(seeds)),
         **settings,

@@ -130,3 +130,8 @@ def test_accuracy_by_source_and_errors(history: RunHistory) -> None:
     assert "code</span><b>1.00 of 1" in page
     assert page.index("&lt;math&gt;") < page.index("code</span>")
     assert "2 held-out answers had no verdict; they are not counted as wrong." in page
+
+
+def test_the_headline_of_an_overfit_check_is_whole(history: RunHistory) -> None:
+    page = page_of(replace(history, config={**history.config, "eval_on_train": True}))
+    assert re.search(r'<h1>Accuracy on training prompts <span class="value">0\.\d\d → 0\.\d\d</span>, \+', page)

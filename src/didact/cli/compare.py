@@ -3,19 +3,16 @@
 import json
 import os
 import re
-import shutil
 import time
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from didact.cli.terminal import Terminal
 from didact.compare.config import CompareConfig, compare_config
-from didact.training.config import read_toml
+from didact.settings import read_toml
 
 COMPARE_EPILOG = """\b
 Examples:
@@ -132,7 +129,7 @@ def _compare(config: CompareConfig, folder: Path | None, jobs: int | None, as_js
     folder = folder or Path("comparisons") / config.name
     jobs = min(os.cpu_count() or 1, MOST_JOBS) if jobs is None else jobs
     began = time.monotonic()
-    with _Terminal(Console(stderr=True)) as terminal:
+    with Terminal() as terminal:
         complete = compare(config, folder, jobs=jobs, progress=terminal)
     if not complete:
         click.echo(f"interrupted after {time.monotonic() - began:.0f} s; the same command goes on", err=True)
@@ -147,7 +144,7 @@ def _report(folder: Path, as_json: bool) -> int:
     from didact.compare.tables import RULE, markdown_table, markdown_training
 
     summary = summarise(folder)
-    with _Terminal(Console(stderr=True)) as terminal:
+    with Terminal() as terminal:
         page = write_page(folder, summary, lambda done, total: terminal.stage("drawing the page", done, total))
     lacking = _lacking(summary, folder)
     if as_json:
@@ -175,73 +172,3 @@ def _lacking(summary: dict[str, Any], folder: Path) -> str:
     reasons = Counter(failure["error"] for failure in failures).most_common(1)
     why = [f"most often: {' '.join(reason.split())} ({number} times)" for reason, number in reasons]
     return f"didact: {'; '.join([*said, *why])}; the records are in {folder / 'runs.jsonl'}"
-
-
-class _Terminal:
-    """One live line on a terminal; elsewhere a plain line now and then, at least every half minute.
-
-    A terminal that cannot move its cursor (TERM=dumb) counts as none: it would show nothing until the end. A display
-    that cannot be written to, because its terminal was closed, is no reason to stop.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self._console, self._stage, self._began, self._told = console, "", 0.0, 0.0
-        self._live = console.is_interactive
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=max(10, min(30, shutil.get_terminal_size().columns - 60))),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=console,
-            transient=True,
-            disable=not self._live,
-        )
-        self._task = self._progress.add_task("", total=None)
-        self._done = self._done_before = 0
-
-    def __enter__(self) -> "_Terminal":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(OSError):
-            self._progress.stop()
-
-    def stage(self, name: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if fresh := name != self._stage:
-            self._stage, self._began, self._done_before = name, now, done
-            self._progress.reset(self._task, description=name, total=total)
-        news = fresh or done != self._done
-        self._done = done
-        if self._live:
-            if news:
-                with suppress(OSError):
-                    self._progress.update(self._task, completed=done, total=total)
-        elif fresh or now - self._told > (10 if news else 30) or (news and done == total):
-            self._told, took = now, now - self._began
-            self.note(f"{name}: {done}/{total} after {_said_time(took)}{self._left(done, total, took)}")
-
-    def _left(self, done: int, total: int, took: float) -> str:
-        """At the pace of this stage. What was done before it began says nothing about that."""
-        if done == total:
-            return ""
-        if done == self._done_before:
-            return ", no estimate before the next has ended"
-        return f", about {_said_time(took / (done - self._done_before) * (total - done))} left"
-
-    def note(self, text: str) -> None:
-        with suppress(OSError):
-            if self._live:
-                self._console.print(text, highlight=False, markup=False, soft_wrap=True)
-            else:
-                click.echo(text, err=True)
-
-
-def _said_time(seconds: float) -> str:
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}" if seconds >= 10 * size else f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"

@@ -1,7 +1,5 @@
 """The commands of `didact`, under one name."""
 
-import difflib
-
 import click
 
 from didact import __version__
@@ -11,6 +9,7 @@ from didact.cli.methods import methods_command
 from didact.cli.replay import replay_command
 from didact.cli.report import report_command
 from didact.cli.train import train_command
+from didact.naming import nearest_or_all
 
 EPILOG = """\b
 Examples:
@@ -27,9 +26,7 @@ class _Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in self.commands:
-            close = difflib.get_close_matches(name, self.commands, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"commands are {', '.join(sorted(self.commands))}"
-            raise click.UsageError(f"there is no command {name!r}; {hint}")
+            raise click.UsageError(f"there is no command {name!r}{nearest_or_all(name, self.commands)}")
         return super().resolve_command(ctx, args)
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from didact.cli import is_bad_input
 from didact.cli.report import write_report
+from didact.cli.terminal import Terminal
 from didact.interrupts import leave_at_once
-from didact.training.config import TrainConfig, config_from, read_toml
+from didact.settings import read_toml
+from didact.training.config import TrainConfig, config_from
 
 EPILOG = """\b
 Examples:
@@ -119,7 +119,7 @@ def train_command(
         if pairs and isinstance(settings.setdefault(table, {}), dict):
             settings[table] |= _pairs(pairs)
     config = config_from(settings)
-    display = _Terminal(Console(stderr=True))
+    display = Terminal()
     if check:
         return _check(config, folder, display, as_json)
     folder = resume or folder or _next_folder(config)
@@ -153,7 +153,7 @@ def train_command(
     return 0 if result.finished else 130
 
 
-def _check(config: TrainConfig, folder: Path | None, display: "_Terminal", as_json: bool) -> int:
+def _check(config: TrainConfig, folder: Path | None, display: Terminal, as_json: bool) -> int:
     leave_at_once(lambda: "didact: interrupted")
     _quieten(display)
     from didact.training.check import check_run
@@ -223,7 +223,7 @@ def _next_folder(config: TrainConfig) -> Path:
     return Path("runs") / f"{stem}-{number}"
 
 
-def _quieten(display: "_Terminal") -> None:
+def _quieten(display: Terminal) -> None:
     """Keep other libraries' progress bars and notices from breaking ours, and show the curriculum's own warnings. Only
     the command line does this."""
     import logging
@@ -244,67 +244,3 @@ def _quieten(display: "_Terminal") -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
-
-
-class _Terminal:
-    """Progress on a terminal: one live line. Elsewhere: a plain line now and then."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._task: TaskID | None = None
-        self._stage: str | None = None
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=10),  # with the figures, 80 columns
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-
-    def __enter__(self) -> "_Terminal":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def stage(self, name: str, done: int, total: int) -> None:
-        if self._stage != name:
-            self._begin(name, total)
-            if not self._console.is_terminal and name != "evaluating":
-                self.note(f"{name} ...")
-        assert self._task is not None
-        self._progress.update(self._task, completed=done, total=total)
-
-    def step(self, step: int, total: int, metrics: dict[str, float]) -> None:
-        figures = (
-            f"pass {metrics['pass_rate']:.2f}  signal {metrics['share_with_signal']:.0%}  "
-            f"{metrics['rollouts']:,.0f} rollouts"
-        )
-        if not self._console.is_terminal or self._console.width >= 110:
-            figures += f"  {metrics['response_tokens']:,.0f} tokens"
-            if metrics["context_length"]:
-                figures += f"  context {metrics['context_length']:.0f}"
-        if self._stage != "training":
-            self._begin("training", total)
-        assert self._task is not None
-        self._progress.update(self._task, completed=step, total=total, figures=figures)
-        if not self._console.is_terminal and (step % 10 == 0 or step == total):
-            self.note(f"step {step}/{total}  {figures}")
-
-    def note(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    def _begin(self, name: str, total: int) -> None:
-        for task in self._progress.task_ids:
-            self._progress.update(task, visible=False)
-        self._stage = name
-        known = {each.description: each.id for each in self._progress.tasks}
-        self._task = known.get(name)
-        if self._task is None:
-            self._task = self._progress.add_task(name, total=total, figures="")
-        self._progress.update(self._task, visible=True)

@@ -1,16 +1,16 @@
 """What a comparison was asked to do: people write TOML or flags, the program writes the resolved JSON."""
 
 import dataclasses
-import difflib
 import json
-import types
-import typing
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, get_args
 
 from didact.advantage import AdvantageKind, WeightMode
+from didact.bounds import shortened
+from didact.naming import nearest_or_all
+from didact.settings import from_table, table
 
 ORACLE: Final = "oracle"
 LEARNERS: Final = ("policy", "skills", "independent")
@@ -106,16 +106,16 @@ def check_name(what: str, name: str) -> None:
     if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable() or name != name.strip("/. "):
         raise ValueError(
             f"a {what}'s name has 1 to {_LONGEST_NAME} printable characters, without outer slashes, dots and blanks, "
-            f"got {_short(name)}"
+            f"got {shortened(name)}"
         )
     if what == "comparison" and ("/" in name or "\\" in name or len(name.encode()) > 240):
-        raise ValueError(f"a comparison's name becomes a folder's: short and without slashes, got {_short(name)}")
+        raise ValueError(f"a comparison's name becomes a folder's: short and without slashes, got {shortened(name)}")
 
 
 def check_size(where: str, size: float, bounds: tuple[int, int]) -> None:
     """Refuse what lies outside the bounds, both of which are allowed."""
     if not bounds[0] <= size <= bounds[1]:
-        raise ValueError(f"{where} must be {bounds[0]:,} to {bounds[1]:,}, got {_short(size)}")
+        raise ValueError(f"{where} must be {bounds[0]:,} to {bounds[1]:,}, got {shortened(size)}")
 
 
 def _check_rate(where: str, rate: float) -> None:
@@ -125,9 +125,9 @@ def _check_rate(where: str, rate: float) -> None:
 
 def _check_seeds(where: str, seeds: Sequence[int]) -> None:
     if not 0 < len(seeds) <= _MOST_SEEDS or len(set(seeds)) < len(seeds):
-        raise ValueError(f"{where} must be distinct and at least one, {_MOST_SEEDS:,} at most, got {_short(seeds)}")
+        raise ValueError(f"{where} must be distinct and at least one, {_MOST_SEEDS:,} at most, got {shortened(seeds)}")
     if strange := [seed for seed in seeds if seed not in _SEEDS]:
-        raise ValueError(f"{where} must be 0 to {_SEEDS[-1]:,}, got {_short(strange[0])}")
+        raise ValueError(f"{where} must be 0 to {_SEEDS[-1]:,}, got {shortened(strange[0])}")
 
 
 def check_objective(where: str, advantage: str | None, loss_weighting: str | None) -> None:
@@ -150,7 +150,7 @@ class Tuning:
     def __post_init__(self) -> None:
         rates = self.learning_rates
         if not rates or len(set(rates)) < len(rates):
-            raise ValueError(f"learning_rates of the tuning must be distinct and at least one, got {_short(rates)}")
+            raise ValueError(f"learning_rates of the tuning must be distinct and at least one, got {shortened(rates)}")
         for rate in rates:
             _check_rate("a learning rate of the tuning", rate)
         _check_seeds("seeds of the tuning", self.seeds)
@@ -186,10 +186,11 @@ class CompareConfig:
         if self.tuning and (both := set(self.seeds) & set(self.tuning.seeds)):
             raise ValueError(f"seed {both.pop()} is used for tuning and for the comparison: keep them apart")
         if self.baseline not in named["variant"]:
-            raise ValueError(f"the baseline {self.baseline!r} is not among the variants")
-        oracles = [variant.name for variant in self.variants if variant.method == ORACLE]
-        if self.oracle is not None and self.oracle not in oracles:
-            raise ValueError(f"oracle must name a variant of that method ({', '.join(oracles)}), got {self.oracle!r}")
+            hint = nearest_or_all(self.baseline, named["variant"])
+            raise ValueError(f"the baseline {self.baseline!r} is not among the variants{hint}")
+        if self.oracle is not None and self.oracle not in self.oracles:
+            hint = nearest_or_all(self.oracle, self.oracles)
+            raise ValueError(f"oracle must name a variant of that method, got {self.oracle!r}{hint}")
         if not 0 < self.gain <= 1:
             raise ValueError(f"gain must be positive, and 1 at most: it is a share of the prompts, got {self.gain}")
         num_settings = len(self.cells) * len(self.variants)
@@ -198,6 +199,16 @@ class CompareConfig:
             raise ValueError(
                 f"a comparison may have {MOST_RUNS:,} runs, and as many for tuning; this one has {num_runs:,}"
             )
+
+    @property
+    def oracles(self) -> list[str]:
+        """All variants that are told the truth."""
+        return [variant.name for variant in self.variants if variant.method == ORACLE]
+
+    @property
+    def reference(self) -> str | None:
+        """The oracle whose gain all others' are shares of; None where there is none."""
+        return self.oracle or next(iter(self.oracles), None)
 
     def to_dict(self) -> dict[str, Any]:
         resolved = dataclasses.asdict(self)
@@ -215,7 +226,7 @@ def compare_config(values: Mapping[str, Any]) -> CompareConfig:
         ValueError: an unknown key (the nearest is named), a value of the wrong type or out of range.
     """
     try:
-        config = _config(values)
+        config = resolved_config(_filled_in(values))
         json.dumps(config.to_dict(), ensure_ascii=False, allow_nan=False).encode()
     except RecursionError:
         raise ValueError("the settings are nested too deeply") from None
@@ -234,76 +245,29 @@ def _named(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"method": name, **row}
 
 
-def _config(values: Mapping[str, Any]) -> CompareConfig:
+def resolved_config(values: Mapping[str, Any]) -> CompareConfig:
+    """The config that `CompareConfig.to_dict` wrote. Raises as `compare_config`."""
     values = dict(values)
-    defaults = _table(values.pop("defaults", {}), "defaults")
-    if "targets" in values:  # a resolved config, as the program writes it
-        values |= _table(values.pop("targets"), "targets")
+    targets = table(values.pop("targets", {}), "targets")
+    return from_table(CompareConfig, {**values, **targets}, "comparison")
+
+
+def _filled_in(values: Mapping[str, Any]) -> dict[str, Any]:
+    values = dict(values)
+    defaults = table(values.pop("defaults", {}), "defaults")
     seeds = values.get("seeds", 10)
     if isinstance(seeds, int) and not isinstance(seeds, bool):
         if not 0 < seeds <= _MOST_SEEDS:
-            raise ValueError(f"seeds must be distinct and at least one, {_MOST_SEEDS:,} at most, got {_short(seeds)}")
+            raise ValueError(
+                f"seeds must be distinct and at least one, {_MOST_SEEDS:,} at most, got {shortened(seeds)}"
+            )
         values["seeds"] = list(range(1, seeds + 1))
-    rows = [{"name": row} if isinstance(row, str) else _table(row, "variant") for row in _rows(values, "variants")]
-    rows = [_named(row) for row in rows]
-    named = [row.get("name") for row in rows]
-    rows = [{"name": name, "method": name} for name in ("uniform", ORACLE) if name not in named] + rows
-    values["variants"] = [_build(Variant, row, "variant") for row in rows]
-    values["cells"] = [_build(Cell, {**defaults, **_table(row, "cell")}, "cell") for row in _rows(values, "cells")]
-    values.setdefault("name", "comparison")
-    if values.get("tuning") is not None:
-        values["tuning"] = _build(Tuning, _table(values["tuning"], "tuning"), "tuning")
-    return typing.cast(CompareConfig, _build(CompareConfig, values, "comparison"))
-
-
-def _rows(values: Mapping[str, Any], name: str) -> list[Any]:
-    rows = values.get(name, [])
-    if not isinstance(rows, list):
-        raise ValueError(f"{name!r} of a comparison must be a list, got {_short(rows)}")
-    return rows
-
-
-def _table(values: Any, what: str) -> Mapping[str, Any]:
-    if not isinstance(values, Mapping):
-        raise ValueError(f"a {what} is a table of names and values, got {_short(values)}")
-    return values
-
-
-def _build(kind: type[Any], values: Mapping[str, Any], what: str) -> Any:
-    hints = typing.get_type_hints(kind)
-    checked = {}
-    for name, value in values.items():
-        if name not in hints:
-            close = difflib.get_close_matches(name, hints, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"its keys are {', '.join(hints)}"
-            raise ValueError(f"unknown key {_short(name)} of a {what}: {hint}")
-        checked[name] = _typed(value, hints[name], f"{name!r} of a {what}")
-    required = [each.name for each in dataclasses.fields(kind) if each.default is each.default_factory]
-    if lacking := [name for name in required if name not in checked]:
-        raise ValueError(f"a {what} needs {lacking[0]!r}")
-    return kind(**checked)
-
-
-def _typed(value: Any, hint: Any, where: str) -> Any:
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    plain = tuple(typing.get_origin(each) or each for each in kinds)
-    if float in plain and isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
-            raise ValueError(f"{where} is a number beyond all bounds") from None
-    if not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain):
-        wanted = " or ".join("nothing" if each is types.NoneType else each.__name__ for each in plain)
-        raise ValueError(f"{where} must be {wanted}, got {_short(value)}")
-    if plain == (list,):
-        return [_typed(each, typing.get_args(hint)[0], f"an entry of {where}") for each in value]
-    return value
-
-
-def _short(value: Any) -> str:
-    """As it was given, in one line of a bearable length."""
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of thousands of digits
-        return "a number beyond all bounds"
-    return text if len(text) <= 80 else text[:77] + "..."
+    if isinstance(rows := values.get("variants", []), list):
+        rows = [{"name": row} if isinstance(row, str) else table(row, "the settings of a variant") for row in rows]
+        rows = [_named(row) for row in rows]
+        named = [row.get("name") for row in rows]
+        rows = [{"name": name, "method": name} for name in ("uniform", ORACLE) if name not in named] + rows
+        values["variants"] = rows
+    if isinstance(cells := values.get("cells", []), list):
+        values["cells"] = [{**defaults, **table(row, "the settings of a cell")} for row in cells]
+    return {"name": "comparison", **values}

@@ -9,12 +9,11 @@ A row of a forest plot has the colour of its verdict, or none, and a ratio only 
 are drawn in broken ink.
 
 The same drawing serves both: for the page its colours are placeholders that become CSS variables, as in
-`didact.report.figures`. Matplotlib's object interface only: no pyplot, no display, no state left behind.
+`didact.pages.drawing`.
 """
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from didact.compare.tables import ranked
-from didact.report.figures import STYLE, VARIABLES, WIDTH, compact, for_page
+from didact.pages.drawing import VARIABLES, blank, compact, cut, plain_axes, style, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,21 +93,15 @@ def figure(
         raise ValueError(f"nothing to draw: cell {name!r} has no finished run")
     if kind == "curves" and against not in found["axes"]:
         raise ValueError(f"no axis {against!r} in cell {name!r}; there are {', '.join(found['axes'])}")
-    from matplotlib import rc_context
-
-    with rc_context(STYLE):
+    with style():
         draw[kind](found, summary, LIGHT).savefig(path, format="png", dpi=_DPI, facecolor=LIGHT.paper)
     return Path(path)
 
 
 def inline(draw: Draw, cell: Section, summary: Section, *, name: str, description: str) -> str:
     """A figure as SVG for the page; `name` keeps the ids of one page apart."""
-    from matplotlib import rc_context
-
-    with rc_context({**STYLE, "svg.hashsalt": f"didact-{name}"}):
-        buffer = io.StringIO()
-        draw(cell, summary, PAGE).savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return for_page(buffer.getvalue(), description)
+    with style(name):
+        return to_svg(draw(cell, summary, PAGE), description)
 
 
 def curves(cell: Section, summary: Section, palette: Palette, *, against: str = "rollouts") -> Figure:
@@ -239,23 +232,15 @@ def _ratio_row(
 def _chart(
     palette: Palette, height: float, *, left: float, right: float, bottom: float, top: float
 ) -> tuple[Figure, Axes]:
-    """A figure of the reports' width and axes by margins in pixels: no frame, ticks without marks."""
-    from matplotlib.figure import Figure
-
-    chart = Figure(figsize=(WIDTH / 72, height / 72))
-    axes = chart.add_axes(
-        (left / WIDTH, bottom / height, (WIDTH - left - right) / WIDTH, (height - bottom - top) / height)
-    )
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(length=0, pad=6, labelsize=11, colors=palette.muted)
-    axes.set_axisbelow(True)
+    chart = blank(height)
+    axes = plain_axes(chart, left=left, right=right, bottom=bottom, top=top)
+    axes.tick_params(colors=palette.muted)
     return chart, axes
 
 
 def _forest(names: list[str], palette: Palette) -> tuple[Figure, Axes]:
     """One line for each name, the first on top."""
-    names = [_short(name, 32) for name in names]
+    names = [cut(name, 32) for name in names]
     left = 16 + 6.6 * max((len(name) for name in names), default=0)
     chart, axes = _chart(palette, _ROW * len(names) + 58, left=left, right=14, bottom=44, top=4)
     axes.set_yticks(range(len(names)), names)
@@ -293,10 +278,6 @@ def _label_ends(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
         heights[at] = min(heights[at], heights[at + 1] - gap)
     for height, (_, name, colour) in zip(heights, ends, strict=True):
         axes.annotate(
-            _short(name, 17), (axes.get_xlim()[1], height), (6, 0), textcoords="offset points", va="center",
+            cut(name, 17), (axes.get_xlim()[1], height), (6, 0), textcoords="offset points", va="center",
             color=colour, size=11, annotation_clip=False,
         )  # fmt: skip
-
-
-def _short(name: str, length: int) -> str:
-    return name if len(name) <= length else name[: length - 1] + "…"

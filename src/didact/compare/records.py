@@ -9,14 +9,13 @@ that failed and was run again counts as what it became.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from didact.compare.config import ORACLE, check_name
+from didact.compare.config import CompareConfig, resolved_config
 from didact.journal import read_journal
 from didact.sealed import read_sealed
 
@@ -25,33 +24,6 @@ SCHEMA = 1
 #: `rollouts_trained` leaves out what was rolled out and not trained on.
 AXES = ("rollouts", "tokens", "prompt_tokens", "rollouts_trained", "updates", "seconds")
 Curve = dict[str, NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One thing compared: a method with its options, under a name of its own."""
-
-    name: str
-    method: str
-    options: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What was decided before the runs. A run that gains `gain` over its start has reached the target.
-
-    The gain of `oracle` is what others' gains are shares of; `oracles` are all variants that are told the truth.
-    """
-
-    name: str
-    baseline: str
-    oracle: str | None
-    oracles: tuple[str, ...]
-    gain: float
-    cells: tuple[str, ...]
-    variants: tuple[Variant, ...]
-    seeds: tuple[int, ...]
-    resolved: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -68,7 +40,7 @@ class Run:
     metrics: Mapping[str, Any]
 
 
-def read_settings(folder: Path) -> Settings:
+def read_settings(folder: Path) -> CompareConfig:
     """The settings of the comparison in `folder`.
 
     Raises:
@@ -77,38 +49,11 @@ def read_settings(folder: Path) -> Settings:
     path = folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"no {path}: give the folder that `didact compare` wrote")
-    config = read_sealed(path)
+    values = read_sealed(path)
     try:
-        variants = tuple(
-            Variant(str(row["name"]), str(row.get("method", row["name"])), row.get("options") or {})
-            for row in config["variants"]
-        )
-        told = [row.name for row in variants if row.method == ORACLE]
-        oracle = config.get("oracle") or next(iter(told), None)
-        settings = Settings(
-            name=str(config.get("name", folder.name)),
-            baseline=str(config["baseline"]),
-            oracle=oracle,
-            oracles=tuple(row.name for row in variants if row.name in (oracle, *told)),
-            gain=float(config["targets"]["gain"]),
-            cells=tuple(str(cell["name"] if isinstance(cell, Mapping) else cell) for cell in config["cells"]),
-            variants=variants,
-            seeds=tuple(int(seed) for seed in config["seeds"]),
-            resolved=config,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else f"cannot be read ({error})"
-        raise ValueError(f"{path} {what}: expected name, baseline, targets.gain, cells, variants and seeds") from None
-    check_name("comparison", settings.name)
-    names = [row.name for row in variants]
-    for role, name in (("baseline", settings.baseline), ("oracle", settings.oracle)):
-        if name is not None and name not in names:
-            near = get_close_matches(name, names, n=1)
-            meant = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
-            raise ValueError(f"{path}: {role} {name!r} is not among the variants: {meant}")
-    if not settings.gain > 0:
-        raise ValueError(f"{path}: targets.gain must be above 0, got {settings.gain}")
-    return settings
+        return resolved_config(values)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} holds no settings of a comparison: {error}") from None
 
 
 def read_runs(folder: Path) -> list[Run]:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from didact.compare.config import CompareConfig, Variant
 from didact.compare.measures import (
     LEVEL,
     PairedDifference,
@@ -37,7 +38,7 @@ from didact.compare.measures import (
     to_target,
     verdict,
 )
-from didact.compare.records import AXES, Curve, Run, Settings, Variant, read_runs, read_settings
+from didact.compare.records import AXES, Curve, Run, read_runs, read_settings
 from didact.files import write_whole
 
 Section = dict[str, Any]
@@ -73,21 +74,21 @@ def summarise(folder: str | Path) -> Section:
         FileNotFoundError: no comparison there. ValueError: damaged settings or runs.
     """
     settings, runs = read_settings(Path(folder)), read_runs(Path(folder))
-    names = [variant.name for variant in settings.variants]
-    known = set(itertools.product(settings.cells, names, settings.seeds))
+    variants, cell_names = [variant.name for variant in settings.variants], [cell.name for cell in settings.cells]
+    known = set(itertools.product(cell_names, variants, settings.seeds))
     strange = [run for run in runs if (run.cell, run.variant, run.seed) not in known]
     runs = [run for run in runs if (run.cell, run.variant, run.seed) in known]
     warnings = [f"{len(strange)} runs are not in config.json and were left out"] if strange else []
-    cells = {name: _cell(settings, name, [run for run in runs if run.cell == name]) for name in settings.cells}
+    cells = {name: _cell(settings, name, [run for run in runs if run.cell == name]) for name in cell_names}
     summary: Section = _plain(
         {
             "schema": SCHEMA,
             "name": settings.name,
             "baseline": settings.baseline,
-            "oracle": settings.oracle,
-            "oracles": list(settings.oracles),
+            "oracle": settings.reference,
+            "oracles": settings.oracles,
             "gain": settings.gain,
-            "seeds": list(settings.seeds),
+            "seeds": settings.seeds,
             "planned": len(known),
             "finished": sum(run.error is None for run in runs),
             "failures": [
@@ -97,7 +98,7 @@ def summarise(folder: str | Path) -> Section:
             ],
             "warnings": [*warnings, *(f"{name}: {text}" for name, cell in cells.items() for text in cell["warnings"])],
             "cells": cells,
-            "settings": settings.resolved,
+            "settings": settings.to_dict(),
         }
     )
     return summary
@@ -110,7 +111,7 @@ def write_summary(folder: str | Path, summary: Section) -> Path:
     return path
 
 
-def _cell(settings: Settings, name: str, runs: list[Run]) -> Section:
+def _cell(settings: CompareConfig, name: str, runs: list[Run]) -> Section:
     finished = [run for run in runs if run.error is None]
     budget = min((run.budget for run in runs), default=math.inf)
     end = budget if math.isfinite(budget) else min((float(run.curve["rollouts"][-1]) for run in finished), default=0.0)
@@ -128,7 +129,7 @@ def _cell(settings: Settings, name: str, runs: list[Run]) -> Section:
     }
 
 
-def _measure(settings: Settings, runs: list[Run], end: float) -> dict[tuple[str, int], _Measured]:
+def _measure(settings: CompareConfig, runs: list[Run], end: float) -> dict[tuple[str, int], _Measured]:
     # One target for a seed, the baseline's, so that evaluation noise at the start favours nobody.
     starts = {run.seed: float(run.curve["accuracy"][0]) for run in runs if run.variant == settings.baseline}
     measured = {}
@@ -150,7 +151,7 @@ def _usable(axis: str, measured: Iterable[_Measured]) -> bool:
 
 
 def _row(
-    settings: Settings,
+    settings: CompareConfig,
     variant: Variant,
     runs: list[Run],
     measured: Mapping[tuple[str, int], _Measured],
@@ -211,7 +212,7 @@ def _ratio(axis: str, paired: list[_Measured], base: list[_Measured]) -> Section
     }
 
 
-def _judge(settings: Settings, rows: Mapping[str, Section], measured: Mapping[tuple[str, int], _Measured]) -> None:
+def _judge(settings: CompareConfig, rows: Mapping[str, Section], measured: Mapping[tuple[str, int], _Measured]) -> None:
     """Differences from the baseline, and the verdicts once all p-values of the cell are known."""
     found: dict[str, PairedDifference] = {}
     for name in rows:
@@ -234,27 +235,27 @@ def _judge(settings: Settings, rows: Mapping[str, Section], measured: Mapping[tu
         rows[name]["verdict"] = verdict(difference, corrected.get(name, difference.p))
 
 
-def _areas(settings: Settings, measured: Mapping[tuple[str, int], _Measured], *names: str) -> list[list[float]]:
+def _areas(settings: CompareConfig, measured: Mapping[tuple[str, int], _Measured], *names: str) -> list[list[float]]:
     """Mean accuracies of each of the variants on the seeds that all of them finished."""
     seeds = [seed for seed in settings.seeds if all((name, seed) in measured for name in names)]
     return [[measured[name, seed].area for seed in seeds] for name in names]
 
 
 def _way_to_oracle(
-    settings: Settings, rows: Mapping[str, Section], measured: Mapping[tuple[str, int], _Measured]
+    settings: CompareConfig, rows: Mapping[str, Section], measured: Mapping[tuple[str, int], _Measured]
 ) -> None:
     """The share of the oracle's gain over the baseline; not asked where the oracle has no verdict of its own."""
-    if settings.oracle is None or rows[settings.oracle]["verdict"] != "better":
+    if settings.reference is None or rows[settings.reference]["verdict"] != "better":
         return
     for name, row in rows.items():
-        areas = _areas(settings, measured, name, settings.baseline, settings.oracle)
-        if row["difference"] and areas[0] and name != settings.oracle:
+        areas = _areas(settings, measured, name, settings.baseline, settings.reference)
+        if row["difference"] and areas[0] and name != settings.reference:
             share, interval = share_of_way(*areas)
             row["toward_oracle"] = {"share": share, "interval": interval}
 
 
 def _warnings(
-    settings: Settings,
+    settings: CompareConfig,
     measured: Mapping[tuple[str, int], _Measured],
     end: float,
     rows: Mapping[str, Section],

@@ -19,6 +19,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Final
 
+from didact.interrupts import Interrupts
+
 #: Processes at most; each holds an interpreter, and one with a real model some 400 MB.
 MOST_JOBS: Final = 256
 #: Small tensors come and go all the time: keep their memory instead of handing it back to the kernel each time.
@@ -29,9 +31,8 @@ _ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     "MALLOC_TOP_PAD_": "100000000",
 }
-_STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 #: A terminal sends these to every process it started. SIGTERM is not among them: the executor ends its workers by it.
-_FOR_THE_PARENT = [number for number in _STOPS if number != signal.SIGTERM]
+_FOR_THE_PARENT = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
 _PR_SET_PDEATHSIG = 1
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -41,13 +42,13 @@ class Workers:
     """Makes calls in other processes; see `workers`."""
 
     def __init__(
-        self, executor: ProcessPoolExecutor, jobs: int, presses: Callable[[], int], note: Callable[[str], None]
+        self, executor: ProcessPoolExecutor, jobs: int, interrupts: Interrupts, note: Callable[[str], None]
     ) -> None:
-        self._executor, self._jobs, self._presses, self._note = executor, jobs, presses, note
+        self._executor, self._jobs, self._interrupts, self._note = executor, jobs, interrupts, note
 
     @property
     def asked_to_stop(self) -> bool:
-        return self._presses() > 0
+        return self._interrupts.asked > 0
 
     def results(self, calls: Sequence[Call], beat: Callable[[], None]) -> Iterator[Any]:
         """Results in the order in which they come; nothing new is begun once it was asked to stop.
@@ -81,7 +82,7 @@ class Workers:
                         "a worker process was killed (out of memory?): what ended is kept; start again with fewer "
                         "--jobs"
                     ) from error
-            if self._presses() > 1:
+            if self._interrupts.asked > 1:
                 raise KeyboardInterrupt
             beat()
 
@@ -98,13 +99,13 @@ def workers(jobs: int, note: Callable[[str], None]) -> Iterator[Workers]:
     set_here = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
     os.environ.update(set_here)
     others = set(multiprocessing.active_children())
-    with _counted() as presses:
+    with Interrupts(counted=True) as interrupts:
         with _withheld():
             executor = ProcessPoolExecutor(
                 jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, max_tasks_per_child=200
             )
         try:
-            yield Workers(executor, jobs, presses, note)
+            yield Workers(executor, jobs, interrupts, note)
         except BaseException:
             for child in set(multiprocessing.active_children()) - others:
                 child.kill()
@@ -113,27 +114,6 @@ def workers(jobs: int, note: Callable[[str], None]) -> Iterator[Workers]:
             executor.shutdown(wait=True, cancel_futures=True)
             for name in set_here:
                 os.environ.pop(name, None)
-
-
-@contextmanager
-def _counted() -> Iterator[Callable[[], int]]:
-    """How often somebody asked to stop. The handler only counts: whoever works looks at it when that is safe."""
-    presses = 0
-
-    def press(number: int, frame: Any) -> None:
-        nonlocal presses
-        presses += 1
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():  # signals come to no other
-        for number in _STOPS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, press)
-    try:
-        yield lambda: presses
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 @contextmanager

@@ -1,63 +1,43 @@
 # ruff: noqa: RUF001 - dashes, quotes and minus signs as readers expect them
 """The figures of a report as inline SVG strings, drawn from the summary dictionary and nothing else.
 
-Every figure is drawn at one narrow size, so that a page can set two side by side on a desk and one above the other on
-a phone with text still readable. Colours are placeholders that become CSS variables (`var(--ink)` and so on) and text
-stays text, so one drawing follows the page's fonts and its light or dark mode. No titles inside: the page sets those
-as HTML.
-
-Matplotlib's object interface only: no pyplot, no display, no state left behind.
+No titles inside: the page sets those as HTML. How they are drawn for a page: `didact.pages.drawing`.
 """
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from html import escape
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from didact.pages.drawing import (
+    ACCENT,
+    FAINT,
+    INK,
+    MUTED,
+    PAPER,
+    RULE,
+    SOFT,
+    WARM,
+    WIDTH,
+    blank,
+    compact,
+    cut,
+    percent,
+    plain_axes,
+    style,
+    to_svg,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Section = dict[str, Any]
-
-WIDTH = 440.0
-
-# Placeholders: colours nobody draws with, each standing for one CSS variable.
-PAPER, INK, MUTED, RULE = "#fe0101", "#fe0102", "#fe0103", "#fe0104"
-ACCENT, WARM, SOFT, FAINT = "#fe0105", "#fe0106", "#fe0107", "#fe0108"
-VARIABLES = {
-    PAPER: "paper",
-    INK: "ink",
-    MUTED: "muted",
-    RULE: "rule",
-    ACCENT: "accent",
-    WARM: "warm",
-    SOFT: "soft",
-    FAINT: "faint",
-}
-
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "font.family": ["DejaVu Sans"],
-    "font.size": 12,
-    "text.color": INK,
-    "text.parse_math": False,
-    "axes.edgecolor": RULE,
-    "axes.facecolor": "none",
-    "axes.unicode_minus": True,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "lines.solid_capstyle": "round",
-    "path.simplify": True,
-}
-
 
 LABEL: dict[str, Any] = {"color": MUTED, "size": 11, "labelpad": 7}
 
@@ -94,7 +74,7 @@ def held_out_curve(rows: list[Section], *, against: str) -> str:
     """Accuracy with its interval, first and last value labelled."""
     name = f"held_out_{against}"
     with _canvas(name, 270) as (figure, finish):
-        axes = _axes(figure, left=38, right=46, bottom=44, top=12)
+        axes = plain_axes(figure, left=38, right=46, bottom=44, top=12)
         x = np.array([row[against] for row in rows], dtype=float)
         y, low, high = (np.array([row[key] for row in rows]) for key in ("pass_rate", "low", "high"))
         axes.fill_between(x, low, high, color=ACCENT, alpha=0.16, linewidth=0)
@@ -113,7 +93,7 @@ def fate_bars(rows: list[Section]) -> str:
     """One bar per reason: what trained, what did not, what is undecided."""
     total = sum(row["trained"] + row["discarded"] + row["undecided"] for row in rows)
     with _canvas("fates", 62.0 * len(rows) + 14) as (figure, finish):
-        axes = _axes(figure, left=2, right=2, bottom=4, top=4)
+        axes = plain_axes(figure, left=2, right=2, bottom=4, top=4)
         largest = max(row["trained"] + row["discarded"] + row["undecided"] for row in rows)
         for place, row in enumerate(rows):
             num = row["trained"] + row["discarded"] + row["undecided"]
@@ -140,7 +120,7 @@ def fate_bars(rows: list[Section]) -> str:
 def band_columns(rows: list[Section]) -> str:
     """Share of rollouts by the observed pass rate of their group, trained part filled."""
     with _canvas("bands", 250) as (figure, finish):
-        axes = _axes(figure, left=6, right=6, bottom=44, top=22)
+        axes = plain_axes(figure, left=6, right=6, bottom=44, top=22)
         total = max(sum(row["trained"] + row["not_trained"] for row in rows), 1)
         trained = np.array([row["trained"] / total for row in rows])
         rest = np.array([row["not_trained"] / total for row in rows])
@@ -161,12 +141,12 @@ def cell_grid(cells: Section) -> str:
     """Rollouts per pool prompt for every source and difficulty; darker is more."""
     prompts, rollouts = np.array(cells["prompts"]), np.array(cells["rollouts"])
     density = np.where(prompts > 0, rollouts / np.maximum(prompts, 1), np.nan)
-    shown = _cut([str(name) for name in cells["sources"]], 16)
+    shown = [cut(name, 16) for name in [str(name) for name in cells["sources"]]]
     left = 14 + 7.0 * max(len(name) for name in shown)
     num_rows, num_columns = density.shape
     height = min(46.0, max(30.0, (WIDTH - left) / num_columns)) * num_rows + 44
     with _canvas("cells", height) as (figure, finish):
-        axes = _axes(figure, left=left, right=4, bottom=40, top=4)
+        axes = plain_axes(figure, left=left, right=4, bottom=40, top=4)
         top = np.nanmax(density) or 1.0
         from matplotlib.patches import FancyBboxPatch
 
@@ -191,7 +171,7 @@ def cell_grid(cells: Section) -> str:
             axes.text(column, row, label, ha="center", va="center", color=colour, size=11)
         axes.set_xlim(-0.5, num_columns - 0.5)
         axes.set_ylim(num_rows - 0.5, -0.5)
-        names = _cut([str(name) for name in cells["difficulties"]], 9)
+        names = [cut(name, 9) for name in [str(name) for name in cells["difficulties"]]]
         small = num_columns * max(len(name) for name in names) > 46
         axes.set_xticks(range(num_columns), names, size=9 if small else 12)
         axes.set_yticks(range(num_rows), shown)
@@ -202,7 +182,7 @@ def cell_grid(cells: Section) -> str:
 def concentration_curve(section: Section) -> str:
     """Share of rollouts on the most used prompts, against an even spread."""
     with _canvas("concentration", 270) as (figure, finish):
-        axes = _axes(figure, left=42, right=12, bottom=44, top=12)
+        axes = plain_axes(figure, left=42, right=12, bottom=44, top=12)
         x, y = np.array(section["share_of_pool"]), np.array(section["share_of_rollouts"])
         half = section["half_of_rollouts_on"]
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, dashes=(2, 3))
@@ -211,7 +191,7 @@ def concentration_curve(section: Section) -> str:
         axes.plot([half, half, 0], [0, 0.5, 0.5], color=INK, linewidth=0.8)
         axes.plot([half], [0.5], "o", color=ACCENT, markersize=7, markeredgecolor=PAPER)
         axes.annotate(
-            f"half of the rollouts on {_percent(half)} of the pool",
+            f"half of the rollouts on {percent(half)} of the pool",
             (half, 0),
             (8, 14),
             textcoords="offset points",
@@ -221,7 +201,7 @@ def concentration_curve(section: Section) -> str:
         axes.set_ylim(0, 1.02)
         _percent_axis(axes, both=True)
         axes.set_xlabel("share of the pool, most used prompts first", **LABEL)
-        return finish(f"Half of the rollouts went to {_percent(half)} of the pool")
+        return finish(f"Half of the rollouts went to {percent(half)} of the pool")
 
 
 def group_size_columns(rows: list[Section]) -> str:
@@ -235,14 +215,14 @@ def group_size_columns(rows: list[Section]) -> str:
     else:
         labels = [str(size) for size in sizes]
     with _canvas("group_sizes", 250) as (figure, finish):
-        axes = _axes(figure, left=6, right=6, bottom=44, top=22)
+        axes = plain_axes(figure, left=6, right=6, bottom=44, top=22)
         place = np.arange(len(labels))
         share = counts / counts.sum()
         axes.bar(place, share, width=0.72 if len(labels) > 3 else 0.4, color=ACCENT)
         every = max(1, -(-len(labels) // 9))
         for x, height in zip(place, share, strict=True):
             if len(labels) <= 10 or height == share.max():
-                axes.annotate(_percent(height), (x, height), (0, 4), textcoords="offset points", ha="center")
+                axes.annotate(percent(height), (x, height), (0, 4), textcoords="offset points", ha="center")
         axes.set_xticks(place[::every], labels[::every])
         axes.set_xlim(-0.7, len(labels) - 0.3)
         axes.set_ylim(0, share.max() * 1.02)
@@ -257,7 +237,7 @@ def pass_rate_ridges(rows: list[Section]) -> str:
     grid = np.linspace(-0.12, 1.12, 156)
     density = np.array([_smoothed(row, grid) for row in rows])
     with _canvas("pass_rates", 38.0 * len(rows) + 90) as (figure, finish):
-        axes = _axes(figure, left=74, right=14, bottom=44, top=8)
+        axes = plain_axes(figure, left=74, right=14, bottom=44, top=8)
         lift = 1.7 / density.max()
         axes.vlines([0, 0.25, 0.5, 0.75, 1], -1.8, len(rows) - 1, color=RULE, linewidth=0.8)
         for place, (row, curve) in enumerate(zip(rows, density, strict=True)):
@@ -290,7 +270,7 @@ def _smoothed(row: Section, grid: np.ndarray, *, width: float = 0.045) -> np.nda
 def signal_areas(rows: list[Section]) -> str:
     """All fail, mixed, all pass, stacked over steps; only the mixed groups have a gradient."""
     with _canvas("signal", 300) as (figure, finish):
-        axes = _axes(figure, left=40, right=74, bottom=44, top=12)
+        axes = plain_axes(figure, left=40, right=74, bottom=44, top=12)
         x = np.array([(row["first_step"] + row["last_step"]) / 2 for row in rows])
         mixed, fail, passed = (np.array([row[key] for row in rows]) for key in ("mixed", "all_fail", "all_pass"))
         # Mixed stands on the ground: its height is what one wants to read.
@@ -327,7 +307,7 @@ def calibration_plot(section: Section) -> str:
     )
     groups = np.array([row["groups"] for row in bins])
     with _canvas("calibration", 380) as (figure, finish):
-        axes = _axes(figure, left=42, right=14, bottom=92, top=12)
+        axes = plain_axes(figure, left=42, right=14, bottom=92, top=12)
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, dashes=(2, 3))
         axes.vlines(predicted, low, high, color=ACCENT, linewidth=2, alpha=0.55)
         axes.plot(predicted, realised, "o", color=ACCENT, markersize=7, markeredgecolor=PAPER, markeredgewidth=1.2)
@@ -335,7 +315,7 @@ def calibration_plot(section: Section) -> str:
         axes.set_ylim(-0.03, 1.03)
         _percent_axis(axes)
         axes.set_xticks([])
-        strip = _axes(figure, left=42, right=14, bottom=44, height=34)
+        strip = plain_axes(figure, left=42, right=14, bottom=44, height=34)
         strip.bar(predicted, groups / groups.max(), width=0.05, color=SOFT)
         strip.set_xlim(-0.02, 1.02)
         strip.set_ylim(0, 1)
@@ -355,7 +335,7 @@ def length_lines(rows: list[Section]) -> str:
     )
     has_cuts = bool((cut > 0).any())
     with _canvas("lengths", 300 + 70 * has_cuts) as (figure, finish):
-        axes = _axes(figure, left=46, right=84, bottom=44 + 82 * has_cuts, top=12)
+        axes = plain_axes(figure, left=46, right=84, bottom=44 + 82 * has_cuts, top=12)
         lines = (("mean response", mean, ACCENT, 2.2), ("90th percentile", tail, ACCENT, 1.0))
         ends = [(label, values, colour) for label, values, colour, _ in lines]
         for _, values, colour, width in lines:
@@ -373,11 +353,11 @@ def length_lines(rows: list[Section]) -> str:
         _grid(axes)
         if has_cuts:
             axes.set_xticklabels([])
-            strip = _axes(figure, left=46, right=84, bottom=44, height=54)
+            strip = plain_axes(figure, left=46, right=84, bottom=44, height=54)
             strip.fill_between(x, 0, cut, color=SOFT, linewidth=0)
             strip.set_xlim(x[0], x[-1])
             strip.set_ylim(0, cut.max() * 1.15)
-            strip.set_yticks([0, cut.max()], ["0%", _percent(cut.max())])
+            strip.set_yticks([0, cut.max()], ["0%", percent(cut.max())])
             strip.spines["bottom"].set_visible(True)
             strip.annotate(
                 "truncated", (x[-1], cut.max() / 2), (8, 0), textcoords="offset points", va="center", size=11,
@@ -401,54 +381,10 @@ def _label_ends(axes: Axes, x: float, ends: list[tuple[str, np.ndarray, str]], *
 
 @contextmanager
 def _canvas(name: str, height: float) -> Iterator[tuple[Figure, Callable[[str], str]]]:
-    """A figure `WIDTH` by `height` pixels and the function that turns it into SVG for a page."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    # The salt makes element ids the same every time, and different between the figures of one page.
-    with rc_context({**STYLE, "svg.hashsalt": f"didact-{name}"}):
-        figure = Figure(figsize=(WIDTH / 72, height / 72))
-        FigureCanvasSVG(figure)
-
-        def finish(description: str) -> str:
-            buffer = io.StringIO()
-            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-            return for_page(buffer.getvalue(), description)
-
-        yield figure, finish
-
-
-def for_page(svg: str, description: str) -> str:
-    """Strip what a page does not need and let its style sheet decide fonts and colours."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    viewbox = re.search(r'viewBox="([^"]*)"', svg)
-    inner = svg[svg.index(">") + 1 :]
-    referenced = set(re.findall(r'(?:url\(|href=")#([^)"]+)', inner))
-    inner = re.sub(r' id="([^"]*)"', lambda m: m.group(0) if m.group(1) in referenced else "", inner)
-    inner = re.sub(r' transform="rotate\(-?0[ )][^"]*"', "", inner)
-    for colour, variable in VARIABLES.items():
-        inner = inner.replace(colour, f"var(--{variable})")
-    # Coordinates need no more than two digits; labels, which stand between the tags, keep theirs.
-    inner = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag.group(0)), inner)
-    inner = re.sub(r"\s*\n\s*", "\n", inner)
-    box = viewbox.group(1) if viewbox else f"0 0 {WIDTH} 300"
-    return f'<svg viewBox="{box}" role="img" aria-label="{escape(description)}">{inner.strip()}'
-
-
-def _axes(
-    figure: Figure, *, left: float, right: float, bottom: float, top: float = 0, height: float | None = None
-) -> Axes:
-    """Axes by margins in pixels: no frame, ticks without marks."""
-    full = figure.get_figheight() * 72
-    tall = full - bottom - top if height is None else height
-    axes = figure.add_axes((left / WIDTH, bottom / full, (WIDTH - left - right) / WIDTH, tall / full))
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(length=0, pad=6, labelsize=11)
-    axes.set_axisbelow(True)
-    return axes
+    """A figure `height` pixels high, and the function that turns it into SVG for a page."""
+    with style(name):
+        figure = blank(height)
+        yield figure, partial(to_svg, figure)
 
 
 def _grid(axes: Axes) -> None:
@@ -480,19 +416,3 @@ def _percent_axis(axes: Axes, *, both: bool = False) -> None:
     if both:
         axes.set_xticks(ticks, names)
     _grid(axes)
-
-
-def _cut(names: list[str], limit: int) -> list[str]:
-    return [name if len(name) <= limit else name[: limit - 1] + "…" for name in names]
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.0995 or share == 0 else f"{share:.1%}"
-
-
-def compact(value: float) -> str:
-    """32128 as 32k, 550000 as 550k, 1250000 as 1.25M."""
-    for size, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{suffix}"
-    return f"{value:.3g}"

@@ -1,55 +1,49 @@
 # ruff: noqa: RUF001 - dashes, quotes and minus signs as readers expect them
-"""One self-contained HTML page about one run: no script, no network, light and dark, desk and phone.
+"""One self-contained HTML page about one run: what `didact.pages` shows of it, in `report.html`.
 
 `render_page(summary, findings)` is a pure function of two dictionaries, so the same run gives the same bytes;
-`write_page` puts it in place in one move, so a reader never meets half a page. The layout is `page.html` beside this
-file.
-
-Every text that came from outside (prompts, answers, names, paths, options) passes through `html.escape`.
+`write_page` puts it in place in one move, so a reader never meets half a page.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from didact.files import write_whole
-from didact.report.figures import compact, draw_figures
+from didact.pages import Figure, render
+from didact.pages.drawing import compact, percent
+from didact.report.figures import draw_figures
 
 Section = dict[str, Any]
 
 
 def render_page(summary: Section, findings: Section) -> str:
     """The page as text."""
-    run, headline = summary["run"], summary["headline"]
-    claim, evidence = _headline(headline)
+    run = summary["run"]
     figures = draw_figures(summary)
-    sections = [
-        _section("Held-out accuracy", HELD_OUT_LEAD, _held_out_figures(summary, figures)),
-        _section(
-            "Where the rollouts went", SPENDING_LEAD, _spending_figures(summary, figures) + _top_prompts(findings)
-        ),
-        _section("What the groups said", GROUPS_LEAD, _group_figures(summary, figures)),
-        _prompts(findings),
-        _settings(summary),
-    ]
-    template = Template(files("didact.report").joinpath("page.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        title=escape(f"{run['name']}{' · no signal' * headline['silent']} · didact"),
+    settings = {key: value for key, value in run.items() if key != "commands"}
+    return render(
+        "report.html",
+        title=f"{run['name']}{' · no signal' * summary['headline']['silent']}",
         eyebrow=_eyebrow(run),
-        headline=claim,
-        evidence=evidence,
-        numbers="\n".join(_numbers(summary)),
-        notes="\n".join(f"<li>{note}</li>" for note in _notes(summary)),
+        **_headline(summary["headline"]),
+        numbers=_numbers(summary),
+        notes=_notes(summary),
         commands=_commands(run),
-        sections="\n".join(section for section in sections if section),
-        footer="Drawn from the run’s journal. Every number on this page: <code>didact report RUN --json</code>.",
-    )
+        sections=[
+            ("Held-out accuracy", HELD_OUT_LEAD, _held_out_figures(summary, figures)),
+            (
+                "Where the rollouts went", SPENDING_LEAD,
+                [*_spending_figures(summary, figures), *_top_prompts(findings)],
+            ),
+            ("What the groups said", GROUPS_LEAD, _group_figures(summary, figures)),
+        ],
+        findings=_findings(findings),
+        settings=json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False, default=str),
+    )  # fmt: skip
 
 
 def write_page(page: str, path: str | Path) -> Path:
@@ -70,12 +64,12 @@ SPENDING_LEAD = "Each rollout costs the same whether or not it trains, so all of
 GROUPS_LEAD = "Measured on the prompts the curriculum chose, so a rise here is progress and selection together."
 
 
-def _eyebrow(run: Section) -> str:
+def _eyebrow(run: Section) -> list[str]:
     state = {True: "finished", False: "stopped early or still running", None: "length not recorded"}[run["finished"]]
     steps = f"{run['steps_done']:,}" + (f" of {run['steps_planned']:,}" if run["steps_planned"] else "")
     facts = [run["method"], run["task"], run["model"], None if run["seed"] is None else f"seed {run['seed']}"]
     facts += [f"{steps} steps, {state}", _duration(run["seconds"])]
-    return " · ".join([f"<b>{escape(run['name'])}</b>", *(escape(str(fact)) for fact in facts if fact)])
+    return [run["name"], *(fact for fact in facts if fact)]
 
 
 def _duration(seconds: float | None) -> str | None:
@@ -86,34 +80,36 @@ def _duration(seconds: float | None) -> str | None:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _headline(headline: Section) -> tuple[str, str]:
+def _headline(headline: Section) -> dict[str, str]:
     """The claim in large letters, the evidence for it below; together they are `headline["text"]`."""
-    text = escape(headline["text"])
+    text, value, change = headline["text"], "", ""
     if headline["kind"] == "change":
         claim, _, evidence = text.partition(" (")
         change, _, evidence = evidence.partition(", ")
-        claim = claim.replace("accuracy ", 'accuracy <span class="value">') + "</span>"
-        return f"{claim}, {change}", evidence.replace(")", "", 1)
-    claim, separator, evidence = text.partition(" (" if headline["kind"] == "single" else ": ")
-    return claim, evidence.replace(")", "", 1) if separator else ""
+        claim, *ends = claim.rsplit(" ", 3)  # 0.25 → 0.52
+        value = " ".join(ends)
+    else:
+        claim, _, evidence = text.partition(" (" if headline["kind"] == "single" else ": ")
+    evidence = evidence.replace(")", "", 1)
+    return {"headline": claim, "value": value, "change": change, "evidence": evidence}
 
 
-def _numbers(summary: Section) -> list[str]:
+def _numbers(summary: Section) -> list[tuple[str, str, bool]]:
+    """Label, number, and whether it is one to worry about."""
     totals = summary["totals"]
     tokens = totals["response_tokens"]
-    tiles = [
+    return [
         ("rollouts, pilots included", f"{totals['rollouts']:,}", False),
         (
             "response tokens" if tokens is not None else "response tokens not recorded",
             "–" if tokens is None else compact(tokens),
             False,
         ),
-        ("of rollouts trained", _percent(totals["trained_share"]), False),
-        ("of groups had signal", _percent(totals["signal_share"]), False),
-        ("of rollouts truncated", _percent(totals["truncated_share"]), totals["truncated_share"] > 0.05),
-        ("of rollouts errored", _percent(totals["errored_share"]), totals["errored_share"] > 0.01),
+        ("of rollouts trained", percent(totals["trained_share"]), False),
+        ("of groups had signal", percent(totals["signal_share"]), False),
+        ("of rollouts truncated", percent(totals["truncated_share"]), totals["truncated_share"] > 0.05),
+        ("of rollouts errored", percent(totals["errored_share"]), totals["errored_share"] > 0.01),
     ]
-    return [f"<div{' class=warn' * warn}><dd>{value}</dd><dt>{label}</dt></div>" for label, value, warn in tiles]
 
 
 def _notes(summary: Section) -> list[str]:
@@ -157,7 +153,7 @@ def _notes(summary: Section) -> list[str]:
         notes.append("First and last evaluation could not be matched prompt by prompt; their interval is unpaired.")
     if totals["rollouts_without_token_count"]:
         notes.append(f"{totals['rollouts_without_token_count']:,} rollouts have no token count.")
-    seed = "" if run["seed"] is None else f" ({escape(str(run['seed']))})"
+    seed = "" if run["seed"] is None else f" ({run['seed']})"
     notes.append(
         f"One run, one seed{seed}: intervals cover the choice of held-out prompts, not what another seed would do."
     )
@@ -168,35 +164,21 @@ def _times(num: int) -> str:
     return {1: "once", 2: "twice"}.get(num, f"{num} times")
 
 
-def _commands(run: Section) -> str:
+def _commands(run: Section) -> list[tuple[str, str]]:
     labels = {"resume": "Go on from here", "reproduce": "The same again", "inspect": "Look at the prompts"}
     if run["finished"]:
         labels["resume"] = f"Go on further, here to step {2 * run['steps_done']:,}"
     commands = dict(run["commands"])
     if run["finished"] and "resume" in commands:
         commands["resume"] += f" --steps {2 * run['steps_done']}"
-    shown = [(labels[name], commands[name]) for name in labels if name in commands]
-    return "".join(f"<p>{label}</p><pre>{escape(command)}</pre>" for label, command in shown)
+    return [(labels[name], commands[name]) for name in labels if name in commands]
 
 
-def _section(title: str, lead: str, drawn: list[str]) -> str:
-    if not drawn:
-        return ""
-    body = "\n".join(drawn)
-    return f'<section><h2>{title}</h2><p class="lead">{lead}</p><div class="figures">{body}</div></section>'
+def _figure(svg: str | None, title: str, caption: str, *keys: tuple[str, str]) -> list[Figure]:
+    return [Figure(title, caption, svg, keys=keys)] if svg else []
 
 
-def _figure(svg: str | None, title: str, caption: str) -> list[str]:
-    if svg is None:
-        return []
-    return [f"<figure><h3>{title}</h3>{svg}<figcaption>{caption}</figcaption></figure>"]
-
-
-def _key(variable: str, label: str) -> str:
-    return f'<span class="key" style="background: var(--{variable})"></span>{label}'
-
-
-def _held_out_figures(summary: Section, figures: dict[str, str]) -> list[str]:
+def _held_out_figures(summary: Section, figures: dict[str, str]) -> list[Figure]:
     rows = summary["held_out"]
     if "held_out_rollouts" not in figures:
         return []
@@ -220,20 +202,17 @@ def _held_out_figures(summary: Section, figures: dict[str, str]) -> list[str]:
     ]
 
 
-def _by_source(first: Section, last: Section) -> list[str]:
+def _by_source(first: Section, last: Section) -> list[Figure]:
     """Accuracy by source as a list with bars, the largest source first."""
-    items = ""
+    bars = []
     for name, (passed, judged) in sorted(last.items(), key=lambda item: (-item[1][1], item[0])):
         before, share = first.get(name, (0, 0)), passed / max(judged, 1)
         start = f"{before[0] / before[1]:.2f} → " if before[1] else ""
-        items += (
-            f'<li><span class="text"><span>{escape(name)}</span><b>{start}{share:.2f} of {judged:,}</b></span>'
-            f'<i style="width: {100 * share:.1f}%"></i></li>'
-        )
-    return _figure(f"<ol>{items}</ol>" if items else None, "By source", "First and last evaluation.")
+        bars.append((name, f"{start}{share:.2f} of {judged:,}", share))
+    return [Figure("By source", "First and last evaluation.", bars=bars)] if bars else []
 
 
-def _spending_figures(summary: Section, figures: dict[str, str]) -> list[str]:
+def _spending_figures(summary: Section, figures: dict[str, str]) -> list[Figure]:
     totals, spread, bands = summary["totals"], summary["concentration"], summary["bands"]
     counted = max(totals["rollouts"], 1)
     silent = sum(row["trained"] + row["not_trained"] for row in (bands[0], bands[-1])) / counted
@@ -244,14 +223,15 @@ def _spending_figures(summary: Section, figures: dict[str, str]) -> list[str]:
     return [
         *_figure(
             figures.get("fates"),
-            f"{_percent(totals['trained_share'])} of the rollouts trained the model",
+            f"{percent(totals['trained_share'])} of the rollouts trained the model",
             "By the reason each rollout was planned for. A pilot that is continued trains with its group.",
         ),
         *_figure(
             figures.get("bands"),
-            f"{_percent(silent)} went to groups that all failed or all passed, {_percent(middle)} to rates of ¼ to ¾",
-            f"{_key('accent', 'trained')} &nbsp; {_key('soft', 'did not')}. A group that never or always passes has "
-            "zero advantage.",
+            f"{percent(silent)} went to groups that all failed or all passed, {percent(middle)} to rates of ¼ to ¾",
+            "A group that never or always passes has zero advantage.",
+            ("accent", "trained"),
+            ("soft", "did not"),
         ),
         *_figure(
             figures.get("cells"),
@@ -268,28 +248,25 @@ def _spending_figures(summary: Section, figures: dict[str, str]) -> list[str]:
     ]
 
 
-def _top_prompts(findings: Section, *, num: int = 5) -> list[str]:
+def _top_prompts(findings: Section, *, num: int = 5) -> list[Figure]:
     """The most used prompts as a list with bars: prompts are text, and a figure would cut them shorter."""
     rows = findings["most_rollouts"][:num]
-    items = "".join(
-        f'<li><span class="text"><span>{escape(row["prompt"] or row["prompt_id"])}</span>'
-        f"<b>{row['rollouts']:,}</b></span>"
-        f'<i style="width: {100 * row["rollouts"] / rows[0]["rollouts"]:.1f}%"></i></li>'
+    bars = [
+        (row["prompt"] or row["prompt_id"], f"{row['rollouts']:,}", row["rollouts"] / rows[0]["rollouts"])
         for row in rows
-    )
-    share = sum(row["share"] for row in rows)
-    title = f"The {len(rows)} most used prompts took {_percent(share)}"
-    return _figure(f"<ol>{items}</ol>" if rows else None, title, "Rollouts per prompt; more of them further down.")
+    ]
+    title = f"The {len(rows)} most used prompts took {percent(sum(row['share'] for row in rows))}"
+    return [Figure(title, "Rollouts per prompt; more of them further down.", bars=bars)] if bars else []
 
 
-def _group_figures(summary: Section, figures: dict[str, str]) -> list[str]:
+def _group_figures(summary: Section, figures: dict[str, str]) -> list[Figure]:
     change, ridges, belief = summary["signal_change"], summary["pass_rates"], summary["calibration"]
-    drawn = []
+    drawn: list[Figure] = []
     if "signal" in figures:
         title = "Groups with and without signal"
         if change:
-            title = f"Groups with signal: {_percent(change['first_fifth'])} in the first fifth of the steps, "
-            title += f"{_percent(change['last_fifth'])} in the last"
+            title = f"Groups with signal: {percent(change['first_fifth'])} in the first fifth of the steps, "
+            title += f"{percent(change['last_fifth'])} in the last"
         caption = "A group trains only when its rollouts differ; the rest is silent."
         drawn += _figure(figures["signal"], title, caption)
     if "lengths" in figures:
@@ -319,74 +296,46 @@ def _group_figures(summary: Section, figures: dict[str, str]) -> list[str]:
     return drawn
 
 
-def _prompts(findings: Section) -> str:
+def _findings(findings: Section) -> list[tuple[str, str, str, list[tuple[Section, tuple[str, str]]]]]:
+    """Title, count, what it is, and prompts, each with the fact that put it there: the strong words, and the rest."""
     least = findings["min_rollouts"]
     relapse = findings["relapse"]
-    blocks = [
-        _finding(
+    kinds: list[tuple[str, Section, str, Callable[[Section], tuple[str, str]], str]] = [
+        (
             "Never pass", findings["never_pass"],
             f"At least {least} scored rollouts, not one pass. A broken answer looks like this; so does a hard prompt.",
-            lambda p: f"<b>0 of {p['scored']}</b> · pass rate below {p['bound']:.2f} (95%)",
+            lambda p: (f"0 of {p['scored']}", f"· pass rate below {p['bound']:.2f} (95%)"), "prompts",
         ),
-        _finding(
+        (
             "Relapse", relapse,
             "Passed significantly more often in the first half of their groups than in the second (z ≥ 3, fell by "
             f"0.25 or more). {relapse['tested']:,} prompts had enough rollouts; chance alone would flag about "
             f"{relapse['expected_by_chance']:.1f}.",
-            lambda p: f"<b>{p['earlier']:.2f} → {p['later']:.2f}</b> · z = {p['z']:.1f}",
+            lambda p: (f"{p['earlier']:.2f} → {p['later']:.2f}", f"· z = {p['z']:.1f}"), "prompts",
         ),
-        _finding(
+        (
             "Most of the budget", {"count": findings["prompts_tried"], "prompts": findings["most_rollouts"]},
             "The prompts with the most rollouts.",
-            lambda p: f"<b>{p['rollouts']:,} rollouts</b> · {p['share']:.1%} of all · passed {p['passed']:,}",
-            unit="tried",
+            lambda p: (f"{p['rollouts']:,} rollouts", f"· {p['share']:.1%} of all · passed {p['passed']:,}"), "tried",
         ),
-        _finding(
+        (
             "Always pass", findings["always_pass"],
             f"At least {least} scored rollouts, all passed: group-relative advantages of zero.",
-            lambda p: f"<b>{p['passed']} of {p['scored']}</b> · pass rate above {p['bound']:.2f} (95%)",
+            lambda p: (f"{p['passed']} of {p['scored']}", f"· pass rate above {p['bound']:.2f} (95%)"), "prompts",
         ),
-        _finding(
+        (
             "Errored most", {"count": len(findings["most_errored"]), "prompts": findings["most_errored"]},
             "The verifier failed or the rollout was aborted.",
-            lambda p: f"<b>{p['errored']} of {p['rollouts']}</b> errored",
-            unit="shown",
+            lambda p: (f"{p['errored']} of {p['rollouts']}", "errored"), "shown",
         ),
-        _finding(
+        (
             "Truncated most", {"count": len(findings["most_truncated"]), "prompts": findings["most_truncated"]},
             "Cut off by the context length; a wrong answer may only be an unfinished one.",
-            lambda p: f"<b>{p['truncated']} of {p['rollouts']}</b> truncated",
-            unit="shown",
+            lambda p: (f"{p['truncated']} of {p['rollouts']}", "truncated"), "shown",
         ),
     ]  # fmt: skip
-    body = "\n".join(block for block in blocks if block)
-    if not body:
-        return ""
-    return f'<section><h2>Prompts worth a look</h2><div class="list">{body}</div></section>'
-
-
-def _finding(title: str, found: Section, about: str, fact: Callable[[Section], str], *, unit: str = "prompts") -> str:
-    if not found["prompts"]:
-        return ""
-    items = "\n".join(
-        f'<li><span class="text">{escape(p["prompt"] or p["prompt_id"])}<small>{escape(p["prompt_id"])}'
-        f"{' · answer ' + escape(p['answer']) if p['answer'] else ''}</small></span>"
-        f'<span class="fact">{fact(p)}</span></li>'
-        for p in found["prompts"]
-    )
-    return (
-        f"<details><summary>{title}<span class=count>{found['count']:,} {unit}</span></summary>"
-        f"<p>{about}</p><ol>{items}</ol></details>"
-    )
-
-
-def _settings(summary: Section) -> str:
-    run = {key: value for key, value in summary["run"].items() if key != "commands"}
-    text = escape(json.dumps(run, indent=2, sort_keys=True, ensure_ascii=False, default=str))
-    return f'<section class="settings"><details><summary>Settings</summary><pre>{text}</pre></details></section>'
-
-
-def _percent(share: float | None) -> str:
-    if share is None:
-        return "–"
-    return f"{share:.0%}" if share >= 0.0995 or share == 0 else f"{share:.1%}"
+    return [
+        (title, f"{kind['count']:,} {unit}", about, [(prompt, fact(prompt)) for prompt in kind["prompts"]])
+        for title, kind, about, fact, unit in kinds
+        if kind["prompts"]
+    ]

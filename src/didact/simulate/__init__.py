@@ -7,11 +7,11 @@ See docs/simulate.md for what they model and what they do not.
 """
 
 import inspect
-from difflib import get_close_matches
 from typing import Any
 
 from numpy.typing import ArrayLike
 
+from didact.naming import nearest, nearest_or_all
 from didact.simulate.histogram import from_histogram
 from didact.simulate.independent import IndependentPrompts
 from didact.simulate.learner import SimulatedLearner
@@ -53,11 +53,11 @@ def make_learner(
             nearest.
     """
     if kind not in LEARNERS:
-        raise ValueError(f"unknown learner {kind!r}{_nearest(kind, LEARNERS)}; learners: {', '.join(LEARNERS)}")
+        raise ValueError(f"unknown learner {kind!r}{nearest_or_all(kind, LEARNERS)}")
     known = learner_options(kind)
     for name in options:
         if name not in known:
-            hint = _nearest(name, known)
+            hint = nearest(name, known)
             raise TypeError(f"unknown option {name!r} for learner {kind!r}{hint}; options: {', '.join(sorted(known))}")
     if isinstance(pool, str):
         initial = pool_rates(pool, DEFAULT_SIZE if size is None else size, seed=seed)
@@ -78,8 +78,3 @@ def learner_options(kind: str) -> dict[str, inspect.Parameter]:
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name != "seed":
                 parameters.setdefault(name, parameter)
     return parameters
-
-
-def _nearest(name: str, known: Any) -> str:
-    close = get_close_matches(name, list(known), n=1, cutoff=0.4)
-    return f"; did you mean {close[0]!r}?" if close else ""

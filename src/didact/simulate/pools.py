@@ -13,12 +13,12 @@ many rollouts cannot tell apart from it; where such a prompt starts is the learn
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.allocation import largest_remainder
+from didact.naming import nearest_or_all
 from didact.seeding import generator
 from didact.simulate.variates import Floats
 
@@ -83,9 +83,7 @@ def pool_rates(kind: str, size: int, *, seed: int = 0) -> InitialRates:
         ValueError: an unknown kind (names the nearest), or a size below 1.
     """
     if kind not in POOLS:
-        close = get_close_matches(kind, list(POOLS), n=1, cutoff=0.4)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"unknown pool {kind!r}{hint}; pools: {', '.join(POOLS)}")
+        raise ValueError(f"unknown pool {kind!r}{nearest_or_all(kind, POOLS)}")
     _check_size(size)
     rng = generator(seed, "pool", kind)
     shapes = POOLS[kind]

@@ -6,7 +6,8 @@ Importing this package loads nothing heavy; each task loads its own library when
 from importlib import import_module
 from typing import cast
 
-from didact.tasks.task import Example, Split, Task, nearest
+from didact.naming import nearest_or_all
+from didact.tasks.task import Example, Split, Task
 
 __all__ = ["TASKS", "Example", "Split", "Task", "task"]
 
@@ -30,7 +31,7 @@ def task(name: str) -> Task:
     """
     base, colon, family = name.partition(":")
     if base not in TASKS:
-        raise ValueError(f"there is no task {name!r}; {nearest(base, list(TASKS))}")
+        raise ValueError(f"there is no task {name!r}{nearest_or_all(base, TASKS)}")
     if base != "reasoning_gym" and colon:
         raise ValueError(f"the task {base!r} has no families, {name!r} was given; write {base!r}")
     module, _, attribute = TASKS[base].partition(":")

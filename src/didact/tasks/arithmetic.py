@@ -23,7 +23,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from didact.tasks.task import Example, Split, Task, check_split, nearest, split_of
+from didact.naming import nearest_or_all
+from didact.tasks.task import Example, Split, Task, check_split, split_of
 
 SYMBOLS: Final = {"add": "+", "sub": "-", "mul": "*"}
 FAMILIES: Final = tuple(SYMBOLS)
@@ -147,7 +148,7 @@ def _check(split: str, families: Sequence[str], levels: Sequence[int]) -> None:
     check_split(split)
     for family in families:
         if family not in SYMBOLS:
-            raise ValueError(f"arithmetic: there is no family {family!r}; {nearest(family, list(FAMILIES))}")
+            raise ValueError(f"arithmetic: there is no family {family!r}{nearest_or_all(family, FAMILIES)}")
     if not families or not levels or not set(levels) <= set(LEVELS):
         raise ValueError(
             f"arithmetic: families {list(families)} and levels {list(levels)} given; expected at least one of each, "

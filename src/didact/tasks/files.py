@@ -17,13 +17,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from difflib import get_close_matches
 from hashlib import blake2b
 from numbers import Integral, Real
 from pathlib import Path
 from sys import intern
 from typing import Any, Final, TypeVar
 
+from didact.naming import nearest
 from didact.tasks.messages import CONVERSATION_COLUMNS, conversation_in, messages_of
 from didact.tasks.rows import Row, Table, tables, written_out
 from didact.tasks.task import Example
@@ -321,10 +321,7 @@ def _no_column(table: Table, what: str) -> str:
 def _named(table: Table, what: str, name: str) -> str:
     if _is_in(table, name):
         return name
-    folded = {column.lower(): column for column in table.columns}
-    near = get_close_matches(name.lower(), folded, 1)
-    hint = f"; did you mean {folded[near[0]]!r}?" if near else _how(what)
-    raise MissingColumn(_no_column(table, f"column {name!r}") + hint)
+    raise MissingColumn(_no_column(table, f"column {name!r}") + (nearest(name, table.columns) or _how(what)))
 
 
 def _present(table: Table, usual: Sequence[str]) -> Iterator[str]:

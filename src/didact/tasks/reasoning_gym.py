@@ -23,10 +23,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+from didact.naming import nearest_or_all
 from didact.seeding import hashed_seed
 from didact.tasks.reasoning_gym_reach import reached_code
 from didact.tasks.reasoning_gym_scores import BARRED, LONGEST, NEEDED, REFUSED, SCORES
-from didact.tasks.task import Example, Split, Task, check_split, missing_extra, nearest, split_of
+from didact.tasks.task import Example, Split, Task, check_split, missing_extra, split_of
 
 _MAX_DRAWS: Final = 200  # draws of one example before a family counts as used up
 _LONGEST: Final = 10_000  # characters of an answer, on top of four times the gold answer's
@@ -52,7 +53,7 @@ class ReasoningGym(Task):
         except ImportError as error:
             raise missing_extra("reasoning_gym", "reasoning-gym") from error
         if family not in DATASETS:
-            raise ValueError(f"reasoning_gym has no family {family!r}; {nearest(family, list(DATASETS))}")
+            raise ValueError(f"reasoning_gym has no family {family!r}{nearest_or_all(family, DATASETS)}")
         if family == "composite":
             raise ValueError("'composite' is a mixture of families; load the families you want, one by one")
         if family in REFUSED:
@@ -205,7 +206,7 @@ class ReasoningGym(Task):
         known = sorted({each.name for each in dataclasses.fields(configure)} - {"seed", "size"})
         for name in config or ():
             if name not in known:
-                raise TypeError(f"{self.name} has no configuration field {name!r}; {nearest(name, known)}")
+                raise TypeError(f"{self.name} has no configuration field {name!r}{nearest_or_all(name, known)}")
         if level is None:
             return build(configure(**{**(config or {}), "seed": seed, "size": 1}))
         curriculum = create_curriculum(self._family)

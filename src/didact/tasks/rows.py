@@ -20,11 +20,11 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 from didact.extras import how_to_install
+from didact.naming import nearest
 
 Row = dict[str, Any]
 Read = Callable[[Collection[str] | None], Iterator[Row]]
@@ -95,8 +95,7 @@ def tables(path: str | Path, split: str = "train", config: str | None = None) ->
         return [_of_file(each) for each in found]
     if _kind(file) is None and re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)):
         return [_of_hub(str(path), split, config)]
-    near = get_close_matches(file.name, [each.name for each in _entries(file.parent)], 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = nearest(file.name, [each.name for each in _entries(file.parent)])
     raise FileNotFoundError(f"{path}: no such file{hint} (a data set on the hub is written 'org/name')")
 
 

@@ -9,7 +9,6 @@ What this does not do: time limits and crashes (`didact.tasks.verifier`), tokens
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from difflib import get_close_matches
 from hashlib import blake2b
 from typing import Any, ClassVar, Literal, get_args
 
@@ -101,12 +100,6 @@ def split_of(prompt: str) -> Split:
 def missing_extra(name: str, library: str) -> ImportError:
     """What to raise where a task's library is not installed."""
     return ImportError(f"the task {name!r} needs {library}, which is not installed; {how_to_install('tasks')}")
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """The end of an error message about an unknown name."""
-    near = get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(sorted(known))}"
 
 
 def _short(text: str, length: int = 80) -> str:

@@ -28,9 +28,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from didact.naming import nearest_or_all
 from didact.tasks import TASKS, task
 from didact.tasks.sandbox import Sandbox, WorkFailed
-from didact.tasks.task import nearest
 
 Verify = Callable[[str, str], Any]
 
@@ -62,7 +62,7 @@ def load_verifier(name: str, folder: str) -> Verify:
     verify = getattr(module, attribute, None)
     if not callable(verify):
         known = [key for key, value in vars(module).items() if callable(value)]
-        raise ValueError(f"{name}: the module has no function {attribute!r}; {nearest(attribute, known)}")
+        raise ValueError(f"{name}: the module has no function {attribute!r}{nearest_or_all(attribute, known)}")
     if problem := misfit(verify, attribute):
         raise ValueError(problem)
     return verify  # type: ignore[no-any-return]

@@ -20,10 +20,10 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, ClassVar, Final
 
+from didact.naming import nearest_or_all
 from didact.tasks import arithmetic
 from didact.tasks.arithmetic import SYMBOLS, Slip
 from didact.tasks.reasoning_gym import ReasoningGym
@@ -135,9 +135,5 @@ def bed(task: str) -> Bed:
         ValueError: the small model cannot be warm-started on that task.
     """
     if task not in BEDS:
-        close = get_close_matches(task, BEDS, n=1)
-        raise ValueError(
-            f"there is no warm start for task {task!r}; "
-            + (f"did you mean {close[0]!r}?" if close else f"there is one for {' and '.join(BEDS)}")
-        )
+        raise ValueError(f"there is no warm start for task {task!r}{nearest_or_all(task, BEDS)}")
     return BEDS[task]

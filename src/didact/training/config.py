@@ -1,19 +1,16 @@
 """What `didact train` was asked to do: people write TOML and flags, the program writes the resolved JSON."""
 
 import dataclasses
-import difflib
 import math
-import tomllib
-import types
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from didact.naming import nearest_or_all
 from didact.sealed import read_sealed, write_sealed
+from didact.settings import from_table
 from didact.tasks import TASKS
-from didact.tasks.task import nearest
 from didact.training.beds import BEDS
 from didact.training.trl_fields import RESERVED
 
@@ -113,15 +110,15 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
             if value is not None and value > most:
                 raise ValueError(f"{name} must be at most {most:,}, got {value}")
-        for name, known in {"loss_type": LOSS_TYPES, "device": ("cpu", "cuda", None)}.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"unknown {name} {getattr(self, name)!r}; {_nearest(getattr(self, name), known)}")
+        for name, known in {"loss_type": LOSS_TYPES, "device": ("cpu", "cuda")}.items():
+            if (value := getattr(self, name)) is not None and value not in known:
+                raise ValueError(f"unknown {name} {value!r}{nearest_or_all(value, known)}")
         for name in self.trl:
             if name in RESERVED:
                 raise ValueError(f"[trl] cannot set {name!r}: {RESERVED[name]}")
         for name in self.verifier_options:
             if name not in _VERIFIER_OPTIONS:
-                raise ValueError(f"[verifier_options] has no {name!r}; {_nearest(name, _VERIFIER_OPTIONS)}")
+                raise ValueError(f"[verifier_options] has no {name!r}{nearest_or_all(name, _VERIFIER_OPTIONS)}")
             if not self.own_verifier and name not in ("memory", "workers"):
                 raise ValueError(f"[verifier_options] {name} is for a function of your own; {self.task!r} does without")
         self._check_prompts()
@@ -133,14 +130,14 @@ class TrainConfig:
     def _check_task(self) -> None:
         name = self.task.partition(":")[0]
         if name not in TASKS and ":" not in self.task:
-            raise ValueError(f"there is no task {self.task!r}; {_nearest(name, TASKS)}")
+            raise ValueError(f"there is no task {self.task!r}{nearest_or_all(name, TASKS)}")
         own_prompts = self.prompts is None or self.own_test_split
         if self.task_options and not own_prompts:
             raise ValueError("task_options choose among the task's own prompts, and none of them are used")
         if self.own_verifier and own_prompts:
             raise ValueError(
-                f"there is no task {self.task!r}; {_nearest(name, TASKS)} (a function of your own, module:function, "
-                "needs prompts, and eval_prompts, eval_fraction, eval_on_train or eval=false)"
+                f"there is no task {self.task!r}{nearest_or_all(name, TASKS)} (a function of your own, "
+                "module:function, needs prompts, and eval_prompts, eval_fraction, eval_on_train or eval=false)"
             )
         if self.model is None and self.task not in BEDS:
             raise ValueError(
@@ -182,44 +179,13 @@ class TrainConfig:
         return dataclasses.asdict(self)
 
 
-def _nearest(name: str, known: Iterable[str | None]) -> str:
-    return nearest(name, [each for each in known if each])
-
-
 def config_from(values: Mapping[str, Any]) -> TrainConfig:
     """A config from plain values.
 
     Raises:
         ValueError: an unknown key (the nearest is named), a value of the wrong type or out of range.
     """
-    hints = typing.get_type_hints(TrainConfig)
-    if not isinstance(values, Mapping):
-        raise ValueError(f"settings are a table of names and values, got {values!r:.80}")
-    checked = {}
-    for name, value in values.items():
-        if name not in hints:
-            close = difflib.get_close_matches(name, hints, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; settings are {', '.join(sorted(hints))}"
-            raise ValueError(f"unknown setting {name!r}{hint}")
-        checked[name] = _typed(name, value, hints[name])
-    return TrainConfig(**checked)
-
-
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """Settings from a TOML file.
-
-    Raises:
-        FileNotFoundError, ValueError: no such file, or no TOML.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no config file {path}")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, digits by the thousand, nested without end
-        raise ValueError(f"{path} is not TOML: {error}") from error
+    return from_table(TrainConfig, values, "run")
 
 
 def write_config(path: Path, config: TrainConfig) -> None:
@@ -238,16 +204,3 @@ def read_config(path: Path) -> TrainConfig:
         return config_from(values)
     except (ValueError, TypeError) as error:
         raise ValueError(f'{path}: {error}; what is mended there goes without the line "digest"') from error
-
-
-def _typed(name: str, value: Any, hint: Any) -> Any:
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    plain = tuple(typing.get_origin(kind) or kind for kind in kinds)
-    if float in plain and isinstance(value, int) and not isinstance(value, bool):
-        return float(value) if abs(value) < 1 << 1000 else math.inf
-    texts = not isinstance(value, list) or all(isinstance(each, str) for each in value)
-    if texts and isinstance(value, plain) and not (isinstance(value, bool) and bool not in plain):
-        return value
-    names = {type(None): "nothing", list: "a list of str"}
-    wanted = " or ".join(names.get(kind, kind.__name__) for kind in plain)
-    raise ValueError(f"setting {name!r} must be {wanted}, got {value!r}")

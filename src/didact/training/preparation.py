@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from trl import GRPOConfig
 
 from didact.curriculum import Curriculum
 from didact.methods import check_options, make
+from didact.naming import nearest
 from didact.training.beds import bed
 from didact.training.config import TrainConfig
 from didact.training.data import Data, read, settle
@@ -175,8 +175,7 @@ def _arguments(config: TrainConfig, folder: Path) -> GRPOConfig:
     }
     for name in config.trl:
         if name not in (known := [each.name for each in fields(GRPOConfig)]):
-            close = "".join(f"; did you mean {each!r}?" for each in get_close_matches(name, known, 1))
-            raise ValueError(f"[trl]: TRL's GRPOConfig has no field {name!r}{close}")
+            raise ValueError(f"[trl]: TRL's GRPOConfig has no field {name!r}{nearest(name, known)}")
     try:
         return GRPOConfig(**settings)
     except (ValueError, TypeError) as error:
