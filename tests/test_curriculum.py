@@ -18,7 +18,7 @@ from didact.curriculum import Draft
 from didact.methods.uniform import Uniform
 from didact.selection import draw
 from didact.state import seal
-from didact.testing import CurriculumContract, SelectionContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import MethodContract, SelectionContract, SimulatedPolicy, outcomes_of, play, pool_of
 from didact.testing.contract import same_state
 
 
@@ -50,7 +50,7 @@ class TestFrontierSelection(SelectionContract):
     build = staticmethod(Frontier)
 
 
-class TestFrontier(CurriculumContract):
+class TestFrontier(MethodContract):
     keeps_budget = True
 
     @staticmethod
@@ -58,7 +58,7 @@ class TestFrontier(CurriculumContract):
         return StagedCurriculum(pool, selection=Frontier(), discount=0.9, **options)
 
 
-class TestSelectionWithoutARepr(CurriculumContract):
+class TestSelectionWithoutARepr(MethodContract):
     keeps_budget = True
 
     @staticmethod
@@ -83,7 +83,7 @@ class ScreenThenContinue(Curriculum):
         return Draft(positions, rest, "continue", [group.group_id for group in mixed])
 
 
-class TestScreenThenContinue(CurriculumContract):
+class TestScreenThenContinue(MethodContract):
     build = staticmethod(ScreenThenContinue)
 
 
@@ -407,7 +407,7 @@ class Patient(Uniform):
         return float(np.mean([group.rewards[index] for index in group.usable]))
 
 
-class TestPatient(CurriculumContract):
+class TestPatient(MethodContract):
     build = Patient
 
 

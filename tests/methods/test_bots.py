@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from didact.methods.bots import BOTS, best
-from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 
-class TestBOTS(CurriculumContract):
+class TestBOTS(MethodContract):
     """With references, some of them unknown, and prompts that join with theirs."""
 
     keeps_budget = True
@@ -21,12 +21,12 @@ class TestBOTS(CurriculumContract):
         return BOTS(pool, weak=weak, strong=np.linspace(0.4, 1.0, size), **options)
 
 
-class TestBOTSWithoutReferences(CurriculumContract):
+class TestBOTSWithoutReferences(VariantContract):
     build = staticmethod(BOTS)
     keeps_budget = True
 
 
-class TestBOTSWithSoftMax(CurriculumContract):
+class TestBOTSWithSoftMax(VariantContract):
     keeps_budget = True
 
     @staticmethod

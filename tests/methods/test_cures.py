@@ -19,12 +19,12 @@ from didact.methods.cures import (
     sampling_distribution,
 )
 from didact.plan import Plan
-from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
-class TestCurES(CurriculumContract):
+class TestCurES(MethodContract):
     keeps_budget = True
 
     @staticmethod
@@ -32,12 +32,12 @@ class TestCurES(CurriculumContract):
         return CurES(pool, steps_per_iteration=3, **options)
 
 
-class TestCurESWholePool(CurriculumContract):
+class TestCurESWholePool(VariantContract):
     build = staticmethod(CurES)
     keeps_budget = True
 
 
-class TestCurESTrainingOnPilots(CurriculumContract):
+class TestCurESTrainingOnPilots(VariantContract):
     keeps_budget = True
 
     @staticmethod
@@ -45,7 +45,7 @@ class TestCurESTrainingOnPilots(CurriculumContract):
         return CurES(pool, steps_per_iteration=2, train_on_pilot=True, **options)
 
 
-class TestCurESThatFades(CurriculumContract):
+class TestCurESThatFades(VariantContract):
     keeps_budget = True
 
     @staticmethod
@@ -53,7 +53,7 @@ class TestCurESThatFades(CurriculumContract):
         return CurES(pool, steps_per_iteration=3, reset=False, discount=0.8, **options)
 
 
-class TestCurESWithWindow(CurriculumContract):
+class TestCurESWithWindow(VariantContract):
     keeps_budget = True
 
     @staticmethod
@@ -61,7 +61,7 @@ class TestCurESWithWindow(CurriculumContract):
         return CurES(pool, steps_per_iteration=3, reset=False, window=2, **options)
 
 
-class TestCurESWithReplacement(CurriculumContract):
+class TestCurESWithReplacement(VariantContract):
     keeps_budget = True
 
     @staticmethod
@@ -69,7 +69,7 @@ class TestCurESWithReplacement(CurriculumContract):
         return CurES(pool, steps_per_iteration=3, with_replacement=True, max_rollouts=20, **options)
 
 
-class TestCurESAsReleased(CurriculumContract):
+class TestCurESAsReleased(VariantContract):
     within_budget = False  # the released code multiplies its budget, see Released
 
     @staticmethod

@@ -4,15 +4,15 @@ import pytest
 
 from didact.methods.dapo import DAPO
 from didact.outcomes import GroupOutcome
-from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 
-class TestDAPO(CurriculumContract):
+class TestDAPO(MethodContract):
     build = staticmethod(DAPO)
     keeps_budget = True
 
 
-class TestDAPOWithLargeRounds(CurriculumContract):
+class TestDAPOWithLargeRounds(VariantContract):
     within_budget = False  # the paper draws three times as many prompts as it trains on
 
     @staticmethod

@@ -8,16 +8,16 @@ import pytest
 from didact.methods.dapo import DAPO
 from didact.methods.greso import GRESO
 from didact.outcomes import GroupOutcome
-from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 SIZES: dict[str, Any] = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
-class TestGRESO(CurriculumContract):
+class TestGRESO(MethodContract):
     build = staticmethod(GRESO)
 
 
-class TestGRESOWithLargeRounds(CurriculumContract):
+class TestGRESOWithLargeRounds(VariantContract):
     within_budget = False  # the paper draws half as many again as it trains on
 
     @staticmethod
@@ -25,7 +25,7 @@ class TestGRESOWithLargeRounds(CurriculumContract):
         return GRESO(pool, prompts_per_round=3 * options["prompts_per_step"] // 2, max_rounds=3, **options)
 
 
-class TestGRESOAsReleased(CurriculumContract):
+class TestGRESOAsReleased(VariantContract):
     @staticmethod
     def build(pool, **options):
         return GRESO(pool, as_released=True, **options)

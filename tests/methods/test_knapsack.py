@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from didact.methods.knapsack import Knapsack, group_value, knapsack, split_budget
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
-from didact.testing import CurriculumContract, pool_of
+from didact.testing import MethodContract, VariantContract, pool_of
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
-class TestKnapsack(CurriculumContract):
+class TestKnapsack(MethodContract):
     build = staticmethod(Knapsack)
     keeps_budget = True
 
 
-class TestKnapsackSmallPool(CurriculumContract):
+class TestKnapsackSmallPool(VariantContract):
     """Two visits of every prompt within the eight steps of the suite."""
 
     build = staticmethod(Knapsack)

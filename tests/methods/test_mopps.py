@@ -7,17 +7,17 @@ import pytest
 
 from didact.methods.mopps import MoPPS, within_band
 from didact.outcomes import GroupOutcome
-from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
-class TestMoPPS(CurriculumContract):
+class TestMoPPS(MethodContract):
     build = staticmethod(MoPPS)
     keeps_budget = True
 
 
-class TestMoPPSWithAllOptions(CurriculumContract):
+class TestMoPPSWithAllOptions(VariantContract):
     keeps_budget = True
 
     @staticmethod

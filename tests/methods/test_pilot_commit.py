@@ -7,14 +7,14 @@ import pytest
 from didact.methods.pilot_commit import PilotCommit
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
-from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, play, pool_of
 
 
-class TestPilotCommit(CurriculumContract):
+class TestPilotCommit(MethodContract):
     build = staticmethod(PilotCommit)
 
 
-class TestPilotCommitThatRetests(CurriculumContract):
+class TestPilotCommitThatRetests(VariantContract):
     @staticmethod
     def build(pool, **options):
         return PilotCommit(pool, retest_after=2, max_staleness=None, num_pilot=4, num_commit=4, **options)

@@ -7,14 +7,14 @@ import pytest
 
 from didact.methods.reinforce_ada import ReinforceAda
 from didact.outcomes import GroupOutcome
-from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, play, pool_of
 
 
-class TestReinforceAda(CurriculumContract):
+class TestReinforceAda(MethodContract):
     build = staticmethod(ReinforceAda)
 
 
-class TestReinforceAdaPositive(CurriculumContract):
+class TestReinforceAdaPositive(VariantContract):
     @staticmethod
     def build(pool, **options):
         return ReinforceAda(pool, mode="positive", keep=4, max_rounds=3, **options)

@@ -1,10 +1,10 @@
 """Uniform keeps the contract and gives every prompt its turn."""
 
 from didact.methods.uniform import Uniform
-from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, play, pool_of
 
 
-class TestUniform(CurriculumContract):
+class TestUniform(MethodContract):
     build = staticmethod(Uniform)
     keeps_budget = True
 

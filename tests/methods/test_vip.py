@@ -9,35 +9,29 @@ import pytest
 from didact.methods.vip import VIP, allocate_by_variance, gradient_variance
 from didact.outcomes import GroupOutcome
 from didact.prompts import PromptPool
-from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, play, pool_of
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
-class Described(PromptPool):
-    """A pool whose features follow from the ids, so that the suite's pools of mere ids can grow."""
-
-    @property
-    def features(self):
-        angles = np.array([zlib.crc32(prompt.encode()) % 628 / 100 for prompt in self.ids])
-        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+def directions(ids):
+    """A point on the circle for each prompt."""
+    angles = np.array([zlib.crc32(prompt.encode()) % 628 / 100 for prompt in ids])
+    return {"features": np.stack([np.cos(angles), np.sin(angles)], axis=1)}
 
 
-class TestVIP(CurriculumContract):
+class TestVIP(MethodContract):
+    build = staticmethod(VIP)
+    columns = staticmethod(directions)
+    keeps_budget = True
+
+
+class TestVIPForDrGRPO(VariantContract):
+    columns = staticmethod(directions)
     keeps_budget = True
 
     @staticmethod
     def build(pool, **options):
-        pool.__class__ = Described
-        return VIP(pool, **options)
-
-
-class TestVIPForDrGRPO(CurriculumContract):
-    keeps_budget = True
-
-    @staticmethod
-    def build(pool, **options):
-        pool.__class__ = Described
         return VIP(pool, estimator="dr_grpo", history=8, max_rollouts=20, **options)
 
 

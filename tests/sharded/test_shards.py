@@ -24,13 +24,13 @@ from didact.methods.uniform import Uniform
 from didact.sharded.pool import ShardedBelief, ShardedPasses, ShardedPool, ShardedTree, pick
 from didact.sharded.shards import LocalShards, Shard
 from didact.state import load_state, save_state, seal
-from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+from didact.testing import BooksContract, MethodContract, SimulatedPolicy, VariantContract, play, pool_of
 from didact.testing.contract import same_state
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
-class InShards(CurriculumContract):
+class InShards(VariantContract):
     """The contract on a pool in three shards."""
 
     @staticmethod
@@ -49,11 +49,11 @@ class TestDAPOInShards(InShards):
     keeps_budget = True
 
 
-class TestSpeedInShards(InShards):
+class TestSpeedInShards(InShards, BooksContract):
     build = staticmethod(Speed)
 
 
-class TestCurESInShards(InShards):
+class TestCurESInShards(InShards, MethodContract):
     keeps_budget = True
 
     @staticmethod

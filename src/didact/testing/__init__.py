@@ -8,24 +8,33 @@ class TestFrontier(CurriculumContract):
 
 import pytest
 
-pytest.register_assert_rewrite("didact.testing.contract")  # so that a failing contract shows the values it compared
+# So that a failing contract shows the values it compared.
+pytest.register_assert_rewrite("didact.testing.contract", "didact.testing.stages")
 
 from didact.testing.contract import (  # noqa: E402
+    BooksContract,
+    CurriculumContract,
+    MethodContract,
+    VariantContract,
+)
+from didact.testing.fakes import SimulatedPolicy, fixed_pass_rates, outcomes_of, play, pool_of  # noqa: E402
+from didact.testing.stages import (  # noqa: E402
     AdmissionContract,
     AllocationContract,
-    CurriculumContract,
     SelectionContract,
     TaskContract,
 )
-from didact.testing.fakes import SimulatedPolicy, fixed_pass_rates, outcomes_of, play, pool_of  # noqa: E402
 
 __all__ = [
     "AdmissionContract",
     "AllocationContract",
+    "BooksContract",
     "CurriculumContract",
+    "MethodContract",
     "SelectionContract",
     "SimulatedPolicy",
     "TaskContract",
+    "VariantContract",
     "fixed_pass_rates",
     "outcomes_of",
     "play",
