@@ -18,7 +18,7 @@ from didact.method import rewards_of
 from didact.methods.uniform import Uniform
 from didact.selection import draw
 from didact.state import seal
-from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, outcomes_of, play, pool_of
 from didact.testing.contract import same_state
 
 
@@ -38,7 +38,7 @@ class Frontier(Method):
         return turn.equal(draw(closeness + believed.std, turn.batch, turn.rng))
 
 
-class TestFrontier(CurriculumContract):
+class TestFrontier(MethodContract):
     keeps_budget = True
 
     @staticmethod
@@ -63,7 +63,7 @@ class ScreenThenContinue(Method):
         return Draft.further(mixed, largest_remainder(np.ones(len(mixed)), budget // 2, 0, budget))
 
 
-class TestScreenThenContinue(CurriculumContract):
+class TestScreenThenContinue(MethodContract):
     @staticmethod
     def build(pool, **options):
         return make(ScreenThenContinue, pool, **options)
@@ -146,7 +146,7 @@ class Counting(Method):
         return turn.equal(memory.batch, then="none")
 
 
-class TestCounting(CurriculumContract):
+class TestCounting(MethodContract):
     keeps_budget = True
 
     @staticmethod
@@ -525,7 +525,7 @@ class Patient(Uniform):
         return Verdict(fate, group.usable[:2], float(rewards_of(group).mean()))
 
 
-class TestPatient(CurriculumContract):
+class TestPatient(MethodContract):
     @staticmethod
     def build(pool, **options):
         return make(Patient, pool, **options)

@@ -5,12 +5,12 @@ import pytest
 
 from didact import make
 from didact.compare.oracle import Oracle
-from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, play, pool_of
 
 TRUTH = np.where(np.arange(200) % 4 == 0, 0.5, np.where(np.arange(200) % 4 == 1, 1.0, 0.0))
 
 
-class TestOracle(CurriculumContract):
+class TestOracle(MethodContract):
     """It keeps the contract of every curriculum; what it is told does not move here."""
 
     @staticmethod

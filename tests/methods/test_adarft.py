@@ -1,6 +1,7 @@
 """AdaRFT: the target difficulty, and the prompts nearest to it."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,36 +9,32 @@ import pytest
 
 from didact import Curriculum, GroupOutcome, PromptPool, make
 from didact.methods.adarft import next_target
-from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 SIZES: dict[str, Any] = {"prompts_per_step": 4, "rollouts_per_step": 16}
 
 
-class Labelled(PromptPool):
-    """The contract's own pool, which grows without columns, seen with a difficulty of 0, 25, 50, 75 or 100 for each."""
-
-    def __init__(self, pool: PromptPool) -> None:
-        self.__dict__ = pool.__dict__
-
-    @property
-    def difficulty(self) -> np.ndarray:
-        return np.array([len(name) * 7 + ord(name[-1]) for name in self.ids], dtype=np.float32) % 5 * 25
+def difficulties(ids: Sequence[str]) -> dict[str, Any]:
+    """0, 25, 50, 75 or 100 for each."""
+    return {"difficulty": [(len(name) * 7 + ord(name[-1])) % 5 * 25 for name in ids]}
 
 
-class TestAdaRFT(CurriculumContract):
+class TestAdaRFT(MethodContract):
     keeps_budget = True
+    columns = staticmethod(difficulties)
 
     @staticmethod
     def build(pool: PromptPool, **options: Any) -> Curriculum:
-        return make("adarft", Labelled(pool), **options)
+        return make("adarft", pool, **options)
 
 
-class TestAdaRFTAsReleased(CurriculumContract):
+class TestAdaRFTAsReleased(VariantContract):
     keeps_budget = True
+    columns = staticmethod(difficulties)
 
     @staticmethod
     def build(pool: PromptPool, **options: Any) -> Curriculum:
-        return make("adarft", Labelled(pool), as_released=True, scale="range", difficulty_range=(1.0, 5.0), **options)
+        return make("adarft", pool, as_released=True, scale="range", difficulty_range=(1.0, 5.0), **options)
 
 
 def run(curriculum: Curriculum, step: int, reward: float) -> list[str]:

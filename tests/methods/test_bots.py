@@ -7,10 +7,10 @@ import pytest
 
 from didact import Curriculum, make
 from didact.methods.bots import best
-from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 
-class TestBOTS(CurriculumContract):
+class TestBOTS(MethodContract):
     """With references, some of them unknown, and prompts that join with theirs."""
 
     keeps_budget = True
@@ -22,7 +22,7 @@ class TestBOTS(CurriculumContract):
         return make("bots", pool, weak=weak, strong=np.linspace(0.4, 1.0, size), **options)
 
 
-class TestBOTSWithoutReferences(CurriculumContract):
+class TestBOTSWithoutReferences(VariantContract):
     keeps_budget = True
 
     @staticmethod
@@ -30,7 +30,7 @@ class TestBOTSWithoutReferences(CurriculumContract):
         return make("bots", pool, **options)
 
 
-class TestBOTSWithSoftMax(CurriculumContract):
+class TestBOTSWithSoftMax(VariantContract):
     keeps_budget = True
 
     @staticmethod

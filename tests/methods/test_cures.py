@@ -13,12 +13,12 @@ from didact.methods import cures_released
 from didact.methods.cures import _split, allocation_scale, sampling_distribution
 from didact.methods.gradient_moments import gradient_moments
 from didact.plan import Plan
-from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
-class TestCurES(CurriculumContract):
+class TestCurES(MethodContract):
     keeps_budget = True
 
     @staticmethod
@@ -26,7 +26,7 @@ class TestCurES(CurriculumContract):
         return make("cures", pool, steps_per_iteration=3, **options)
 
 
-class TestCurESWholePool(CurriculumContract):
+class TestCurESWholePool(VariantContract):
     keeps_budget = True
 
     @staticmethod
@@ -34,7 +34,7 @@ class TestCurESWholePool(CurriculumContract):
         return make("cures", pool, **options)
 
 
-class TestCurESTrainingOnPilots(CurriculumContract):
+class TestCurESTrainingOnPilots(VariantContract):
     keeps_budget = True
 
     @staticmethod
@@ -42,7 +42,7 @@ class TestCurESTrainingOnPilots(CurriculumContract):
         return make("cures", pool, steps_per_iteration=2, train_on_pilot=True, **options)
 
 
-class TestCurESThatFades(CurriculumContract):
+class TestCurESThatFades(VariantContract):
     keeps_budget = True
 
     @staticmethod
@@ -50,7 +50,7 @@ class TestCurESThatFades(CurriculumContract):
         return make("cures", pool, steps_per_iteration=3, reset=False, discount=0.8, **options)
 
 
-class TestCurESWithWindow(CurriculumContract):
+class TestCurESWithWindow(VariantContract):
     keeps_budget = True
 
     @staticmethod
@@ -58,7 +58,7 @@ class TestCurESWithWindow(CurriculumContract):
         return make("cures", pool, steps_per_iteration=3, reset=False, window=2, **options)
 
 
-class TestCurESWithReplacement(CurriculumContract):
+class TestCurESWithReplacement(VariantContract):
     keeps_budget = True
 
     @staticmethod
@@ -66,7 +66,7 @@ class TestCurESWithReplacement(CurriculumContract):
         return make("cures", pool, steps_per_iteration=3, with_replacement=True, max_rollouts=20, **options)
 
 
-class TestCurESAsReleased(CurriculumContract):
+class TestCurESAsReleased(VariantContract):
     within_budget = False  # the released code multiplies its budget, see didact.methods.cures_released
 
     @staticmethod

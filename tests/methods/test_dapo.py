@@ -6,10 +6,10 @@ import pytest
 
 from didact import Curriculum, PromptPool, make
 from didact.outcomes import GroupOutcome
-from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 
-class TestDAPO(CurriculumContract):
+class TestDAPO(MethodContract):
     keeps_budget = True
 
     @staticmethod
@@ -17,7 +17,7 @@ class TestDAPO(CurriculumContract):
         return make("dapo", pool, **options)
 
 
-class TestDAPOWithLargeRounds(CurriculumContract):
+class TestDAPOWithLargeRounds(VariantContract):
     within_budget = False  # the paper draws three times as many prompts as it trains on
 
     @staticmethod

@@ -1,5 +1,6 @@
 """FastCuRL: splits by prompt length, and stages as data."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,42 +10,36 @@ import pytest
 
 from didact import Curriculum, GroupOutcome, Plan, PromptPool, make
 from didact.methods.fastcurl import FOUR_STAGES, V2, V3, Stage, scaled, split_by_prompt_length
-from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 SIZES: dict[str, Any] = {"prompts_per_step": 8, "rollouts_per_step": 64}
 LENGTHS = np.array([10, 20, 30, 40] * 10)
 
 
-class Measured(PromptPool):
-    """The contract's own pool, which grows without columns, seen with prompt lengths."""
-
-    def __init__(self, pool: PromptPool) -> None:
-        self.__dict__ = pool.__dict__
-        self._measured = np.zeros(0, dtype=np.int32)
-
-    @property
-    def prompt_tokens(self) -> np.ndarray:
-        if len(self._measured) < len(self):
-            self._measured = np.array([ord(name[-1]) + 2 * ord(name[-2]) for name in self.ids], dtype=np.int32)
-        return self._measured
+def lengths(ids: Sequence[str]) -> dict[str, Any]:
+    return {"prompt_tokens": [ord(name[-1]) + 2 * ord(name[-2]) for name in ids]}
 
 
-class TestFastCuRL(CurriculumContract):
+class TestFastCuRL(MethodContract):
     """Eight steps, so that all four stages come."""
+
+    columns = staticmethod(lengths)
 
     @staticmethod
     def build(pool: PromptPool, **options: Any) -> Curriculum:
         return make("fastcurl", Measured(pool), total_steps=8, max_context=24, **options)
 
 
-class TestFastCuRLByTruncation(CurriculumContract):
+class TestFastCuRLByTruncation(VariantContract):
+    columns = staticmethod(lengths)
+
     @staticmethod
     def build(pool: PromptPool, **options: Any) -> Curriculum:
         return make("fastcurl", Measured(pool), stages="v3", advance="truncation", truncation_window=2, **options)
 
 
-class TestFastCuRLOfOneStage(CurriculumContract):
+class TestFastCuRLOfOneStage(VariantContract):
     """All prompts equally long: one stage, on all of them."""
 
     keeps_budget = True

@@ -7,18 +7,18 @@ import pytest
 
 from didact import Curriculum, GroupOutcome, PromptPool, make
 from didact.sharded import ShardedPool
-from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 SIZES: dict[str, Any] = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
-class TestGRESO(CurriculumContract):
+class TestGRESO(MethodContract):
     @staticmethod
     def build(pool: PromptPool, **options: Any) -> Curriculum:
         return make("greso", pool, **options)
 
 
-class TestGRESOWithLargeRounds(CurriculumContract):
+class TestGRESOWithLargeRounds(VariantContract):
     within_budget = False  # the paper draws half as many again as it trains on
 
     @staticmethod
@@ -26,7 +26,7 @@ class TestGRESOWithLargeRounds(CurriculumContract):
         return make("greso", pool, prompts_per_round=3 * options["prompts_per_step"] // 2, max_rounds=3, **options)
 
 
-class TestGRESOAsReleased(CurriculumContract):
+class TestGRESOAsReleased(VariantContract):
     @staticmethod
     def build(pool: PromptPool, **options: Any) -> Curriculum:
         return make("greso", pool, as_released=True, **options)

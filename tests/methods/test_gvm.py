@@ -6,12 +6,12 @@ import pytest
 from didact import Curriculum, make
 from didact.allocation import largest_remainder
 from didact.methods.gvm import allocation_weights
-from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
-class TestGVM(CurriculumContract):
+class TestGVM(MethodContract):
     keeps_budget = True
 
     @staticmethod
@@ -19,7 +19,7 @@ class TestGVM(CurriculumContract):
         return make("gvm", pool, **{"steps_per_iteration": 3, "pilot_rollouts": 4, **options})
 
 
-class TestGVMWholePool(CurriculumContract):
+class TestGVMWholePool(VariantContract):
     keeps_budget = True
 
     @staticmethod

@@ -8,18 +8,18 @@ import pytest
 from didact import Curriculum, make
 from didact.methods.hora import allocate_hits, hit_gain
 from didact.outcomes import GroupOutcome
-from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, play, pool_of
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
-class TestHORA(CurriculumContract):
+class TestHORA(MethodContract):
     @staticmethod
     def build(pool, **options):
         return make("hora", pool, **options)
 
 
-class TestHORAWithACap(CurriculumContract):
+class TestHORAWithACap(VariantContract):
     @staticmethod
     def build(pool, **options):
         return make("hora", pool, probe_rollouts=2, max_rollouts=9, **options)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from didact import Curriculum, GroupOutcome, Plan, make
 from didact.methods.knapsack import group_value, knapsack, split_budget
-from didact.testing import CurriculumContract, pool_of
+from didact.testing import MethodContract, VariantContract, pool_of
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
-class TestKnapsack(CurriculumContract):
+class TestKnapsack(MethodContract):
     keeps_budget = True
 
     @staticmethod
@@ -22,7 +22,7 @@ class TestKnapsack(CurriculumContract):
         return make("knapsack", pool, **options)
 
 
-class TestKnapsackSmallPool(CurriculumContract):
+class TestKnapsackSmallPool(VariantContract):
     """Two visits of every prompt within the eight steps of the suite."""
 
     keeps_budget = True

@@ -7,12 +7,12 @@ import pytest
 
 from didact import Curriculum, GroupOutcome, make
 from didact.methods.mopps import within_band
-from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
-class TestMoPPS(CurriculumContract):
+class TestMoPPS(MethodContract):
     keeps_budget = True
 
     @staticmethod
@@ -20,7 +20,7 @@ class TestMoPPS(CurriculumContract):
         return make("mopps", pool, **options)
 
 
-class TestMoPPSWithAllOptions(CurriculumContract):
+class TestMoPPSWithAllOptions(VariantContract):
     keeps_budget = True
 
     @staticmethod

@@ -9,16 +9,16 @@ from didact import Curriculum, make
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
 from didact.sharded import ShardedPool
-from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, play, pool_of
 
 
-class TestPilotCommit(CurriculumContract):
+class TestPilotCommit(MethodContract):
     @staticmethod
     def build(pool, **options):
         return make("pilot_commit", pool, **options)
 
 
-class TestPilotCommitThatRetests(CurriculumContract):
+class TestPilotCommitThatRetests(VariantContract):
     @staticmethod
     def build(pool, **options):
         return make("pilot_commit", pool, retest_after=2, max_staleness=None, num_pilot=4, num_commit=4, **options)

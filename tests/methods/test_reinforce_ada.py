@@ -7,16 +7,16 @@ import pytest
 
 from didact import make
 from didact.outcomes import GroupOutcome
-from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, play, pool_of
 
 
-class TestReinforceAda(CurriculumContract):
+class TestReinforceAda(MethodContract):
     @staticmethod
     def build(pool, **options):
         return make("reinforce_ada", pool, **options)
 
 
-class TestReinforceAdaPositive(CurriculumContract):
+class TestReinforceAdaPositive(VariantContract):
     @staticmethod
     def build(pool, **options):
         return make("reinforce_ada", pool, mode="positive", keep=4, max_rounds=3, **options)

@@ -12,16 +12,16 @@ from didact.admission import AdmitBand
 from didact.advantage import group_advantages
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
-from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, play, pool_of
 
 
-class TestSpeed(CurriculumContract):
+class TestSpeed(MethodContract):
     @staticmethod
     def build(pool, **options):
         return make("speed", pool, **options)
 
 
-class TestSpeedWithoutScreeningRollouts(CurriculumContract):
+class TestSpeedWithoutScreeningRollouts(VariantContract):
     @staticmethod
     def build(pool, **options):
         return make("speed", pool, num_continue=4, train_on_screening=False, max_staleness=None, **options)

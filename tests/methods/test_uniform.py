@@ -3,10 +3,10 @@
 from typing import Any
 
 from didact import Curriculum, PromptPool, make
-from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, play, pool_of
 
 
-class TestUniform(CurriculumContract):
+class TestUniform(MethodContract):
     keeps_budget = True
 
     @staticmethod

@@ -8,21 +8,25 @@ import pytest
 
 from didact import Curriculum, GroupOutcome, PromptPool, make
 from didact.methods.vip import allocate_by_variance, gradient_variance
-from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, play, pool_of
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
-class Described(PromptPool):
-    """A pool whose features follow from the ids, so that the suite's pools of mere ids can grow."""
-
-    @property
-    def features(self):
-        angles = np.array([zlib.crc32(prompt.encode()) % 628 / 100 for prompt in self.ids])
-        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+def directions(ids):
+    """A point on the circle for each prompt."""
+    angles = np.array([zlib.crc32(prompt.encode()) % 628 / 100 for prompt in ids])
+    return {"features": np.stack([np.cos(angles), np.sin(angles)], axis=1)}
 
 
-class TestVIP(CurriculumContract):
+class TestVIP(MethodContract):
+    build = staticmethod(VIP)
+    columns = staticmethod(directions)
+    keeps_budget = True
+
+
+class TestVIPForDrGRPO(VariantContract):
+    columns = staticmethod(directions)
     keeps_budget = True
 
     @staticmethod
@@ -31,7 +35,7 @@ class TestVIP(CurriculumContract):
         return make("vip", pool, **options)
 
 
-class TestVIPForDrGRPO(CurriculumContract):
+class TestVIPForDrGRPO(VariantContract):
     keeps_budget = True
 
     @staticmethod

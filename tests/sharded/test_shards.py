@@ -18,13 +18,13 @@ from didact.desk import Dispatcher
 from didact.sharded.pool import ShardedBelief, ShardedPasses, ShardedPool, ShardedTree, pick
 from didact.sharded.shards import LocalShards, Shard
 from didact.state import load_state, save_state, seal
-from didact.testing import CurriculumContract, SimulatedPolicy, play, pool_of
+from didact.testing import MethodContract, SimulatedPolicy, VariantContract, play, pool_of
 from didact.testing.contract import same_state
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
-class InShards(CurriculumContract):
+class InShards(VariantContract):
     """The contract on a pool in three shards."""
 
     @staticmethod
@@ -47,7 +47,7 @@ class TestSpeedInShards(InShards):
     build = partial(make, "speed")
 
 
-class TestCurESInShards(InShards):
+class TestCurESInShards(InShards, MethodContract):
     keeps_budget = True
 
     @staticmethod

@@ -1,16 +1,30 @@
 """The contract suite can fail: each broken curriculum here is caught by the test that is there for it."""
 
+import runpy
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from didact import Curriculum, PromptPool
+from didact import METHODS, Curriculum, PromptPool
 from didact.curriculum import Draft
 from didact.methods.uniform import Uniform
 from didact.seeding import generator
-from didact.testing import CurriculumContract, SimulatedPolicy, TaskContract, fixed_pass_rates, play, pool_of
+from didact.testing import (
+    BooksContract,
+    CurriculumContract,
+    MethodContract,
+    SimulatedPolicy,
+    TaskContract,
+    VariantContract,
+    fixed_pass_rates,
+    play,
+    pool_of,
+)
 from didact.testing.contract import same_state
 
 
@@ -74,6 +88,37 @@ class LoadsIntoWhatItHas(Uniform):
         super()._load_own_state(state)
 
 
+class GoesByArrival(Uniform):
+    """Takes the prompts that were answered last out of the next plan."""
+
+    def __init__(self, pool: PromptPool, **common: Any) -> None:
+        super().__init__(pool, **common)
+        self._last = -1
+
+    def _observed(self, positions: Any, fresh: Any) -> None:
+        self._last = int(positions[-1])
+
+    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
+        draft = super()._draft(step, round, rng)
+        return draft and Draft(np.roll(draft.positions, self._last), draft.num_rollouts)
+
+    def _own_state(self) -> dict[str, Any]:
+        return {**super()._own_state(), "last": self._last}
+
+    def _load_own_state(self, state: Any) -> None:
+        self._last = state["last"]
+        super()._load_own_state(state)
+
+
+class CountsErrors(Uniform):
+    """Plans by what came back, failed verdicts too."""
+
+    def _observed(self, positions: Any, fresh: Any) -> None:
+        passes = np.array([sum(outcome.rewards) for _, outcome in fresh])
+        if not np.isfinite(passes).all():
+            raise ValueError("nan")
+
+
 class HashSeededContract(CurriculumContract):
     build = staticmethod(HashSeeded)
 
@@ -98,6 +143,9 @@ def contract(builder: Callable[..., Curriculum]) -> CurriculumContract:
         (Overspends, CurriculumContract.test_plans_keep_to_the_budget),
         (Forgets, CurriculumContract.test_saving_and_loading_between_any_two_calls_changes_nothing),
         (Unseeded, CurriculumContract.test_same_seed_and_history_give_the_same_run),
+        (GoesByArrival, CurriculumContract.test_how_outcomes_are_delivered_does_not_matter),
+        (GoesByArrival, CurriculumContract.test_order_does_not_matter),
+        (CountsErrors, CurriculumContract.test_an_error_is_not_a_wrong_answer),
         (LosesRollouts, CurriculumContract.test_every_rollout_is_counted),
         (LoadsAtOnce, CurriculumContract.test_a_mutated_state_is_refused_or_says_the_same),
         (LoadsIntoWhatItHas, CurriculumContract.test_a_mutated_state_is_refused_or_says_the_same),
@@ -112,6 +160,56 @@ def test_a_broken_curriculum_is_caught(broken: type[Uniform], test: Callable[[Cu
 def test_a_curriculum_that_depends_on_the_process_is_caught() -> None:
     with pytest.raises(AssertionError):
         HashSeededContract().test_another_process_gives_the_same_run()
+
+
+def test_the_tiers_are_all_of_the_contract() -> None:
+    """Nothing is asked twice, and an author who inherits one class is asked everything."""
+    method, books, everything = (
+        {name for name in dir(suite) if name.startswith("test_")}
+        for suite in (MethodContract, BooksContract, CurriculumContract)
+    )
+    assert method | books == everything
+    assert not method & books
+    assert {name for name in dir(VariantContract) if name.startswith("test_")} < method
+
+
+def test_every_method_is_asked_what_a_method_can_break() -> None:
+    """By one of its builds, at the least; for the others VariantContract will do."""
+    asked = set()
+    for path in (Path(__file__).parents[1] / "methods").glob("test_*.py"):
+        for each in runpy.run_path(str(path)).values():
+            if isinstance(each, type) and issubclass(each, MethodContract) and each.build is not MethodContract.build:
+                asked.add(each().new().name)
+    assert asked >= set(METHODS)
+
+
+_THEIRS = """
+from didact.methods.adarft import AdaRFT
+from didact.testing import CurriculumContract
+
+
+class TestMine(CurriculumContract):
+    build = staticmethod(AdaRFT)  # which refuses a pool without difficulties
+    keeps_budget = True
+    large_pool_size = 2000
+
+    @staticmethod
+    def columns(ids):
+        return {"difficulty": [len(name) * 7 % 5 * 25 for name in ids]}
+"""
+
+
+@pytest.mark.slow
+def test_another_project_needs_no_marker_and_may_have_columns(tmp_path: Path) -> None:
+    """Its markers are strict, and ours are not among them."""
+    (tmp_path / "test_mine.py").write_text(_THEIRS, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "--strict-markers", "--strict-config", "-W", "error", "-c"]
+    command += ["/dev/null", "-p", "no:cacheprovider", "test_mine.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    cases = [name for name in dir(CurriculumContract) if name.startswith("test_")]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split(" passed")[0].split()[-1]) >= len(cases)
+    assert "skipped" not in done.stdout
 
 
 def test_the_policy_is_what_it_says() -> None:

@@ -3,29 +3,34 @@
 from didact.testing import CurriculumContract
 
 class TestFrontier(CurriculumContract):
-    build = staticmethod(frontier)          # (pool, **options) -> Curriculum
+    build = partial(make, Frontier)         # (pool, **options) -> Curriculum
 """
 
 import pytest
 
-pytest.register_assert_rewrite("didact.testing.contract")  # so that a failing contract shows the values it compared
+# So that a failing contract shows the values it compared.
+pytest.register_assert_rewrite("didact.testing.contract", "didact.testing.stages")
 
 from didact.testing.contract import (  # noqa: E402
-    AdmissionContract,
-    AllocationContract,
+    BooksContract,
     CurriculumContract,
-    SelectionContract,
-    TaskContract,
+    MethodContract,
+    VariantContract,
 )
 from didact.testing.fakes import SimulatedPolicy, fixed_pass_rates, outcomes_of, play, pool_of  # noqa: E402
+from didact.testing.stages import (  # noqa: E402
+    AdmissionContract,
+    TaskContract,
+)
 
 __all__ = [
     "AdmissionContract",
-    "AllocationContract",
+    "BooksContract",
     "CurriculumContract",
-    "SelectionContract",
+    "MethodContract",
     "SimulatedPolicy",
     "TaskContract",
+    "VariantContract",
     "fixed_pass_rates",
     "outcomes_of",
     "play",

@@ -1,4 +1,4 @@
-"""What every curriculum, and every stage of one, has to keep, as suites to inherit.
+"""What every curriculum has to keep, as suites to inherit.
 
     from didact.testing import CurriculumContract
 
@@ -6,8 +6,16 @@
         build = staticmethod(frontier)          # (pool, *, prompts_per_step, rollouts_per_step, seed) -> Curriculum
 
 pytest collects the subclass and runs it through everything below. A class attribute says what a method does not promise
-(`within_budget = False`). Passing says that a method keeps its books, its seed and its budget; it says nothing about
-whether its plans are any good: that takes training, with every rollout counted.
+(`within_budget = False`), `columns` what its prompts have to come with. Passing says that a method keeps its books, its
+seed and its budget; it says nothing about whether its plans are any good: that takes training, with every rollout
+counted.
+
+`CurriculumContract` is two suites, of which each can be inherited by itself:
+
+* `MethodContract` is what a method can break. Of it, `VariantContract` is what other options could break again: for
+  further builds of a method of which one has passed all.
+* `BooksContract` is what `Curriculum` sees to whatever the method: steps, bad calls and bad outcomes, foreign states,
+  every way of delivery by itself, counters. Didact's own tests run it on a few builds.
 """
 
 import contextlib
@@ -27,27 +35,26 @@ from typing import Any, ClassVar, cast
 import numpy as np
 import pytest
 
-from didact.admission import Admission
 from didact.curriculum import Curriculum
 from didact.ledger import LATE_STEPS, LOST_STEPS
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
 from didact.prompts import PromptPool
-
-Allocation = Selection = object  # until the contract suite loses them
-from didact.state import seal
-from didact.testing.fakes import SimulatedPolicy, Trace, fixed_pass_rates, outcomes_of, play, pool_of
+from didact.state import load_state, save_state, seal
+from didact.testing.fakes import SimulatedPolicy, Trace, outcomes_of, play, pool_of
 from didact.testing.mutations import mutated
 
 _STEPS = 8
 #: What may differ when the same rollouts are delivered in another way.
 _DELIVERY = {"outcomes", "outcomes_partial", "outcomes_late", "outcomes_duplicate", "lag"}
+#: What a failure and a pass may be rewarded with.
+_REWARDS = [(0.25, 0.75), (-1.0, 1.0), (3.0, 7.0), (0.1, 0.1), (1e6, -1e6)]
 
 Deliver = Callable[[Curriculum, list[GroupOutcome]], object]
 
 
-class CurriculumContract:
-    """Inherit, say how to build, and pytest does the rest."""
+class _Contract:
+    """How curricula and pools are built, and what more than one suite asks of a run."""
 
     #: Runs that learn nothing are looked at here on purpose.
     pytestmark = pytest.mark.filterwarnings("ignore::didact.silence.NothingLearnt")
@@ -57,20 +64,31 @@ class CurriculumContract:
     keeps_budget: ClassVar[bool] = False
     #: The size of the test pool; subsets, bands and the like should fit into it.
     pool_size: ClassVar[int] = 40
+    #: The size of the pool that shows how a method scales; about two seconds at a million.
+    large_pool_size: ClassVar[int] = 1_000_000
     prompts_per_step: ClassVar[int] = 4
     rollouts_per_step: ClassVar[int] = 32
-
-    @staticmethod
-    def build(pool: PromptPool, **options: Any) -> Curriculum:
-        """The one hole: a new curriculum from `prompts_per_step`, `rollouts_per_step` and `seed`."""
-        raise NotImplementedError("set build = staticmethod(your_method)")
-
     #: How a pool is made of ids and columns; another kind of pool can be put through the same.
     pool_type: ClassVar[Callable[..., PromptPool]] = PromptPool
 
-    def pool_of(self, size: int, **columns: Any) -> PromptPool:
+    @staticmethod
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        """What has to be said: a new curriculum from `prompts_per_step`, `rollouts_per_step` and `seed`."""
+        raise NotImplementedError("set build = staticmethod(your_method)")
+
+    @staticmethod
+    def columns(ids: Sequence[str]) -> dict[str, Any]:
+        """Columns of `PromptPool` for the prompts of these ids, one row each; the same id always gets the same row."""
+        return {}
+
+    def pool_of(self, size: int, *, prefix: str = "prompt") -> PromptPool:
         """A pool of `size` prompts called prompt-0, prompt-1, ..."""
-        return type(self).pool_type(pool_of(size).ids.tolist(), **columns)
+        ids = [f"{prefix}-{index}" for index in range(size)]
+        return type(self).pool_type(ids, **self.columns(ids))
+
+    def extend(self, pool: PromptPool, ids: Sequence[str]) -> None:
+        """Prompts of these ids join, with their columns."""
+        pool.extend(ids, **self.columns(ids))
 
     def new(self, pool: PromptPool | int | None = None, *, seed: int = 0, **options: Any) -> Curriculum:
         if not isinstance(pool, PromptPool):
@@ -82,6 +100,66 @@ class CurriculumContract:
         """A run to compare with."""
         return play(self.new(seed=seed), _policy(), range(_STEPS))[1]
 
+    def _agrees(self, deliver: Deliver) -> None:
+        """The run is the one that orderly delivery gives, but for the counters of deliveries."""
+        curriculum, trace = play(self.new(), _policy(), range(_STEPS), deliver=deliver)
+        assert _without_delivery(trace) == _without_delivery(self.trace())
+        _check_books(curriculum, trace)
+
+    def _errors(self, reward: Any) -> None:
+        """All rollouts come back with this for a reward."""
+
+        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
+            curriculum.observe(replace(outcome, rewards=[reward] * len(outcome.rewards)) for outcome in outcomes)
+
+        curriculum, trace = play(self.new(), _policy(), range(3), deliver=deliver)
+        assert np.array_equal(curriculum.pass_rates().mean, self.new().pass_rates().mean)
+        assert curriculum.metrics()["rollouts_errored"] == curriculum.metrics()["rollouts"] > 0
+        assert not any(entry[2:] for entry in trace if entry[0] == "admitted")
+        _check_books(curriculum, trace)
+
+    def _scored(self, rewards: Callable[[GroupOutcome], tuple[float, float]]) -> None:
+        """A failure and a pass are rewarded as `rewards` says."""
+
+        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
+            curriculum.observe(
+                replace(outcome, rewards=[rewards(outcome)[int(reward)] for reward in outcome.rewards])
+                for outcome in outcomes
+            )
+
+        curriculum, trace = play(self.new(), _policy(), range(_STEPS), deliver=deliver)
+        _check_books(curriculum, trace)
+        seen = curriculum.pass_rates()
+        known = seen.evidence > 0
+        assert np.isfinite(seen.reward_mean[known]).all()
+        assert np.isfinite(seen.reward_std[known]).all()
+        assert np.isnan(seen.reward_mean[~known]).all()
+
+    def _grows(self, start: int) -> None:
+        """New prompts join every other step; the state of a smaller pool loads on the larger one."""
+        runs = []
+        for reloads in (False, True):
+            pool = self.pool_of(start)
+            curriculum, trace = self.new(pool), []
+            for step in range(2 * _STEPS):
+                curriculum, entries = play(curriculum, _policy(), [step])
+                trace += entries
+                state = curriculum.state_dict()
+                if step % 2:
+                    self.extend(pool, [f"joined-{step}-{index}" for index in range(5)])
+                if reloads:
+                    curriculum = self.new(pool)
+                    curriculum.load_state_dict(state)
+            _check_books(curriculum, trace)
+            assert len(curriculum.pass_rates()) == len(pool) == start + 5 * _STEPS
+            assert any(group[1].startswith("joined") for entry in trace if entry[0] == "plan" for group in entry[3:])
+            runs.append(trace)
+        assert runs[0] == runs[1]
+
+
+class VariantContract(_Contract):
+    """What the options of a method can break."""
+
     # The plan ---------------------------------------------------------------------------------------------------
 
     def test_plans_keep_to_the_budget(self) -> None:
@@ -90,15 +168,6 @@ class CurriculumContract:
                 assert plan.num_rollouts <= self.rollouts_per_step
             if self.keeps_budget and all(group.reason == "train" for group in plan):
                 assert plan.num_rollouts == self.rollouts_per_step
-
-    def test_a_plan_holds_known_and_distinct_prompts_and_no_empty_group(self) -> None:
-        curriculum = self.new()
-        for plan in _plans(curriculum):
-            prompts = [group.prompt_id for group in plan]
-            assert len(set(prompts)) == len(prompts)
-            assert all(prompt in curriculum.pool for prompt in prompts)
-            assert all(isinstance(group.num_rollouts, int) and group.num_rollouts >= 1 for group in plan)
-            assert plan.num_rollouts == sum(group.num_rollouts for group in plan)
 
     def test_an_empty_plan_is_false_and_stays_empty(self) -> None:
         curriculum = self.new()
@@ -128,25 +197,179 @@ class CurriculumContract:
                         other.observe(_policy().roll_out(plan))
                 other.admitted(step)
 
-    def test_steps_do_not_go_back(self) -> None:
+    def test_admitted_again_gives_the_same_list(self) -> None:
         curriculum = self.new()
-        _finish(curriculum, 3)
-        before = curriculum.state_dict()
-        for step in (2, -1, 1.5):
-            with pytest.raises(ValueError, match="step"):
-                curriculum.plan(step)  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="step"):
-            curriculum.admitted(4)
-        assert same_state(before, curriculum.state_dict())
+        observed: dict[int, int] = defaultdict(int)  # over all steps: a group may have waited
+        for step in range(_STEPS):
+            while plan := curriculum.plan(step):
+                outcomes = _policy().roll_out(plan)
+                curriculum.observe(outcomes)
+                for outcome in outcomes:
+                    observed[outcome.group_id] += len(outcome.rewards)
+            admitted = curriculum.admitted(step)
+            before, kept = curriculum.metrics(), list(admitted)
+            admitted.clear()  # the caller's list is the caller's
+            assert curriculum.admitted(step) == kept
+            assert curriculum.metrics() == before
+            groups = [group.group_id for group in kept]
+            assert len(set(groups)) == len(groups)
+            assert set(groups) <= set(observed)
+            for group in kept:
+                assert list(group.rollouts) == sorted(set(group.rollouts))
+                assert all(0 <= rollout < observed[group.group_id] for rollout in group.rollouts)
 
     # Same seed, same history, same plan -------------------------------------------------------------------------
 
     def test_same_seed_and_history_give_the_same_run(self) -> None:
         assert self.trace(seed=5) == self.trace(seed=5)
 
-    def test_numpy_steps_and_seeds_are_numbers_like_any_other(self) -> None:
-        numpy_run = play(self.new(seed=np.int64(0)), _policy(), np.arange(_STEPS))[1]  # type: ignore[arg-type]
-        assert _plans_of(numpy_run) == _plans_of(self.trace())
+    def test_saving_and_loading_between_any_two_calls_changes_nothing(self) -> None:
+        def reload(curriculum: Curriculum) -> Curriculum:
+            fresh = self.new()
+            fresh.load_state_dict(curriculum.state_dict())
+            return fresh
+
+        assert play(self.new(), _policy(), range(_STEPS), between=reload)[1] == self.trace()
+
+    def test_the_state_survives_a_file(self, tmp_path: Path) -> None:
+        """Before every fifth call, which is another one in each step."""
+        calls = itertools.count()
+
+        def reload(curriculum: Curriculum) -> Curriculum:
+            if next(calls) % 5:
+                return curriculum
+            save_state(tmp_path / "state", curriculum.state_dict())
+            fresh = self.new()
+            fresh.load_state_dict(load_state(tmp_path / "state"))
+            return fresh
+
+        assert play(self.new(), _policy(), range(_STEPS), between=reload)[1] == self.trace()
+
+    # Outcomes as they come --------------------------------------------------------------------------------------
+
+    def test_how_outcomes_are_delivered_does_not_matter(self) -> None:
+        """The last first, in halves, everything twice; those of one plan one by one, those of the next all at once."""
+        labels, plans = itertools.count(), itertools.count()
+
+        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
+            pieces = [_piece(outcome, half, next(labels)) for half in (0, 1) for outcome in outcomes[::-1]]
+            for some in [pieces] if next(plans) % 2 else [[piece] for piece in pieces]:
+                curriculum.observe([*some, *some])
+
+        self._agrees(deliver)
+
+    def test_late_and_missing_outcomes_do_not_stop_the_run(self) -> None:
+        """A third of the groups comes at once, a third within the next step, a third never; then none at all."""
+        held: list[GroupOutcome] = []
+
+        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
+            late = [outcome for outcome in held if outcome.policy_version != outcomes[0].policy_version]
+            held[:] = [outcome for outcome in held if outcome not in late]
+            held.extend(outcome for outcome in outcomes if outcome.group_id % 3 == 1)
+            curriculum.observe([*late, *(outcome for outcome in outcomes if outcome.group_id % 3 == 2)])
+
+        curriculum, trace = play(self.new(), _policy(), range(_STEPS), deliver=deliver)
+        assert curriculum.metrics()["outcomes_late"] > 0
+        assert curriculum.metrics()["rollouts_missing"] > 0
+        _check_books(curriculum, trace)
+        silent, trace = play(self.new(), _policy(), range(3), deliver=lambda curriculum, outcomes: None)
+        assert silent.metrics()["rollouts"] == 0
+        _check_books(silent, trace)
+
+    def test_an_error_is_not_a_wrong_answer(self) -> None:
+        self._errors(None)
+
+    def test_marked_rollouts_stay_out_of_training_and_of_the_belief(self) -> None:
+        """The first rollout of every group is errored and scored 0, the last is truncated."""
+
+        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
+            curriculum.observe(
+                replace(
+                    outcome,
+                    rewards=[0.0, *outcome.rewards[1:]],
+                    errored=[True, *[False] * (len(outcome.rewards) - 1)],
+                    truncated=[*[False] * (len(outcome.rewards) - 1), True],
+                )
+                for outcome in outcomes
+            )
+
+        always = SimulatedPolicy(default=1.0)
+        curriculum, trace = play(self.new(), always, range(_STEPS), deliver=deliver)
+        assert (curriculum.pass_rates().mean >= self.new().pass_rates().mean).all()
+        assert not any(0 in rollouts for entry in trace if entry[0] == "admitted" for _, _, rollouts, *_ in entry[2:])
+        metrics = curriculum.metrics()
+        assert metrics["rollouts_errored"] > 0
+        assert metrics["rollouts_truncated"] > 0
+        _check_books(curriculum, trace)
+
+    def test_rewards_need_not_be_0_or_1(self) -> None:
+        """Each group is scored in another way."""
+        self._scored(lambda outcome: _REWARDS[outcome.group_id % len(_REWARDS)])
+
+    # Pools ------------------------------------------------------------------------------------------------------
+
+    def test_a_few_dead_prompts_do_not_drain_the_pool(self) -> None:
+        """One prompt in five never passes; the others pass half of the time, and still train after a long run."""
+        pool = self.pool_of(10)
+        policy = SimulatedPolicy({"prompt-0": 0.0, "prompt-1": 0.0}, default=0.5)
+        curriculum = self.new(pool, prompts_per_step=2, rollouts_per_step=16)
+        trained: list[int] = []
+        for step in range(100):
+            while plan := curriculum.plan(step):
+                curriculum.observe(policy.roll_out(plan))
+            groups = curriculum.admitted(step)
+            assert curriculum.own_baseline or all(group.baseline is None for group in groups), "declare own_baseline"
+            trained.append(sum(group.prompt_id not in ("prompt-0", "prompt-1") for group in groups))
+        assert sum(trained[-25:]) >= 15, f"groups that trained, step by step: {trained}"
+
+    @pytest.mark.parametrize("rate", [0.0, 1.0])
+    def test_pools_without_signal_still_give_plans(self, rate: float) -> None:
+        curriculum, trace = play(self.new(), SimulatedPolicy(default=rate), range(2 * _STEPS))
+        _check_books(curriculum, trace)
+        planned: dict[int, int] = defaultdict(int)
+        for _, step, _, *groups in _plans_of(trace):
+            planned[step] += sum(group[2] for group in groups)
+        assert any(planned.values()) or not self.keeps_budget
+        assert max(planned.values()) <= curriculum.max_rollouts_per_step
+        assert np.isfinite(curriculum.pass_rates().mean).all()
+
+    def test_a_pool_never_seen_has_a_belief(self) -> None:
+        pass_rates = self.new().pass_rates()
+        assert len(pass_rates) == self.pool_size
+        assert np.isfinite(pass_rates.mean).all()
+        assert np.isfinite(pass_rates.std).all()
+        assert (pass_rates.num_rollouts == 0).all()
+        assert (pass_rates.last_seen == -1).all()
+
+    @pytest.mark.parametrize("size", [1, 2, 3])
+    def test_a_pool_smaller_than_a_batch(self, size: int) -> None:
+        curriculum, trace = play(self.new(size), _policy(), range(_STEPS))
+        _check_books(curriculum, trace)
+        for entry in trace:
+            if entry[0] == "plan":
+                assert len(entry[3:]) <= size
+                assert not self.within_budget or sum(group[2] for group in entry[3:]) <= self.rollouts_per_step
+
+    def test_a_pool_that_grows(self) -> None:
+        """From a single prompt."""
+        self._grows(1)
+
+    @pytest.mark.parametrize(("size", "rollouts_per_step"), [(2, 4), (2, 8), (40, 8)])
+    def test_a_budget_of_two_rollouts_a_prompt(self, size: int, rollouts_per_step: int) -> None:
+        """Also when the pool outgrows what the budget can cover."""
+        pool = self.pool_of(size)
+        curriculum, trace = play(self.new(pool, rollouts_per_step=rollouts_per_step), _policy(), range(4))
+        self.extend(pool, [f"joined-{index}" for index in range(20)])
+        curriculum, more = play(curriculum, _policy(), range(4, 10))
+        _check_books(curriculum, trace + more)
+        sizes: dict[int, int] = defaultdict(int)
+        for group_id, _, num_rollouts, *_ in (group for entry in _plans_of(trace + more) for group in entry[3:]):
+            sizes[group_id] += num_rollouts
+        assert min(sizes.values()) >= 2 or not self.within_budget, "a group of one has no advantage"
+
+
+class MethodContract(VariantContract):
+    """What a method can break: all that its options can, and what one build of it shows for all."""
 
     def test_another_process_gives_the_same_run(self) -> None:
         """The class is loaded from its file in a fresh interpreter with another hash seed."""
@@ -160,27 +383,6 @@ class CurriculumContract:
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == repr(self.trace())
 
-    # Saving and loading -----------------------------------------------------------------------------------------
-
-    def test_saving_and_loading_between_any_two_calls_changes_nothing(self) -> None:
-        def reload(curriculum: Curriculum) -> Curriculum:
-            fresh = self.new()
-            fresh.load_state_dict(curriculum.state_dict())
-            return fresh
-
-        assert play(self.new(), _policy(), range(_STEPS), between=reload)[1] == self.trace()
-
-    def test_the_state_survives_a_file(self, tmp_path: Path) -> None:
-        from didact.state import load_state, save_state
-
-        def reload(curriculum: Curriculum) -> Curriculum:
-            save_state(tmp_path / "state", curriculum.state_dict())
-            fresh = self.new()
-            fresh.load_state_dict(load_state(tmp_path / "state"))
-            return fresh
-
-        assert play(self.new(), _policy(), range(_STEPS), between=reload)[1] == self.trace()
-
     def test_a_state_is_a_snapshot(self) -> None:
         """What happens after saving does not show in the state, and loading it twice starts the same run twice."""
         curriculum, _ = play(self.new(), _policy(), range(3))
@@ -190,21 +392,6 @@ class CurriculumContract:
             fresh = self.new()
             fresh.load_state_dict(state)
             assert play(fresh, _policy(), range(3, _STEPS))[1] == first
-
-    def test_states_that_do_not_fit_are_refused_and_change_nothing(self) -> None:
-        state = play(self.new(), _policy(), range(2))[0].state_dict()
-        renamed = type(self).pool_type([f"other-{index}" for index in range(self.pool_size)])
-        for other in (self.new(renamed), self.new(self.pool_size - 1), self.new(seed=1)):
-            before = other.state_dict()
-            with pytest.raises(ValueError):
-                other.load_state_dict(state)
-            assert same_state(before, other.state_dict())
-        curriculum = self.new()
-        unknown = {**state, "surprise": 1}
-        missing = {key: value for key, value in state.items() if key != "belief"}
-        for bad in ({}, unknown, missing, {**state, "method": "another"}, {**state, "schema": -1}):
-            with pytest.raises(ValueError):
-                curriculum.load_state_dict(bad)
 
     def test_a_mutated_state_is_refused_or_says_the_same(self) -> None:
         """One change to a state, anywhere: it is refused and nothing has happened, or it changed nothing. Sealed anew
@@ -226,7 +413,141 @@ class CurriculumContract:
                 assert same_state(after, state) or (forged and same_state(after, changed)), f"loaded as another: {what}"
                 other.load_state_dict(before)
 
-    # Outcomes as they come --------------------------------------------------------------------------------------
+    def test_a_pool_larger_than_a_batch_grows(self) -> None:
+        self._grows(10)
+
+    def test_a_million_prompts(self) -> None:
+        curriculum = self.new(self.large_pool_size, prompts_per_step=1024, rollouts_per_step=8192)
+        policy = _policy()
+        plan = curriculum.plan(0)
+        assert plan
+        curriculum.observe(policy.roll_out(plan))
+        _check_metrics(curriculum.metrics())
+
+
+class BooksContract(_Contract):
+    """What the books keep, whatever the method."""
+
+    # Calls ------------------------------------------------------------------------------------------------------
+
+    def test_a_plan_holds_known_and_distinct_prompts_and_no_empty_group(self) -> None:
+        curriculum = self.new()
+        for plan in _plans(curriculum):
+            prompts = [group.prompt_id for group in plan]
+            assert len(set(prompts)) == len(prompts)
+            assert all(prompt in curriculum.pool for prompt in prompts)
+            assert all(isinstance(group.num_rollouts, int) and group.num_rollouts >= 1 for group in plan)
+            assert plan.num_rollouts == sum(group.num_rollouts for group in plan)
+
+    def test_steps_do_not_go_back(self) -> None:
+        curriculum = self.new()
+        _finish(curriculum, 3)
+        before = curriculum.state_dict()
+        for step in (2, -1, 1.5):
+            with pytest.raises(ValueError, match="step"):
+                curriculum.plan(step)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="step"):
+            curriculum.admitted(4)
+        assert same_state(before, curriculum.state_dict())
+
+    def test_numpy_steps_and_seeds_are_numbers_like_any_other(self) -> None:
+        numpy_run = play(self.new(seed=np.int64(0)), _policy(), np.arange(_STEPS))[1]  # type: ignore[arg-type]
+        assert _plans_of(numpy_run) == _plans_of(self.trace())
+
+    def test_bad_calls_raise_and_change_nothing(self) -> None:
+        curriculum, _ = play(self.new(), _policy(), range(1))
+        plan = curriculum.plan(1)
+        group = max(plan, key=lambda group: group.group_id)
+        fit, size = (group.group_id, group.prompt_id, [1.0] * group.num_rollouts), group.num_rollouts
+        bad: list[Callable[[], object]] = [
+            lambda: curriculum.plan(2**31),
+            lambda: curriculum.plan(True),
+            lambda: curriculum.plan("3"),  # type: ignore[arg-type]
+            lambda: curriculum.admitted(True),
+            lambda: curriculum.admitted(1, complete="no"),  # type: ignore[arg-type]
+            lambda: curriculum.observe([GroupOutcome(*fit, num_tokens=[2**62] * size)]),
+            lambda: curriculum.observe([GroupOutcome(*fit, prompt_tokens=10**400)]),
+            lambda: curriculum.observe([GroupOutcome(*fit[:2], [1e308] * size)]),
+            lambda: curriculum.lost(group.group_id, size + 1),
+            lambda: curriculum.lost(group.group_id, 0.5),  # type: ignore[arg-type]
+            lambda: curriculum.lost(group.group_id, 1, again="no"),  # type: ignore[arg-type]
+            lambda: curriculum.lost(10**6, 1),
+            lambda: curriculum.found(group.group_id, 1),
+            lambda: curriculum.found(10**6, 1),
+            lambda: self.extend(curriculum.pool, [group.prompt_id]),
+            lambda: self.extend(curriculum.pool, ["\ud800"]),
+        ]
+        before = curriculum.state_dict()
+        for index, call in enumerate(bad):
+            with pytest.raises((ValueError, TypeError)):
+                call()
+            assert same_state(before, curriculum.state_dict()), f"bad call {index} was refused but left a trace"
+        curriculum.observe(_policy().roll_out(plan))
+        _check_metrics(play(curriculum, _policy(), [2])[0].metrics())
+
+    def test_bad_outcomes_raise_and_change_nothing(self) -> None:
+        curriculum, _ = play(self.new(), _policy(), range(2))
+        plan = curriculum.plan(2)
+        waiting = set(curriculum.held())  # too many rewards for one of these cannot be told from a repetition
+        good = sorted(_policy().roll_out(plan), key=lambda outcome: outcome.group_id in waiting)
+        first, size = good[0], len(good[0].rewards)
+        unknown = "no such prompt"
+        bad: list[Any] = [
+            replace(first, group_id=10**6),
+            replace(first, group_id=-1),
+            replace(first, group_id="0"),  # type: ignore[arg-type]
+            replace(first, prompt_id=unknown),
+            replace(good[0], prompt_id=good[-1].prompt_id) if len(good) > 1 else replace(first, prompt_id=unknown),
+            GroupOutcome(first.group_id, first.prompt_id, [1.0] * (size + 1)),
+            (first.group_id, first.prompt_id, [1.0]),
+        ]
+        before = curriculum.state_dict()
+        for outcome in bad:
+            with pytest.raises((ValueError, TypeError)):
+                curriculum.observe([*good[1:], outcome])
+            assert same_state(before, curriculum.state_dict()), f"{outcome} was refused but left a trace"
+        curriculum.observe(good)
+        assert curriculum.metrics()["rollouts"] - before["books"]["totals"]["rollouts"] == plan.num_rollouts
+
+    def test_states_that_do_not_fit_are_refused_and_change_nothing(self) -> None:
+        state = play(self.new(), _policy(), range(2))[0].state_dict()
+        renamed = self.pool_of(self.pool_size, prefix="other")
+        for other in (self.new(renamed), self.new(self.pool_size - 1), self.new(seed=1)):
+            before = other.state_dict()
+            with pytest.raises(ValueError):
+                other.load_state_dict(state)
+            assert same_state(before, other.state_dict())
+        curriculum = self.new()
+        unknown = {**state, "surprise": 1}
+        missing = {key: value for key, value in state.items() if key != "belief"}
+        for bad in ({}, unknown, missing, {**state, "method": "another"}, {**state, "schema": -1}):
+            with pytest.raises(ValueError):
+                curriculum.load_state_dict(bad)
+
+    def test_no_input_is_written_to(self) -> None:
+        prompt_tokens = np.arange(self.pool_size)
+        difficulty = np.linspace(0, 1, self.pool_size)
+        ids = pool_of(self.pool_size).ids.tolist()
+        columns = {**self.columns(ids), "prompt_tokens": prompt_tokens, "difficulty": difficulty}
+        curriculum = self.new(type(self).pool_type(ids, **columns))
+        plan = curriculum.plan(0)
+        rewards = [np.linspace(0, 1, group.num_rollouts) for group in plan]
+        copies = [row.copy() for row in rewards]
+        curriculum.observe(
+            GroupOutcome(group.group_id, group.prompt_id, cast(Any, row))
+            for group, row in zip(plan, rewards, strict=True)
+        )
+        _finish(curriculum, 0)
+        curriculum.admitted(0)
+        assert all(np.array_equal(row, copy) for row, copy in zip(rewards, copies, strict=True))
+        assert np.array_equal(prompt_tokens, np.arange(self.pool_size))
+        assert np.array_equal(difficulty, np.linspace(0, 1, self.pool_size))
+        pass_rates = curriculum.pass_rates()
+        for column in vars(pass_rates).values():
+            with pytest.raises(ValueError, match="read-only"):
+                column[0] = column[0]
+
+    # Outcomes as they come, each way by itself ------------------------------------------------------------------
 
     def test_order_does_not_matter(self) -> None:
         self._agrees(lambda curriculum, outcomes: curriculum.observe(outcomes[::-1]))
@@ -282,110 +603,6 @@ class CurriculumContract:
         assert silent.metrics()["rollouts"] == 0
         _check_books(silent, trace)
 
-    @pytest.mark.parametrize("reward", [math.nan, None, math.inf, -math.inf])
-    def test_an_error_is_not_a_wrong_answer(self, reward: float) -> None:
-        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
-            curriculum.observe(replace(outcome, rewards=[reward] * len(outcome.rewards)) for outcome in outcomes)
-
-        curriculum, trace = play(self.new(), _policy(), range(3), deliver=deliver)
-        assert np.array_equal(curriculum.pass_rates().mean, self.new().pass_rates().mean)
-        assert curriculum.metrics()["rollouts_errored"] == curriculum.metrics()["rollouts"] > 0
-        assert not any(entry[2:] for entry in trace if entry[0] == "admitted")
-        _check_books(curriculum, trace)
-
-    def test_marked_rollouts_stay_out_of_training_and_of_the_belief(self) -> None:
-        """The first rollout of every group is errored and scored 0, the last is truncated."""
-
-        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
-            curriculum.observe(
-                replace(
-                    outcome,
-                    rewards=[0.0, *outcome.rewards[1:]],
-                    errored=[True, *[False] * (len(outcome.rewards) - 1)],
-                    truncated=[*[False] * (len(outcome.rewards) - 1), True],
-                )
-                for outcome in outcomes
-            )
-
-        always = SimulatedPolicy(default=1.0)
-        curriculum, trace = play(self.new(), always, range(_STEPS), deliver=deliver)
-        assert (curriculum.pass_rates().mean >= self.new().pass_rates().mean).all()
-        assert not any(0 in rollouts for entry in trace if entry[0] == "admitted" for _, _, rollouts, *_ in entry[2:])
-        metrics = curriculum.metrics()
-        assert metrics["rollouts_errored"] > 0
-        assert metrics["rollouts_truncated"] > 0
-        _check_books(curriculum, trace)
-
-    @pytest.mark.parametrize("rewards", [(0.25, 0.75), (-1.0, 1.0), (3.0, 7.0), (0.1, 0.1), (1e6, -1e6)])
-    def test_rewards_need_not_be_0_or_1(self, rewards: tuple[float, float]) -> None:
-        def deliver(curriculum: Curriculum, outcomes: list[GroupOutcome]) -> None:
-            curriculum.observe(
-                replace(outcome, rewards=[rewards[int(reward)] for reward in outcome.rewards]) for outcome in outcomes
-            )
-
-        curriculum, trace = play(self.new(), _policy(), range(_STEPS), deliver=deliver)
-        _check_books(curriculum, trace)
-        seen = curriculum.pass_rates()
-        known = seen.evidence > 0
-        assert np.isfinite(seen.reward_mean[known]).all()
-        assert np.isfinite(seen.reward_std[known]).all()
-        assert np.isnan(seen.reward_mean[~known]).all()
-
-    def test_bad_outcomes_raise_and_change_nothing(self) -> None:
-        curriculum, _ = play(self.new(), _policy(), range(2))
-        plan = curriculum.plan(2)
-        waiting = set(curriculum.held())  # too many rewards for one of these cannot be told from a repetition
-        good = sorted(_policy().roll_out(plan), key=lambda outcome: outcome.group_id in waiting)
-        first, size = good[0], len(good[0].rewards)
-        unknown = "no such prompt"
-        bad: list[Any] = [
-            replace(first, group_id=10**6),
-            replace(first, group_id=-1),
-            replace(first, group_id="0"),  # type: ignore[arg-type]
-            replace(first, prompt_id=unknown),
-            replace(good[0], prompt_id=good[-1].prompt_id) if len(good) > 1 else replace(first, prompt_id=unknown),
-            GroupOutcome(first.group_id, first.prompt_id, [1.0] * (size + 1)),
-            (first.group_id, first.prompt_id, [1.0]),
-        ]
-        before = curriculum.state_dict()
-        for outcome in bad:
-            with pytest.raises((ValueError, TypeError)):
-                curriculum.observe([*good[1:], outcome])
-            assert same_state(before, curriculum.state_dict()), f"{outcome} was refused but left a trace"
-        curriculum.observe(good)
-        assert curriculum.metrics()["rollouts"] - before["books"]["totals"]["rollouts"] == plan.num_rollouts
-
-    def test_bad_calls_raise_and_change_nothing(self) -> None:
-        curriculum, _ = play(self.new(), _policy(), range(1))
-        plan = curriculum.plan(1)
-        group = max(plan, key=lambda group: group.group_id)
-        fit, size = (group.group_id, group.prompt_id, [1.0] * group.num_rollouts), group.num_rollouts
-        bad: list[Callable[[], object]] = [
-            lambda: curriculum.plan(2**31),
-            lambda: curriculum.plan(True),
-            lambda: curriculum.plan("3"),  # type: ignore[arg-type]
-            lambda: curriculum.admitted(True),
-            lambda: curriculum.admitted(1, complete="no"),  # type: ignore[arg-type]
-            lambda: curriculum.observe([GroupOutcome(*fit, num_tokens=[2**62] * size)]),
-            lambda: curriculum.observe([GroupOutcome(*fit, prompt_tokens=10**400)]),
-            lambda: curriculum.observe([GroupOutcome(*fit[:2], [1e308] * size)]),
-            lambda: curriculum.lost(group.group_id, size + 1),
-            lambda: curriculum.lost(group.group_id, 0.5),  # type: ignore[arg-type]
-            lambda: curriculum.lost(group.group_id, 1, again="no"),  # type: ignore[arg-type]
-            lambda: curriculum.lost(10**6, 1),
-            lambda: curriculum.found(group.group_id, 1),
-            lambda: curriculum.found(10**6, 1),
-            lambda: curriculum.pool.extend([group.prompt_id]),
-            lambda: curriculum.pool.extend(["\ud800"]),
-        ]
-        before = curriculum.state_dict()
-        for index, call in enumerate(bad):
-            with pytest.raises((ValueError, TypeError)):
-                call()
-            assert same_state(before, curriculum.state_dict()), f"bad call {index} was refused but left a trace"
-        curriculum.observe(_policy().roll_out(plan))
-        _check_metrics(play(curriculum, _policy(), [2])[0].metrics())
-
     def test_what_nobody_answers_for_is_given_up_and_may_still_come(self) -> None:
         curriculum = self.new()
         plan = curriculum.plan(0)
@@ -408,116 +625,15 @@ class CurriculumContract:
         assert curriculum.metrics()["rollouts_lost"] == len(too_late.rewards)
         _check_flight(curriculum)
 
-    def test_a_few_dead_prompts_do_not_drain_the_pool(self) -> None:
-        """One prompt in five never passes; the others pass half of the time, and still train after a long run."""
-        pool = self.pool_of(10)
-        policy = SimulatedPolicy({"prompt-0": 0.0, "prompt-1": 0.0}, default=0.5)
-        curriculum = self.new(pool, prompts_per_step=2, rollouts_per_step=16)
-        trained: list[int] = []
-        for step in range(100):
-            while plan := curriculum.plan(step):
-                curriculum.observe(policy.roll_out(plan))
-            groups = curriculum.admitted(step)
-            assert curriculum.own_baseline or all(group.baseline is None for group in groups), "declare own_baseline"
-            trained.append(sum(group.prompt_id not in ("prompt-0", "prompt-1") for group in groups))
-        assert sum(trained[-25:]) >= 15, f"groups that trained, step by step: {trained}"
+    @pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf])
+    def test_what_is_no_number_is_an_error(self, reward: float) -> None:
+        self._errors(reward)
 
-    def test_no_input_is_written_to(self) -> None:
-        prompt_tokens = np.arange(self.pool_size)
-        difficulty = np.linspace(0, 1, self.pool_size)
-        curriculum = self.new(self.pool_of(self.pool_size, prompt_tokens=prompt_tokens, difficulty=difficulty))
-        plan = curriculum.plan(0)
-        rewards = [np.linspace(0, 1, group.num_rollouts) for group in plan]
-        copies = [row.copy() for row in rewards]
-        curriculum.observe(
-            GroupOutcome(group.group_id, group.prompt_id, cast(Any, row))
-            for group, row in zip(plan, rewards, strict=True)
-        )
-        _finish(curriculum, 0)
-        curriculum.admitted(0)
-        assert all(np.array_equal(row, copy) for row, copy in zip(rewards, copies, strict=True))
-        assert np.array_equal(prompt_tokens, np.arange(self.pool_size))
-        assert np.array_equal(difficulty, np.linspace(0, 1, self.pool_size))
-        pass_rates = curriculum.pass_rates()
-        for column in vars(pass_rates).values():
-            with pytest.raises(ValueError, match="read-only"):
-                column[0] = column[0]
+    @pytest.mark.parametrize("rewards", _REWARDS)
+    def test_rewards_may_be_any_two_numbers(self, rewards: tuple[float, float]) -> None:
+        self._scored(lambda outcome: rewards)
 
-    # Pools ------------------------------------------------------------------------------------------------------
-
-    @pytest.mark.parametrize("rate", [0.0, 1.0])
-    def test_pools_without_signal_still_give_plans(self, rate: float) -> None:
-        curriculum, trace = play(self.new(), SimulatedPolicy(default=rate), range(2 * _STEPS))
-        _check_books(curriculum, trace)
-        planned: dict[int, int] = defaultdict(int)
-        for _, step, _, *groups in _plans_of(trace):
-            planned[step] += sum(group[2] for group in groups)
-        assert any(planned.values()) or not self.keeps_budget
-        assert max(planned.values()) <= curriculum.max_rollouts_per_step
-        assert np.isfinite(curriculum.pass_rates().mean).all()
-
-    def test_a_pool_never_seen_has_a_belief(self) -> None:
-        pass_rates = self.new().pass_rates()
-        assert len(pass_rates) == self.pool_size
-        assert np.isfinite(pass_rates.mean).all()
-        assert np.isfinite(pass_rates.std).all()
-        assert (pass_rates.num_rollouts == 0).all()
-        assert (pass_rates.last_seen == -1).all()
-
-    @pytest.mark.parametrize("size", [1, 2, 3])
-    def test_a_pool_smaller_than_a_batch(self, size: int) -> None:
-        curriculum, trace = play(self.new(size), _policy(), range(_STEPS))
-        _check_books(curriculum, trace)
-        for entry in trace:
-            if entry[0] == "plan":
-                assert len(entry[3:]) <= size
-                assert not self.within_budget or sum(group[2] for group in entry[3:]) <= self.rollouts_per_step
-
-    @pytest.mark.parametrize("start", [1, 10])
-    def test_a_pool_that_grows(self, start: int) -> None:
-        """New prompts join every other step; the state of a smaller pool loads on the larger one."""
-        runs = []
-        for reloads in (False, True):
-            pool = self.pool_of(start)
-            curriculum, trace = self.new(pool), []
-            for step in range(2 * _STEPS):
-                curriculum, entries = play(curriculum, _policy(), [step])
-                trace += entries
-                state = curriculum.state_dict()
-                if step % 2:
-                    pool.extend([f"joined-{step}-{index}" for index in range(5)])
-                if reloads:
-                    curriculum = self.new(pool)
-                    curriculum.load_state_dict(state)
-            _check_books(curriculum, trace)
-            assert len(curriculum.pass_rates()) == len(pool) == start + 5 * _STEPS
-            assert any(group[1].startswith("joined") for entry in trace if entry[0] == "plan" for group in entry[3:])
-            runs.append(trace)
-        assert runs[0] == runs[1]
-
-    @pytest.mark.parametrize(("size", "rollouts_per_step"), [(2, 4), (2, 8), (40, 8)])
-    def test_a_budget_of_two_rollouts_a_prompt(self, size: int, rollouts_per_step: int) -> None:
-        """Also when the pool outgrows what the budget can cover."""
-        pool = self.pool_of(size)
-        curriculum, trace = play(self.new(pool, rollouts_per_step=rollouts_per_step), _policy(), range(4))
-        pool.extend([f"joined-{index}" for index in range(20)])
-        curriculum, more = play(curriculum, _policy(), range(4, 10))
-        _check_books(curriculum, trace + more)
-        sizes: dict[int, int] = defaultdict(int)
-        for group_id, _, num_rollouts, *_ in (group for entry in _plans_of(trace + more) for group in entry[3:]):
-            sizes[group_id] += num_rollouts
-        assert min(sizes.values()) >= 2 or not self.within_budget, "a group of one has no advantage"
-
-    @pytest.mark.slow
-    def test_a_million_prompts(self) -> None:
-        curriculum = self.new(1_000_000, prompts_per_step=1024, rollouts_per_step=8192)
-        policy = _policy()
-        plan = curriculum.plan(0)
-        assert plan
-        curriculum.observe(policy.roll_out(plan))
-        _check_metrics(curriculum.metrics())
-
-    # The books --------------------------------------------------------------------------------------------------
+    # What is counted --------------------------------------------------------------------------------------------
 
     def test_every_rollout_is_counted(self) -> None:
         delivered = 0
@@ -535,27 +651,6 @@ class CurriculumContract:
         assert curriculum.pass_rates().num_rollouts.sum() == delivered
         _check_books(curriculum, trace)
 
-    def test_admitted_again_gives_the_same_list(self) -> None:
-        curriculum = self.new()
-        observed: dict[int, int] = defaultdict(int)  # over all steps: a group may have waited
-        for step in range(_STEPS):
-            while plan := curriculum.plan(step):
-                outcomes = _policy().roll_out(plan)
-                curriculum.observe(outcomes)
-                for outcome in outcomes:
-                    observed[outcome.group_id] += len(outcome.rewards)
-            admitted = curriculum.admitted(step)
-            before, kept = curriculum.metrics(), list(admitted)
-            admitted.clear()  # the caller's list is the caller's
-            assert curriculum.admitted(step) == kept
-            assert curriculum.metrics() == before
-            groups = [group.group_id for group in kept]
-            assert len(set(groups)) == len(groups)
-            assert set(groups) <= set(observed)
-            for group in kept:
-                assert list(group.rollouts) == sorted(set(group.rollouts))
-                assert all(0 <= rollout < observed[group.group_id] for rollout in group.rollouts)
-
     def test_metrics_are_flat_and_finite(self) -> None:
         curriculum = self.new()
         _check_metrics(curriculum.metrics())
@@ -564,93 +659,9 @@ class CurriculumContract:
         _check_metrics(curriculum.metrics())
         assert set(curriculum.metrics()) == names
 
-    def _agrees(self, deliver: Deliver) -> None:
-        """The run is the one that orderly delivery gives, but for the counters of deliveries."""
-        curriculum, trace = play(self.new(), _policy(), range(_STEPS), deliver=deliver)
-        assert _without_delivery(trace) == _without_delivery(self.trace())
-        _check_books(curriculum, trace)
 
-
-class SelectionContract:
-    """For a `Selection`: `build() -> Selection`."""
-
-    @staticmethod
-    def build() -> Selection:
-        raise NotImplementedError("set build = staticmethod(your_selection)")
-
-    @pytest.mark.parametrize("mean", [[0.5] * 20, [0.0] * 20, [1.0] * 20, np.linspace(0, 1, 20).tolist(), [0.3]])
-    @pytest.mark.parametrize("evidence", [0, 8])
-    def test_chooses_distinct_known_positions(self, mean: Sequence[float], evidence: int) -> None:
-        pass_rates = fixed_pass_rates(mean, evidence=evidence)
-        for num in {1, min(5, len(mean)), len(mean)}:
-            chosen = np.asarray(self.build().choose(pass_rates, num, np.random.default_rng(0)))
-            again = np.asarray(self.build().choose(pass_rates, num, np.random.default_rng(0)))
-            assert np.array_equal(chosen, again), "the generator it is given must be its only randomness"
-            assert len(np.unique(chosen)) == len(chosen) <= num
-            assert ((chosen >= 0) & (chosen < len(mean))).all()
-
-
-class AllocationContract:
-    """For an `Allocation`: `build() -> Allocation`."""
-
-    @staticmethod
-    def build() -> Allocation:
-        raise NotImplementedError("set build = staticmethod(your_allocation)")
-
-    @pytest.mark.parametrize("mean", [[0.5] * 7, [0.0] * 7, [1.0] * 7, np.linspace(0, 1, 7).tolist(), [0.3]])
-    @pytest.mark.parametrize("num_rollouts", [14, 56, 1001])
-    def test_adds_up_to_the_budget(self, mean: Sequence[float], num_rollouts: int) -> None:
-        parts = np.asarray(self.build().split(fixed_pass_rates(mean), num_rollouts))
-        assert parts.shape == (len(mean),)
-        assert parts.dtype.kind == "i"
-        assert parts.sum() == num_rollouts
-        assert (parts >= 0).all()
-
-
-class AdmissionContract:
-    """For an `Admission`: `build() -> Admission`."""
-
-    @staticmethod
-    def build() -> Admission:
-        raise NotImplementedError("set build = staticmethod(your_admission)")
-
-    @pytest.mark.parametrize("rewards", [[1.0], [0.0] * 8, [1.0] * 8, [0.0, 1.0], [0.2, 0.2, 0.7], [-1.0, 1.0]])
-    def test_says_yes_or_no_and_leaves_the_rewards_alone(self, rewards: list[float]) -> None:
-        array = np.array(rewards)
-        array.flags.writeable = False
-        answer = self.build().admits(array)
-        assert isinstance(answer, bool)
-        assert self.build().admits(array[::-1]) == answer, "the order of rollouts must not matter"
-
-
-class TaskContract:
-    """For a `didact.tasks.Task`: `build() -> Task`; `num` examples of each split are looked at."""
-
-    num: ClassVar[int] = 20
-
-    @staticmethod
-    def build() -> Any:
-        raise NotImplementedError("set build = staticmethod(your_task)")
-
-    @pytest.mark.parametrize("split", ["train", "test"])
-    def test_gold_answers_pass_and_empty_ones_do_not(self, split: str) -> None:
-        task = self.build()
-        for example in task.examples(split, self.num):
-            assert task.verifiable(example.answer) is None
-            assert task.verify(task.gold_response(example.answer), example.answer) == 1.0
-            assert task.verify("", example.answer) == 0.0
-
-    def test_splits_share_nothing_and_stay_the_same(self) -> None:
-        task = self.build()
-        train, test = task.examples("train", self.num), task.examples("test", self.num)
-        assert [example.prompt_id for example in train] == [
-            example.prompt_id for example in task.examples("train", self.num)
-        ]
-        for name in ("prompt", "prompt_id"):
-            left, right = ([getattr(example, name) for example in examples] for examples in (train, test))
-            assert not set(left) & set(right)
-            assert len(set(left)) == len(left)
-            assert len(set(right)) == len(right)
+class CurriculumContract(MethodContract, BooksContract):
+    """Everything: inherit, say how to build, and pytest does the rest."""
 
 
 def same_state(left: Any, right: Any) -> bool:
