@@ -1,5 +1,6 @@
 """A journal cut off or altered anywhere is read as a prefix of the truth or refused by name; never silently wrong."""
 
+import gc
 import json
 import math
 import subprocess
@@ -136,6 +137,19 @@ def test_record_gives_the_curriculum_itself(tmp_path):
     with pytest.raises(ValueError, match="a Recorder listens to this curriculum already"):
         journals.record(other, tmp_path / "new" / "run")
     Journal(tmp_path / "new" / "run" / "journal.jsonl", seconds=0).close()  # let go of
+
+
+def test_the_files_go_with_the_curriculum(tmp_path):
+    gc.disable()  # by themselves, and not when cycles are looked for
+    try:
+        made = journals.record(curriculum(), tmp_path)
+        run_steps(made, range(1))
+        with pytest.raises(ValueError, match="one at a time writes there"):
+            Journal(tmp_path / "journal.jsonl", seconds=0)
+        del made
+        Journal(tmp_path / "journal.jsonl", seconds=0).close()
+    finally:
+        gc.enable()
 
 
 def test_cut_off_at_every_byte(path):

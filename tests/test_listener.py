@@ -27,20 +27,20 @@ class Heard(Listener):
     def begins(self, curriculum):
         self.hear("begins", curriculum.name)
 
-    def planned(self, plan):
+    def planned(self, curriculum, plan):
         self.hear("planned", plan.step, [group.num_rollouts for group in plan])
 
-    def observed(self, outcomes, placed):
+    def observed(self, curriculum, outcomes, placed):
         self.hear("observed", [outcome.group_id for outcome in outcomes], list(placed))
 
-    def lost(self, group_id, num_rollouts, again):
+    def lost(self, curriculum, group_id, num_rollouts, again):
         self.hear("lost", group_id, num_rollouts, again)
 
-    def found(self, group_id, num_rollouts):
+    def found(self, curriculum, group_id, num_rollouts):
         self.hear("found", group_id, num_rollouts)
 
-    def admitted(self, step, groups, before, complete):
-        self.hear("admitted", step, [group.group_id for group in groups], before, complete)
+    def admitted(self, curriculum, groups, before, complete):
+        self.hear("admitted", curriculum.step, [group.group_id for group in groups], before, complete)
 
     def saved(self, state):
         return {"inner": state, "told": len(self.told)}

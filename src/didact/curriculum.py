@@ -229,7 +229,7 @@ class Curriculum:
             raise
         if plan:
             self._round += 1
-            self.listener.planned(plan)
+            self.listener.planned(self, plan)
         return plan
 
     def observe(self, outcomes: Iterable[GroupOutcome]) -> list[range]:
@@ -244,7 +244,7 @@ class Curriculum:
         """
         given = list(outcomes)
         placed = self._take_in(given)
-        self.listener.observed(given, placed)
+        self.listener.observed(self, given, placed)
         return placed
 
     def _take_in(self, given: list[GroupOutcome]) -> list[range]:
@@ -290,7 +290,7 @@ class Curriculum:
             group.again += num_rollouts
             self._books.totals["rollouts_planned"] += num_rollouts
         self._write_off(group, num_rollouts)
-        self.listener.lost(group.group_id, num_rollouts, again)
+        self.listener.lost(self, group.group_id, num_rollouts, again)
 
     def found(self, group_id: int, num_rollouts: int) -> None:
         """Take `lost` back for rollouts that come after all; nothing happens where the group was given up long ago.
@@ -307,7 +307,7 @@ class Curriculum:
                 raise ValueError(f"{num_rollouts} rollouts of group {group_id} cannot be found: {group.lost} are lost")
             group.lost -= num_rollouts
             self._books.totals["rollouts_lost"] -= num_rollouts
-        self.listener.found(int(group_id), num_rollouts)
+        self.listener.found(self, int(group_id), num_rollouts)
 
     def overdue(self, step: int) -> list[int]:
         """Ids of the groups whose missing rollouts `plan(step)` gives up; empty unless it begins a step."""
@@ -344,7 +344,7 @@ class Curriculum:
                 self._settle(group, chosen[-1] if fate == "trains" else None)
         before = len(self._admitted)
         self._admitted += chosen
-        self.listener.admitted(self._step, self._admitted, before, complete)
+        self.listener.admitted(self, self._step, self._admitted, before, complete)
         return list(self._admitted)
 
     def held(self) -> list[int]:

@@ -171,7 +171,6 @@ class Recorder(Listener):
         self._journals = {"journal": journal, **({} if metrics is None else {"metrics": metrics})}
 
     def begins(self, curriculum: Curriculum) -> None:
-        self._curriculum = curriculum
         if self.journal.offset == 0:
             pool = {"size": len(curriculum.pool), "fingerprint": curriculum.pool.fingerprint()}
             start: dict[str, Any] = {"kind": "start", "schema": SCHEMA, "method": curriculum.name}
@@ -183,7 +182,7 @@ class Recorder(Listener):
             start = check_start(self.journal.path)
         self._began_with = start["pool"]["size"]
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, curriculum: Curriculum, plan: Plan) -> None:
         record = {
             "kind": "plan",
             "step": plan.step,
@@ -195,35 +194,35 @@ class Recorder(Listener):
             "reasons": [group.reason for group in plan],
             "predicted": [group.pass_rate for group in plan],
         }
-        if len(self._curriculum.pool) != self._began_with:
-            record["pool_size"] = len(self._curriculum.pool)
+        if len(curriculum.pool) != self._began_with:
+            record["pool_size"] = len(curriculum.pool)
         self.journal.append(record)
 
-    def observed(self, outcomes: Sequence[GroupOutcome], placed: Sequence[range]) -> None:
+    def observed(self, curriculum: Curriculum, outcomes: Sequence[GroupOutcome], placed: Sequence[range]) -> None:
         if outcomes:
             first = [where.start if where else None for where in placed]
-            record = {"kind": "outcomes", "step": self._curriculum.step, **_columns(outcomes), "first": first}
+            record = {"kind": "outcomes", "step": curriculum.step, **_columns(outcomes), "first": first}
             self.journal.append(record)
 
-    def lost(self, group_id: int, num_rollouts: int, again: bool) -> None:
+    def lost(self, curriculum: Curriculum, group_id: int, num_rollouts: int, again: bool) -> None:
         self.journal.append({"kind": "lost", "group": group_id, "rollouts": num_rollouts, "again": again})
 
-    def found(self, group_id: int, num_rollouts: int) -> None:
+    def found(self, curriculum: Curriculum, group_id: int, num_rollouts: int) -> None:
         self.journal.append({"kind": "found", "group": group_id, "rollouts": num_rollouts})
 
-    def admitted(self, step: int, groups: Sequence[AdmittedGroup], before: int, complete: bool) -> None:
-        new = groups[before:]
+    def admitted(self, curriculum: Curriculum, groups: Sequence[AdmittedGroup], before: int, complete: bool) -> None:
+        new, step = groups[before:], curriculum.step
         if new or (self._metrics is not None and before == 0):
             rollouts = [list(group.rollouts) for group in new]
             ids = [group.group_id for group in new]
             record = {"kind": "admitted", "step": step, "groups": ids, "rollouts": rollouts}
             if complete:
                 record["complete"] = True
-            if self._curriculum.weighs_groups:
+            if curriculum.weighs_groups:
                 record["weights"] = [group.weight for group in new]
             self.journal.append(record)
             if self._metrics is not None:
-                self._metrics.append({"step": step, **self._curriculum.metrics()})
+                self._metrics.append({"step": step, **curriculum.metrics()})
 
     def saved(self, state: dict[str, Any]) -> dict[str, Any]:
         for journal in self._journals.values():

@@ -14,27 +14,28 @@ if TYPE_CHECKING:
 
 
 class Listener:
-    """Told of everything after it was done, and before its caller hears of it. This one does nothing with it.
+    """Told of everything after it was done, and before the caller hears of it. This one does nothing with it.
 
-    What a listener raises, the caller gets; the curriculum has changed by then.
+    What a listener raises, the caller gets; the curriculum has changed by then. It is handed the curriculum each time
+    and should not keep it: then both, and the files it holds open, go when the curriculum goes.
     """
 
     def begins(self, curriculum: Curriculum) -> None:
         """`curriculum` is listened to from now on; an error leaves it without a listener."""
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, curriculum: Curriculum, plan: Plan) -> None:
         """A plan that is not empty."""
 
-    def observed(self, outcomes: Sequence[GroupOutcome], placed: Sequence[range]) -> None:
+    def observed(self, curriculum: Curriculum, outcomes: Sequence[GroupOutcome], placed: Sequence[range]) -> None:
         """Outcomes, and for each the positions of its rollouts in the group: an empty range is a repetition."""
 
-    def lost(self, group_id: int, num_rollouts: int, again: bool) -> None:
+    def lost(self, curriculum: Curriculum, group_id: int, num_rollouts: int, again: bool) -> None:
         """As `Curriculum.lost` was told."""
 
-    def found(self, group_id: int, num_rollouts: int) -> None:
+    def found(self, curriculum: Curriculum, group_id: int, num_rollouts: int) -> None:
         """As `Curriculum.found` was told."""
 
-    def admitted(self, step: int, groups: Sequence[AdmittedGroup], before: int, complete: bool) -> None:
+    def admitted(self, curriculum: Curriculum, groups: Sequence[AdmittedGroup], before: int, complete: bool) -> None:
         """The groups of the step so far, of which the first `before` are known from earlier calls."""
 
     def saved(self, state: dict[str, Any]) -> dict[str, Any]:

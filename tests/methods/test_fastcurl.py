@@ -28,7 +28,7 @@ class TestFastCuRL(MethodContract):
 
     @staticmethod
     def build(pool: PromptPool, **options: Any) -> Curriculum:
-        return make("fastcurl", Measured(pool), total_steps=8, max_context=24, **options)
+        return make("fastcurl", pool, total_steps=8, max_context=24, **options)
 
 
 class TestFastCuRLByTruncation(VariantContract):
@@ -36,7 +36,7 @@ class TestFastCuRLByTruncation(VariantContract):
 
     @staticmethod
     def build(pool: PromptPool, **options: Any) -> Curriculum:
-        return make("fastcurl", Measured(pool), stages="v3", advance="truncation", truncation_window=2, **options)
+        return make("fastcurl", pool, stages="v3", advance="truncation", truncation_window=2, **options)
 
 
 class TestFastCuRLOfOneStage(VariantContract):

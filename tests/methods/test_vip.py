@@ -20,27 +20,20 @@ def directions(ids):
 
 
 class TestVIP(MethodContract):
-    build = staticmethod(VIP)
-    columns = staticmethod(directions)
-    keeps_budget = True
-
-
-class TestVIPForDrGRPO(VariantContract):
     columns = staticmethod(directions)
     keeps_budget = True
 
     @staticmethod
     def build(pool, **options):
-        pool.__class__ = Described
         return make("vip", pool, **options)
 
 
 class TestVIPForDrGRPO(VariantContract):
+    columns = staticmethod(directions)
     keeps_budget = True
 
     @staticmethod
     def build(pool, **options):
-        pool.__class__ = Described
         return make("vip", pool, estimator="dr_grpo", history=8, max_rollouts=20, **options)
 
 

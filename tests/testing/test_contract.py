@@ -214,7 +214,7 @@ def test_another_project_needs_no_marker_and_may_have_columns(tmp_path: Path) ->
 
 def test_the_policy_is_what_it_says() -> None:
     policy = SimulatedPolicy({"prompt-0": 0.0, "prompt-1": 1.0}, default=0.25)
-    curriculum = Uniform(pool_of(3), prompts_per_step=3, rollouts_per_step=3 * 2000)
+    curriculum = make("uniform", pool_of(3), prompts_per_step=3, rollouts_per_step=3 * 2000)
     rates = {outcome.prompt_id: np.mean(outcome.rewards) for outcome in policy.roll_out(curriculum.plan(0))}
     assert rates["prompt-0"] == 0
     assert rates["prompt-1"] == 1
@@ -223,7 +223,11 @@ def test_the_policy_is_what_it_says() -> None:
 
 def test_the_policy_learns_what_it_trains_on() -> None:
     policy = SimulatedPolicy({"prompt-0": 0.0}, default=0.2, learning_rate=0.5)
-    play(Uniform(PromptPool(["prompt-0", "prompt-1"]), prompts_per_step=2, rollouts_per_step=8), policy, range(10))
+    play(
+        make("uniform", PromptPool(["prompt-0", "prompt-1"]), prompts_per_step=2, rollouts_per_step=8),
+        policy,
+        range(10),
+    )
     assert policy.pass_rate("prompt-0") == 0.0
     assert policy.pass_rate("prompt-1") > 0.9
 
