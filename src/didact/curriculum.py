@@ -344,7 +344,7 @@ class Curriculum:
                 self._settle(group, chosen[-1] if fate == "trains" else None)
         before = len(self._admitted)
         self._admitted += chosen
-        self.listener.admitted(self, self._step, self._admitted, before, complete)
+        self.listener.admitted(self, self._admitted, before, complete)
         return list(self._admitted)
 
     def held(self) -> list[int]:

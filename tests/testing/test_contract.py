@@ -4,14 +4,17 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from didact import METHODS, Curriculum, PromptPool
-from didact.curriculum import Draft
+from didact import METHODS, Curriculum, Draft, PromptPool, Turn, make
+from didact.memory import derived, kept
+from didact.method import Arrivals, Run
 from didact.methods.uniform import Uniform
 from didact.seeding import generator
 from didact.testing import (
@@ -28,99 +31,127 @@ from didact.testing import (
 from didact.testing.contract import same_state
 
 
+@dataclass(frozen=True, kw_only=True)
 class Overspends(Uniform):
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        draft = super()._draft(step, round, rng)
-        return draft and Draft(draft.positions, draft.num_rollouts + 1)
+    def draft(self, turn: Turn, memory: Any) -> Draft:
+        draft = super().draft(turn, memory)
+        return replace(draft, num_rollouts=draft.num_rollouts + 1)
 
 
+@dataclass
+class Walked:
+    prompts: int = derived(int)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Forgets(Uniform):
-    """Does not save where its pass through the pool stands."""
+    """Does not save how far it has come."""
 
-    def _load_own_state(self, state: Any) -> None:
-        pass
+    def init(self, run: Run) -> Any:
+        return Walked()
+
+    def draft(self, turn: Turn, memory: Any) -> Draft:
+        memory.prompts += 1
+        draft = super().draft(turn, memory)
+        return replace(draft, positions=np.roll(draft.positions, memory.prompts))
 
 
+@dataclass(frozen=True, kw_only=True)
 class Unseeded(Uniform):
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        draft = super()._draft(step, round, rng)
-        return draft and Draft(np.random.default_rng().permutation(draft.positions), draft.num_rollouts)
+    def draft(self, turn: Turn, memory: Any) -> Draft:
+        draft = super().draft(turn, memory)
+        return replace(draft, positions=np.random.default_rng().permutation(draft.positions))
 
 
+@dataclass(frozen=True, kw_only=True)
 class HashSeeded(Uniform):
     """Two processes disagree about `hash` of a string."""
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        draft = super()._draft(step, round, rng)
-        return draft and Draft(generator(hash("seed") % 999, step).permutation(draft.positions), draft.num_rollouts)
+    def draft(self, turn: Turn, memory: Any) -> Draft:
+        draft = super().draft(turn, memory)
+        return replace(draft, positions=generator(hash("seed") % 999, turn.step).permutation(draft.positions))
 
 
-class LosesRollouts(Uniform):
-    def _settle(self, groups: Any, admitted: set[int]) -> None:
-        super()._settle(groups, admitted)
-        self._totals["rollouts_trained"] -= 1
+@dataclass
+class Marked:
+    last: int = kept(-1)
+    mark: np.ndarray = kept(np.zeros(1))
 
 
-class LoadsAtOnce(Uniform):
-    """Begins to load before it knows whether it can."""
-
-    def load_state_dict(self, state: Any) -> None:
-        self._step = state.get("step", 0)
-        super().load_state_dict(state)
+_SHARED: dict[int, np.ndarray] = {}
 
 
+@dataclass(frozen=True, kw_only=True)
 class LoadsIntoWhatItHas(Uniform):
     """Writes into an array that the fresh curriculum shares with the old one."""
 
-    def __init__(self, pool: PromptPool, **common: Any) -> None:
-        super().__init__(pool, **common)
-        self._mark = np.zeros(1)
+    def init(self, run: Run) -> Any:
+        return Marked(mark=_SHARED.setdefault(id(run.pool), np.zeros(1)))
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        self._mark = np.array([1.0 + step])
-        return super()._draft(step, round, rng)
+    def draft(self, turn: Turn, memory: Any) -> Draft:
+        memory.mark[:] = 1.0 + turn.step
+        return super().draft(turn, memory)
 
-    def _own_state(self) -> dict[str, Any]:
-        return {**super()._own_state(), "mark": self._mark.copy()}
-
-    def _load_own_state(self, state: Any) -> None:
-        self._mark[:] = state["mark"]
-        super()._load_own_state(state)
+    def resume(self, run: Run, memory: Any) -> None:
+        shared = _SHARED[id(run.pool)]
+        shared[:] = memory.mark
+        memory.mark = shared
 
 
+@dataclass(frozen=True, kw_only=True)
 class GoesByArrival(Uniform):
     """Takes the prompts that were answered last out of the next plan."""
 
-    def __init__(self, pool: PromptPool, **common: Any) -> None:
-        super().__init__(pool, **common)
-        self._last = -1
+    def init(self, run: Run) -> Any:
+        return Marked()
 
-    def _observed(self, positions: Any, fresh: Any) -> None:
-        self._last = int(positions[-1])
+    def observed(self, arrivals: Arrivals, run: Run, memory: Any) -> None:
+        memory.last = int(arrivals.positions[-1])
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        draft = super()._draft(step, round, rng)
-        return draft and Draft(np.roll(draft.positions, self._last), draft.num_rollouts)
-
-    def _own_state(self) -> dict[str, Any]:
-        return {**super()._own_state(), "last": self._last}
-
-    def _load_own_state(self, state: Any) -> None:
-        self._last = state["last"]
-        super()._load_own_state(state)
+    def draft(self, turn: Turn, memory: Any) -> Draft:
+        draft = super().draft(turn, memory)
+        return replace(draft, positions=np.roll(draft.positions, memory.last))
 
 
+@dataclass(frozen=True, kw_only=True)
 class CountsErrors(Uniform):
     """Plans by what came back, failed verdicts too."""
 
-    def _observed(self, positions: Any, fresh: Any) -> None:
-        passes = np.array([sum(outcome.rewards) for _, outcome in fresh])
+    def observed(self, arrivals: Arrivals, run: Run, memory: Any) -> None:
+        passes = np.array([sum(outcome.rewards) for outcome in arrivals.outcomes])
         if not np.isfinite(passes).all():
             raise ValueError("nan")
 
 
+def loses_rollouts(pool: PromptPool, **options: Any) -> Curriculum:
+    """The books do not add up."""
+    curriculum = make("uniform", pool, **options)
+    books = curriculum._books
+    settle = books.settle
+
+    def badly(group: Any, admitted: Any) -> None:
+        settle(group, admitted)
+        books.totals["rollouts_trained"] -= 1
+
+    books.settle = badly  # type: ignore[method-assign]
+    return curriculum
+
+
+def loads_at_once(pool: PromptPool, **options: Any) -> Curriculum:
+    """Begins to load before it knows whether it can."""
+    curriculum = make("uniform", pool, **options)
+    load = curriculum.load_state_dict
+
+    def badly(state: Any) -> None:
+        curriculum._step = state.get("step", 0)
+        load(state)
+
+    curriculum.load_state_dict = badly  # type: ignore[method-assign]
+    return curriculum
+
+
 class HashSeededContract(CurriculumContract):
-    build = staticmethod(HashSeeded)
+    build = partial(make, HashSeeded)
 
 
 class TestArithmeticTask(TaskContract):
@@ -140,19 +171,21 @@ def contract(builder: Callable[..., Curriculum]) -> CurriculumContract:
 @pytest.mark.parametrize(
     ("broken", "test"),
     [
-        (Overspends, CurriculumContract.test_plans_keep_to_the_budget),
-        (Forgets, CurriculumContract.test_saving_and_loading_between_any_two_calls_changes_nothing),
-        (Unseeded, CurriculumContract.test_same_seed_and_history_give_the_same_run),
-        (GoesByArrival, CurriculumContract.test_how_outcomes_are_delivered_does_not_matter),
-        (GoesByArrival, CurriculumContract.test_order_does_not_matter),
-        (CountsErrors, CurriculumContract.test_an_error_is_not_a_wrong_answer),
-        (LosesRollouts, CurriculumContract.test_every_rollout_is_counted),
-        (LoadsAtOnce, CurriculumContract.test_a_mutated_state_is_refused_or_says_the_same),
-        (LoadsIntoWhatItHas, CurriculumContract.test_a_mutated_state_is_refused_or_says_the_same),
+        (partial(make, Overspends), CurriculumContract.test_plans_keep_to_the_budget),
+        (partial(make, Forgets), CurriculumContract.test_saving_and_loading_between_any_two_calls_changes_nothing),
+        (partial(make, Unseeded), CurriculumContract.test_same_seed_and_history_give_the_same_run),
+        (partial(make, GoesByArrival), CurriculumContract.test_how_outcomes_are_delivered_does_not_matter),
+        (partial(make, GoesByArrival), CurriculumContract.test_order_does_not_matter),
+        (partial(make, CountsErrors), CurriculumContract.test_an_error_is_not_a_wrong_answer),
+        (loses_rollouts, CurriculumContract.test_every_rollout_is_counted),
+        (loads_at_once, CurriculumContract.test_a_mutated_state_is_refused_or_says_the_same),
+        (partial(make, LoadsIntoWhatItHas), CurriculumContract.test_a_mutated_state_is_refused_or_says_the_same),
     ],
 )
-def test_a_broken_curriculum_is_caught(broken: type[Uniform], test: Callable[[CurriculumContract], None]) -> None:
-    test(contract(Uniform))
+def test_a_broken_curriculum_is_caught(
+    broken: Callable[..., Curriculum], test: Callable[[CurriculumContract], None]
+) -> None:
+    test(contract(partial(make, "uniform")))
     with pytest.raises((AssertionError, ValueError)):
         test(contract(broken))
 
@@ -184,12 +217,14 @@ def test_every_method_is_asked_what_a_method_can_break() -> None:
 
 
 _THEIRS = """
-from didact.methods.adarft import AdaRFT
+from functools import partial
+
+from didact import make
 from didact.testing import CurriculumContract
 
 
 class TestMine(CurriculumContract):
-    build = staticmethod(AdaRFT)  # which refuses a pool without difficulties
+    build = partial(make, "adarft")  # which refuses a pool without difficulties
     keeps_budget = True
     large_pool_size = 2000
 
