@@ -60,7 +60,7 @@ def test_the_contract_tests_of_the_page_on_methods_pass(tmp_path: Path) -> None:
     path = tmp_path / "test_page.py"
     code = "".join(code for code, _ in blocks(ROOT / "docs" / "writing-a-method.md"))
     path.write_text(code.replace('if __name__ == "__main__":', "if False:"), encoding="utf-8")
-    options = ("-q", "-k", "not million", "-p", "no:cacheprovider", "-c", "/dev/null")
+    options = ("-q", "-k", "not million", "-p", "no:cacheprovider", "-c", "/dev/null", "--strict-markers")
     done = run("-m", "pytest", *options, path, cwd=tmp_path)
     assert " passed" in done
     assert "failed" not in done
