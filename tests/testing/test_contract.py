@@ -73,29 +73,8 @@ class HashSeeded(Uniform):
 
 
 @dataclass
-class Marked:
-    last: int = kept(-1)
-    mark: np.ndarray = kept(np.zeros(1))
-
-
-_SHARED: dict[int, np.ndarray] = {}
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadsIntoWhatItHas(Uniform):
-    """Writes into an array that the fresh curriculum shares with the old one."""
-
-    def init(self, run: Run) -> Any:
-        return Marked(mark=_SHARED.setdefault(id(run.pool), np.zeros(1)))
-
-    def draft(self, turn: Turn, memory: Any) -> Draft:
-        memory.mark[:] = 1.0 + turn.step
-        return super().draft(turn, memory)
-
-    def resume(self, run: Run, memory: Any) -> None:
-        shared = _SHARED[id(run.pool)]
-        shared[:] = memory.mark
-        memory.mark = shared
+class Last:
+    position: int = kept(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,14 +82,14 @@ class GoesByArrival(Uniform):
     """Takes the prompts that were answered last out of the next plan."""
 
     def init(self, run: Run) -> Any:
-        return Marked()
+        return Last()
 
     def observed(self, arrivals: Arrivals, run: Run, memory: Any) -> None:
-        memory.last = int(arrivals.positions[-1])
+        memory.position = int(arrivals.positions[-1])
 
     def draft(self, turn: Turn, memory: Any) -> Draft:
         draft = super().draft(turn, memory)
-        return replace(draft, positions=np.roll(draft.positions, memory.last))
+        return replace(draft, positions=np.roll(draft.positions, memory.position))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +158,6 @@ def contract(builder: Callable[..., Curriculum]) -> CurriculumContract:
         (partial(make, CountsErrors), CurriculumContract.test_an_error_is_not_a_wrong_answer),
         (loses_rollouts, CurriculumContract.test_every_rollout_is_counted),
         (loads_at_once, CurriculumContract.test_a_mutated_state_is_refused_or_says_the_same),
-        (partial(make, LoadsIntoWhatItHas), CurriculumContract.test_a_mutated_state_is_refused_or_says_the_same),
     ],
 )
 def test_a_broken_curriculum_is_caught(
