@@ -29,26 +29,26 @@ class TestAdaRFT(CurriculumContract):
     keeps_budget = True
 
     @staticmethod
-    def build(pool: PromptPool, **options: Any) -> AdaRFT:
-        return AdaRFT(Labelled(pool), **options)
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("adarft", Labelled(pool), **options)
 
 
 class TestAdaRFTAsReleased(CurriculumContract):
     keeps_budget = True
 
     @staticmethod
-    def build(pool: PromptPool, **options: Any) -> AdaRFT:
-        return AdaRFT(Labelled(pool), as_released=True, scale="range", difficulty_range=(1.0, 5.0), **options)
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("adarft", Labelled(pool), as_released=True, scale="range", difficulty_range=(1.0, 5.0), **options)
 
 
-def run(curriculum: AdaRFT, step: int, reward: float) -> list[str]:
+def run(curriculum: Curriculum, step: int, reward: float) -> list[str]:
     plan = curriculum.plan(step)
     curriculum.observe(outcomes_of(plan, lambda num: [reward] * num))
     curriculum.admitted(step)
     return [group.prompt_id for group in plan]
 
 
-def chosen(curriculum: AdaRFT, step: int, reward: float) -> list[float]:
+def chosen(curriculum: Curriculum, step: int, reward: float) -> list[float]:
     difficulty = curriculum.pool.difficulty
     assert difficulty is not None
     positions = curriculum.pool.positions(run(curriculum, step, reward))
@@ -66,7 +66,7 @@ def test_the_target_moves_by_the_published_step() -> None:
 
 
 def test_a_run_follows_the_reward() -> None:
-    curriculum = AdaRFT(pool_of(101, difficulty=np.arange(101)), **SIZES)
+    curriculum = make("adarft", pool_of(101, difficulty=np.arange(101)), **SIZES)
     assert curriculum.target == 0
     assert chosen(curriculum, 0, 1.0) == [0, 1, 2, 3]
     assert chosen(curriculum, 1, 0.5) == [37, 38, 39, 40]  # T = 38.08
@@ -85,7 +85,7 @@ def test_it_takes_the_nearest_of_any_difficulties(as_released: bool) -> None:
     for trial in range(200):
         size = int(rng.integers(4, 30))
         difficulty = rng.integers(0, 8, size).astype(np.float32) * 10
-        curriculum = AdaRFT(pool_of(size, difficulty=difficulty), seed=trial, as_released=as_released, **SIZES)
+        curriculum = make("adarft", pool_of(size, difficulty=difficulty), seed=trial, as_released=as_released, **SIZES)
         curriculum._target = float(rng.integers(0, 101))
         distance = np.abs(difficulty - curriculum.target)
         positions = curriculum.pool.positions([group.prompt_id for group in curriculum.plan(0)])
@@ -97,8 +97,8 @@ def test_it_takes_the_nearest_of_any_difficulties(as_released: bool) -> None:
 def test_equals_are_drawn_at_random_unless_as_released() -> None:
     labels = np.repeat([0, 50, 100], 100)
     seen: set[str] = set()
-    curriculum = AdaRFT(pool_of(300, difficulty=labels), **SIZES)
-    released = AdaRFT(pool_of(300, difficulty=labels), as_released=True, **SIZES)
+    curriculum = make("adarft", pool_of(300, difficulty=labels), **SIZES)
+    released = make("adarft", pool_of(300, difficulty=labels), as_released=True, **SIZES)
     for step in range(40):
         seen |= set(run(curriculum, step, 0.5))
         assert run(released, step, 0.5) == [f"prompt-{index}" for index in range(4)]
@@ -109,7 +109,7 @@ def test_equals_are_drawn_at_random_unless_as_released() -> None:
 def test_labels_can_be_mapped_onto_the_range() -> None:
     """Levels 1 to 5 become 0, 25, 50, 75, 100: after one batch that always passes T = 38 is nearest to level 3 (50)."""
     pool = pool_of(50, difficulty=np.tile([1, 2, 3, 4, 5], 10))
-    curriculum = AdaRFT(pool, scale="range", **SIZES)
+    curriculum = make("adarft", pool, scale="range", **SIZES)
     assert chosen(curriculum, 0, 1.0) == [1] * 4
     assert chosen(curriculum, 1, 1.0) == [3] * 4
     pool.extend(["late-1", "late-2"], difficulty=[7, 5])  # the map stays
@@ -118,7 +118,7 @@ def test_labels_can_be_mapped_onto_the_range() -> None:
 
 
 def test_what_is_cut_off_or_errored_does_not_move_the_target() -> None:
-    curriculum = AdaRFT(pool_of(8, difficulty=np.arange(8)), **SIZES)
+    curriculum = make("adarft", pool_of(8, difficulty=np.arange(8)), **SIZES)
     curriculum.observe(
         GroupOutcome(
             group.group_id,
@@ -135,7 +135,7 @@ def test_what_is_cut_off_or_errored_does_not_move_the_target() -> None:
 
 def test_it_finds_the_level_at_which_half_passes() -> None:
     rates = {f"prompt-{index}": 1 - index / 1000 for index in range(1001)}
-    curriculum = AdaRFT(pool_of(1001, difficulty=np.arange(1001) / 10), prompts_per_step=32, rollouts_per_step=256)
+    curriculum = make("adarft", pool_of(1001, difficulty=np.arange(1001) / 10), prompts_per_step=32, rollouts_per_step=256)
     targets = []
     for step in range(60):
         play(curriculum, SimulatedPolicy(rates), [step])
@@ -155,13 +155,13 @@ def test_it_finds_the_level_at_which_half_passes() -> None:
 )
 def test_bad_options(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        AdaRFT(pool_of(8, difficulty=np.arange(8)), **SIZES, **options)
+        make("adarft", pool_of(8, difficulty=np.arange(8)), **SIZES, **options)
 
 
 def test_a_pool_without_difficulty_says_how_to_give_it() -> None:
     with pytest.raises(ValueError, match=r"PromptPool\(ids, difficulty="):
-        AdaRFT(pool_of(8), **SIZES)
+        make("adarft", pool_of(8), **SIZES)
     with pytest.raises(
         ValueError, match=r"needs 'difficulty' of every prompt, and that of 'prompt-0' in row 0 is unknown"
     ):
-        AdaRFT(pool_of(8, difficulty=[math.nan] * 8), **SIZES)
+        make("adarft", pool_of(8, difficulty=[math.nan] * 8), **SIZES)

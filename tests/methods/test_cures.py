@@ -28,53 +28,56 @@ class TestCurES(CurriculumContract):
     keeps_budget = True
 
     @staticmethod
-    def build(pool, **options):
-        return CurES(pool, steps_per_iteration=3, **options)
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("cures", pool, steps_per_iteration=3, **options)
 
 
 class TestCurESWholePool(CurriculumContract):
-    build = staticmethod(CurES)
     keeps_budget = True
+
+    @staticmethod
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("cures", pool, **options)
 
 
 class TestCurESTrainingOnPilots(CurriculumContract):
     keeps_budget = True
 
     @staticmethod
-    def build(pool, **options):
-        return CurES(pool, steps_per_iteration=2, train_on_pilot=True, **options)
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("cures", pool, steps_per_iteration=2, train_on_pilot=True, **options)
 
 
 class TestCurESThatFades(CurriculumContract):
     keeps_budget = True
 
     @staticmethod
-    def build(pool, **options):
-        return CurES(pool, steps_per_iteration=3, reset=False, discount=0.8, **options)
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("cures", pool, steps_per_iteration=3, reset=False, discount=0.8, **options)
 
 
 class TestCurESWithWindow(CurriculumContract):
     keeps_budget = True
 
     @staticmethod
-    def build(pool, **options):
-        return CurES(pool, steps_per_iteration=3, reset=False, window=2, **options)
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("cures", pool, steps_per_iteration=3, reset=False, window=2, **options)
 
 
 class TestCurESWithReplacement(CurriculumContract):
     keeps_budget = True
 
     @staticmethod
-    def build(pool, **options):
-        return CurES(pool, steps_per_iteration=3, with_replacement=True, max_rollouts=20, **options)
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("cures", pool, steps_per_iteration=3, with_replacement=True, max_rollouts=20, **options)
 
 
 class TestCurESAsReleased(CurriculumContract):
     within_budget = False  # the released code multiplies its budget, see Released
 
     @staticmethod
-    def build(pool, **options):
-        return CurES(pool, steps_per_iteration=3, as_released=True, **options)
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("cures", pool, steps_per_iteration=3, as_released=True, **options)
 
 
 # The distribution and the posterior ---------------------------------------------------------------------------
@@ -103,7 +106,7 @@ def test_cv2_six_prompts() -> None:
 @pytest.mark.parametrize(("prior", "means"), [((1.0, 1.0), (1 / 3, 0.5)), ((0.0, 0.0), (0.25, 0.5))])
 def test_cv3_update(prior: tuple[float, float], means: tuple[float, float]) -> None:
     """Pilot 1 of 4, then 4 of 6."""
-    curriculum = CurES(pool_of(1), prompts_per_step=1, rollouts_per_step=6, prior=prior)
+    curriculum = make("cures", pool_of(1), prompts_per_step=1, rollouts_per_step=6, prior=prior)
     curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0] + [0.0] * (num - 1)))
     assert curriculum.pass_rates().mean == pytest.approx([means[0]])
     curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0] * 4 + [0.0] * (num - 4)))
@@ -256,7 +259,7 @@ def test_as_released_draws_from_all_prompts_and_drops_those_of_size_0() -> None:
 
 
 def test_as_released_trains_on_mixed_pilots_only_and_never_updates() -> None:
-    curriculum = CurES(pool_of(40), as_released=True, **SIZES)
+    curriculum = make("cures", pool_of(40), as_released=True, **SIZES)
     policy = SimulatedPolicy({f"prompt-{i}": [0.0, 0.5, 1.0][i % 3] for i in range(40)})
     pilot_passes: dict[str, float] = {}
     sizes: dict[str, set[int]] = {}
@@ -277,7 +280,7 @@ def test_as_released_trains_on_mixed_pilots_only_and_never_updates() -> None:
 def test_as_released_counts_a_pilot_that_comes_in_parts() -> None:
     from dataclasses import replace
 
-    whole, parts = (CurES(pool_of(8), as_released=True, **SIZES) for _ in range(2))
+    whole, parts = (make("cures", pool_of(8), as_released=True, **SIZES) for _ in range(2))
     outcomes = SimulatedPolicy().roll_out(whole.plan(0))
     whole.observe(outcomes)
     parts.plan(0)
@@ -287,7 +290,7 @@ def test_as_released_counts_a_pilot_that_comes_in_parts() -> None:
 
 
 def test_as_released_skips_a_batch_when_no_pilot_was_mixed() -> None:
-    curriculum = CurES(pool_of(8), as_released=True, **SIZES)
+    curriculum = make("cures", pool_of(8), as_released=True, **SIZES)
     curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0] * num))
     assert not curriculum.plan(0)
 
@@ -295,7 +298,7 @@ def test_as_released_skips_a_batch_when_no_pilot_was_mixed() -> None:
 # Iterations ---------------------------------------------------------------------------------------------------
 
 
-def plans_by_step(curriculum: CurES, policy: SimulatedPolicy, steps: int) -> list[list[Plan]]:
+def plans_by_step(curriculum: Curriculum, policy: SimulatedPolicy, steps: int) -> list[list[Plan]]:
     plans: list[list[Plan]] = []
     for step in range(steps):
         plans.append([])
@@ -307,7 +310,7 @@ def plans_by_step(curriculum: CurES, policy: SimulatedPolicy, steps: int) -> lis
 
 
 def test_a_pilot_for_every_prompt_of_the_subset_then_batches_from_it() -> None:
-    curriculum = CurES(pool_of(60), steps_per_iteration=5, **SIZES)
+    curriculum = make("cures", pool_of(60), steps_per_iteration=5, **SIZES)
     plans = plans_by_step(curriculum, SimulatedPolicy(), 15)
     subsets = []
     for start in (0, 5, 10):
@@ -329,7 +332,7 @@ def test_a_pilot_for_every_prompt_of_the_subset_then_batches_from_it() -> None:
 
 
 def test_pilots_train_when_asked_to() -> None:
-    curriculum = CurES(pool_of(20), steps_per_iteration=5, train_on_pilot=True, **SIZES)
+    curriculum = make("cures", pool_of(20), steps_per_iteration=5, train_on_pilot=True, **SIZES)
     plans = plans_by_step(curriculum, SimulatedPolicy(), 8)
     assert [step[0].groups[0].reason for step in plans] == ["pilot"] * 3 + ["train"] * 5
     assert all(len(step) == 1 for step in plans)
@@ -338,7 +341,7 @@ def test_pilots_train_when_asked_to() -> None:
 
 
 def test_an_iteration_forgets_what_the_last_knew() -> None:
-    curriculum = CurES(pool_of(8), steps_per_iteration=2, subset_size=8, **SIZES)
+    curriculum = make("cures", pool_of(8), steps_per_iteration=2, subset_size=8, **SIZES)
     plans_by_step(curriculum, SimulatedPolicy(default=1.0), 2)
     assert curriculum.pass_rates().mean.min() > 0.8
     curriculum.plan(2)
@@ -347,14 +350,14 @@ def test_an_iteration_forgets_what_the_last_knew() -> None:
 
 
 def test_without_reset_only_prompts_short_of_evidence_are_piloted() -> None:
-    curriculum = CurES(pool_of(8), steps_per_iteration=2, subset_size=8, reset=False, **SIZES)
+    curriculum = make("cures", pool_of(8), steps_per_iteration=2, subset_size=8, reset=False, **SIZES)
     plans = plans_by_step(curriculum, SimulatedPolicy(), 6)
     assert [plan.groups[0].reason for step in plans for plan in step].count("pilot") == 1
 
 
 def test_the_online_update_moves_the_next_draw() -> None:
     """Two prompts of ten pass half of the time; the other eight, which the pilot liked too, turn out to pass always."""
-    curriculum = CurES(pool_of(10), temperature=0.02, steps_per_iteration=50, prompts_per_step=2, rollouts_per_step=64)
+    curriculum = make("cures", pool_of(10), temperature=0.02, steps_per_iteration=50, prompts_per_step=2, rollouts_per_step=64)
     curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0, 0.0] * (num // 2)))
     assert curriculum.pass_rates().mean == pytest.approx([0.5] * 10)
     policy = SimulatedPolicy({"prompt-3": 0.5, "prompt-7": 0.5}, default=1.0)
@@ -364,7 +367,7 @@ def test_the_online_update_moves_the_next_draw() -> None:
 
 
 def test_rollouts_go_where_the_variance_is() -> None:
-    curriculum = CurES(pool_of(2), prompts_per_step=2, rollouts_per_step=24, pilot_rollouts=10)
+    curriculum = make("cures", pool_of(2), prompts_per_step=2, rollouts_per_step=24, pilot_rollouts=10)
     plan = curriculum.plan(0)
     rewards = iter([[1.0] * 5 + [0.0] * 5, [1.0] * 10])
     curriculum.observe(outcomes_of(plan, lambda num: next(rewards)))
@@ -374,7 +377,7 @@ def test_rollouts_go_where_the_variance_is() -> None:
 
 def test_pseudo_counts_let_nobody_starve() -> None:
     """CV8: with posterior means 1/3, 1/2, 1/6."""
-    curriculum = CurES(pool_of(3), prompts_per_step=3, rollouts_per_step=24, prior=(1.0, 1.0))
+    curriculum = make("cures", pool_of(3), prompts_per_step=3, rollouts_per_step=24, prior=(1.0, 1.0))
     passes = dict(zip(("prompt-0", "prompt-1", "prompt-2"), (1, 2, 0), strict=True))
     curriculum.observe(_piloted(curriculum.plan(0), passes))
     assert {group.prompt_id: group.num_rollouts for group in curriculum.plan(0)} == {
@@ -385,14 +388,14 @@ def test_pseudo_counts_let_nobody_starve() -> None:
 
 
 def test_cv8_raw_counts() -> None:
-    curriculum = CurES(pool_of(3), prompts_per_step=3, rollouts_per_step=24)
+    curriculum = make("cures", pool_of(3), prompts_per_step=3, rollouts_per_step=24)
     passes = dict(zip(("prompt-0", "prompt-1", "prompt-2"), (1, 2, 0), strict=True))
     curriculum.observe(_piloted(curriculum.plan(0), passes))
     assert {group.prompt_id: group.num_rollouts for group in curriculum.plan(0)} == {"prompt-0": 11, "prompt-1": 13}
 
 
 def test_where_every_pilot_was_unanimous_the_batch_is_rolled_out_in_equal_groups() -> None:
-    curriculum = CurES(pool_of(8), **SIZES)
+    curriculum = make("cures", pool_of(8), **SIZES)
     curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [0.0] * num))
     assert [group.num_rollouts for group in curriculum.plan(0)] == [8, 8, 8, 8]
 
@@ -418,7 +421,7 @@ def test_where_the_training_rollouts_go_on_a_hard_pool(options: dict[str, Any], 
     """Three quarters never pass, a tenth always does. Without pseudo-counts few rollouts train in silent groups."""
     rng = np.random.default_rng(0)
     rates = np.concatenate([np.zeros(768), np.ones(102), rng.uniform(0.05, 0.95, 154)])
-    curriculum = CurES(pool_of(1024), prompts_per_step=16, rollouts_per_step=128, **options)
+    curriculum = make("cures", pool_of(1024), prompts_per_step=16, rollouts_per_step=128, **options)
     spent = {True: 0, False: 0}
     for step in range(60):
         while plan := curriculum.plan(step):
@@ -443,7 +446,7 @@ def _piloted(plan: Plan, passes: dict[str, int]) -> list[GroupOutcome]:
 
 
 def test_gradients_of_the_pilot_move_the_allocation() -> None:
-    curriculum = CurES(pool_of(2), prompts_per_step=2, rollouts_per_step=24, gradient_norms=True)
+    curriculum = make("cures", pool_of(2), prompts_per_step=2, rollouts_per_step=24, gradient_norms=True)
     assert curriculum.wants_gradients
     curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0, 0.0] * (num // 2)))
     for prompt, length in (("prompt-0", 1.0), ("prompt-1", 3.0)):
@@ -451,7 +454,7 @@ def test_gradients_of_the_pilot_move_the_allocation() -> None:
     state = curriculum.state_dict()
     sizes = {group.prompt_id: group.num_rollouts for group in curriculum.plan(0)}
     assert sizes == {"prompt-0": 6, "prompt-1": 18}
-    again = CurES(pool_of(2), prompts_per_step=2, rollouts_per_step=24, gradient_norms=True)
+    again = make("cures", pool_of(2), prompts_per_step=2, rollouts_per_step=24, gradient_norms=True)
     again.load_state_dict(state)
     assert {group.prompt_id: group.num_rollouts for group in again.plan(0)} == sizes
     with pytest.raises(ValueError, match="unknown prompt"):
@@ -460,7 +463,7 @@ def test_gradients_of_the_pilot_move_the_allocation() -> None:
 
 def test_drawing_with_replacement_adds_shares_up() -> None:
     """One prompt dominates: at a low temperature it takes nearly every share of the batch."""
-    curriculum = CurES(pool_of(4), temperature=0.005, pilot_rollouts=8, with_replacement=True, **SIZES)
+    curriculum = make("cures", pool_of(4), temperature=0.005, pilot_rollouts=8, with_replacement=True, **SIZES)
     plan = curriculum.plan(0)
     while plan.groups and plan.groups[0].reason == "pilot":
         curriculum.observe(
@@ -484,7 +487,7 @@ def test_drawing_with_replacement_adds_shares_up() -> None:
 
 def test_a_prompt_drawn_k_times_has_k_shares_and_weighs_k_times() -> None:
     """Eq. 16 sums over draws; all pilots are half right, so a draw's share is 32 / 4 rollouts."""
-    curriculum = CurES(pool_of(5), with_replacement=True, seed=1, **SIZES)
+    curriculum = make("cures", pool_of(5), with_replacement=True, seed=1, **SIZES)
     seen = set()
     for step in range(20):
         plan = curriculum.plan(step)
@@ -501,14 +504,14 @@ def test_a_prompt_drawn_k_times_has_k_shares_and_weighs_k_times() -> None:
 
 def test_without_replacement_and_as_released_groups_weigh_alike() -> None:
     for options in ({}, {"with_replacement": True, "as_released": True}):
-        curriculum = CurES(pool_of(20), **options, **SIZES)
+        curriculum = make("cures", pool_of(20), **options, **SIZES)
         assert not curriculum.weighs_groups
         trace = play(curriculum, SimulatedPolicy(), range(4))[1]
         assert {row[4] for entry in trace if entry[0] == "admitted" for row in entry[2:]} == {1.0}
 
 
 def test_bounds_hold() -> None:
-    curriculum = CurES(pool_of(40), min_rollouts=5, max_rollouts=9, **SIZES)
+    curriculum = make("cures", pool_of(40), min_rollouts=5, max_rollouts=9, **SIZES)
     for step in plans_by_step(curriculum, SimulatedPolicy(default=0.9), 10):
         assert all(5 <= group.num_rollouts <= 9 for group in step[-1])
 
@@ -539,11 +542,11 @@ def test_bounds_hold() -> None:
 )
 def test_options_out_of_range(options: dict, named: str) -> None:
     with pytest.raises(ValueError, match=named):
-        CurES(pool_of(100), **{**SIZES, **options})
+        make("cures", pool_of(100), **{**SIZES, **options})
 
 
 def test_play_matches_the_loop_of_the_readme() -> None:
-    _curriculum, trace = play(CurES(pool_of(40), **SIZES), SimulatedPolicy(), range(2))
+    _curriculum, trace = play(make("cures", pool_of(40), **SIZES), SimulatedPolicy(), range(2))
     assert [entry[0] for entry in trace].count("admitted") == 2
 
 
@@ -565,7 +568,7 @@ def test_what_comes_late_from_before_a_reset_stays_forgotten():
     """As if it had come in time: believed, then forgotten when its prompt was taken up again."""
     for reset, evidence in ((True, 0.0), (False, 16.0)):
         options = {"steps_per_iteration": 1, "subset_size": 4, "pilot_rollouts": 2, "reset": reset}
-        curriculum = CurES(pool_of(4), prompts_per_step=2, rollouts_per_step=8, **options)
+        curriculum = make("cures", pool_of(4), prompts_per_step=2, rollouts_per_step=8, **options)
         held = outcomes_of(curriculum.plan(0), lambda num: [1.0] * num)
         held += outcomes_of(curriculum.plan(0), lambda num: [1.0] * num)
         curriculum.plan(1)

@@ -8,16 +8,19 @@ from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, pla
 
 
 class TestDAPO(CurriculumContract):
-    build = staticmethod(DAPO)
     keeps_budget = True
+
+    @staticmethod
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("dapo", pool, **options)
 
 
 class TestDAPOWithLargeRounds(CurriculumContract):
     within_budget = False  # the paper draws three times as many prompts as it trains on
 
     @staticmethod
-    def build(pool, **options):
-        return DAPO(pool, prompts_per_round=3 * options["prompts_per_step"], max_rounds=3, **options)
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("dapo", pool, prompts_per_round=3 * options["prompts_per_step"], max_rounds=3, **options)
 
 
 def mixed(num: int) -> list[float]:
@@ -26,7 +29,7 @@ def mixed(num: int) -> list[float]:
 
 def test_vector_dv2() -> None:
     """G=4, gen 4, train 3: batch 1 keeps 1, batch 2 keeps 3, 4 >= 3 -> the first 3 groups, 12 trajectories."""
-    curriculum = DAPO(pool_of(8), prompts_per_step=3, rollouts_per_step=12, prompts_per_round=4)
+    curriculum = make("dapo", pool_of(8), prompts_per_step=3, rollouts_per_step=12, prompts_per_round=4)
     expected: list[int] = []
     for passing in ([2], [0, 1, 3]):
         plan = curriculum.plan(0)
@@ -46,7 +49,7 @@ def test_vector_dv2() -> None:
 
 
 def test_a_step_that_cannot_be_filled_trains_on_what_it_has() -> None:
-    curriculum = DAPO(pool_of(8), prompts_per_step=2, rollouts_per_step=8, max_rounds=3)
+    curriculum = make("dapo", pool_of(8), prompts_per_step=2, rollouts_per_step=8, max_rounds=3)
     _, trace = play(curriculum, SimulatedPolicy(default=1.0), [0])
     assert len([entry for entry in trace if entry[0] == "plan" and entry[3:]]) == 3
     assert curriculum.admitted(0) == []
@@ -55,7 +58,7 @@ def test_a_step_that_cannot_be_filled_trains_on_what_it_has() -> None:
 
 def test_expected_cost_of_a_trained_prompt() -> None:
     """G / (1 - p^G - q^G) rollouts per trained prompt; within 5% over 2,000 steps (fixed seed)."""
-    curriculum = DAPO(pool_of(50), prompts_per_step=1, rollouts_per_step=4, max_rounds=1000)
+    curriculum = make("dapo", pool_of(50), prompts_per_step=1, rollouts_per_step=4, max_rounds=1000)
     play(curriculum, SimulatedPolicy(default=0.2), range(2000))
     metrics = curriculum.metrics()
     assert metrics["rollouts"] / metrics["groups_trained"] == pytest.approx(4 / (1 - 0.2**4 - 0.8**4), rel=0.05)
@@ -64,4 +67,4 @@ def test_expected_cost_of_a_trained_prompt() -> None:
 @pytest.mark.parametrize("option", [{"max_rounds": 0}, {"prompts_per_round": 0}])
 def test_bad_options(option: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(option))):
-        DAPO(pool_of(8), prompts_per_step=2, rollouts_per_step=8, **option)
+        make("dapo", pool_of(8), prompts_per_step=2, rollouts_per_step=8, **option)

@@ -36,14 +36,14 @@ class TestFastCuRL(CurriculumContract):
     """Eight steps, so that all four stages come."""
 
     @staticmethod
-    def build(pool: PromptPool, **options: Any) -> FastCuRL:
-        return FastCuRL(Measured(pool), total_steps=8, max_context=24, **options)
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("fastcurl", Measured(pool), total_steps=8, max_context=24, **options)
 
 
 class TestFastCuRLByTruncation(CurriculumContract):
     @staticmethod
-    def build(pool: PromptPool, **options: Any) -> FastCuRL:
-        return FastCuRL(Measured(pool), stages="v3", advance="truncation", truncation_window=2, **options)
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("fastcurl", Measured(pool), stages="v3", advance="truncation", truncation_window=2, **options)
 
 
 class TestFastCuRLOfOneStage(CurriculumContract):
@@ -52,11 +52,11 @@ class TestFastCuRLOfOneStage(CurriculumContract):
     keeps_budget = True
 
     @staticmethod
-    def build(pool: PromptPool, **options: Any) -> FastCuRL:
-        return FastCuRL(pool, stages=[replace(FOUR_STAGES[-1], split="all")], **options)
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("fastcurl", pool, stages=[replace(FOUR_STAGES[-1], split="all")], **options)
 
 
-def observe(curriculum: FastCuRL, plan: Plan, *, cut: float = 0.0, passed: bool = True) -> None:
+def observe(curriculum: Curriculum, plan: Plan, *, cut: float = 0.0, passed: bool = True) -> None:
     """All rollouts of each group fail but the first, and a share of the others is cut off."""
     curriculum.observe(
         GroupOutcome(
@@ -78,7 +78,7 @@ def test_vector_fv2() -> None:
     """Mean 250: two short, two long, and all four in stages on all."""
     assert split_by_prompt_length([100, 200, 300, 400]).tolist() == [True, True, False, False]
     pool = pool_of(4, prompt_tokens=[100, 200, 300, 400])
-    curriculum = FastCuRL(pool, prompts_per_step=8, rollouts_per_step=64, total_steps=4)
+    curriculum = make("fastcurl", pool, prompts_per_step=8, rollouts_per_step=64, total_steps=4)
     seen = []
     for step in range(4):
         plan = curriculum.plan(step)
@@ -120,7 +120,7 @@ def test_the_split_of_deepscaler() -> None:
     assert lengths.mean() == pytest.approx(247.24, abs=0.005)
     assert (lengths[short].max(), lengths[~short].min()) == (247, 248)
     pool = PromptPool([f"problem-{row}" for row in range(len(problems))], prompt_tokens=lengths)
-    curriculum = FastCuRL(pool, prompts_per_step=128, rollouts_per_step=1024)
+    curriculum = make("fastcurl", pool, prompts_per_step=128, rollouts_per_step=1024)
     plan = curriculum.plan(0)
     assert (len(plan), plan.num_rollouts, plan.groups[0].context_length) == (128, 1024, 8192)
     assert short[pool.positions([group.prompt_id for group in plan])].all()
@@ -129,7 +129,7 @@ def test_the_split_of_deepscaler() -> None:
 def test_stages_follow_each_other_with_their_published_proportions() -> None:
     """With the sizes of the paper, plans are those of the paper; the last stage stays."""
     pool = pool_of(400, prompt_tokens=np.tile([10, 20, 30, 40], 100))
-    curriculum = FastCuRL(pool, prompts_per_step=128, rollouts_per_step=1024)
+    curriculum = make("fastcurl", pool, prompts_per_step=128, rollouts_per_step=1024)
     assert curriculum.longest == 24576
     for step, expected in {
         0: (128, 8, 8192),
@@ -153,7 +153,7 @@ def test_a_short_run_on_a_small_model() -> None:
 
 
 def test_a_stage_passes_through_its_split_before_it_repeats_a_prompt() -> None:
-    curriculum = FastCuRL(pool_of(40, prompt_tokens=LENGTHS), **SIZES)
+    curriculum = make("fastcurl", pool_of(40, prompt_tokens=LENGTHS), **SIZES)
     seen = []
     for step in range(5):
         plan = curriculum.plan(step)
@@ -163,7 +163,7 @@ def test_a_stage_passes_through_its_split_before_it_repeats_a_prompt() -> None:
 
 
 def test_equal_lengths_make_one_stage_of_all_prompts() -> None:
-    curriculum = FastCuRL(pool_of(40, prompt_tokens=[7] * 40), **SIZES)
+    curriculum = make("fastcurl", pool_of(40, prompt_tokens=[7] * 40), **SIZES)
     assert curriculum.stages == (replace(FOUR_STAGES[-1], split="all"),)
     for step in (0, 1, 2, 3, 4):
         plan = curriculum.plan(step)
@@ -174,7 +174,7 @@ def test_equal_lengths_make_one_stage_of_all_prompts() -> None:
 
 def test_prompts_that_join_are_split_at_the_same_length() -> None:
     pool = pool_of(40, prompt_tokens=LENGTHS)  # mean 25
-    curriculum = FastCuRL(pool, **SIZES)
+    curriculum = make("fastcurl", pool, **SIZES)
     observe(curriculum, curriculum.plan(0))
     pool.extend([f"short-{index}" for index in range(30)], prompt_tokens=[25] * 30)
     pool.extend([f"long-{index}" for index in range(30)], prompt_tokens=[26] * 30)
@@ -187,7 +187,7 @@ def test_prompts_that_join_are_split_at_the_same_length() -> None:
     assert not any(name.startswith("long") for name in seen)
 
 
-def stage_after(curriculum: FastCuRL, steps: range, **observed: Any) -> int:
+def stage_after(curriculum: Curriculum, steps: range, **observed: Any) -> int:
     for step in steps:
         observe(curriculum, curriculum.plan(step), **observed)
     curriculum.plan(steps.stop)
@@ -206,7 +206,7 @@ def stage_after(curriculum: FastCuRL, steps: range, **observed: Any) -> int:
 )
 def test_truncation_ends_a_stage(observed: dict[str, Any], moves: bool) -> None:
     options = {"advance": "truncation", "truncation_window": 3, **SIZES}
-    curriculum = FastCuRL(pool_of(40, prompt_tokens=LENGTHS), **options)
+    curriculum = make("fastcurl", pool_of(40, prompt_tokens=LENGTHS), **options)
     assert stage_after(curriculum, range(2), **observed) == 0, "no stage ends before the window is full"
     assert stage_after(curriculum, range(2, 3), **observed) == (1 if moves else 0)
     assert stage_after(curriculum, range(3, 160), cut=0.25) == 1, "and none lasts longer than its steps"
@@ -214,7 +214,7 @@ def test_truncation_ends_a_stage(observed: dict[str, Any], moves: bool) -> None:
 
 def test_a_shorter_context_waits_until_answers_fit() -> None:
     options = {"advance": "truncation", "truncation_window": 2, **SIZES}
-    curriculum = FastCuRL(pool_of(40, prompt_tokens=LENGTHS), **options)
+    curriculum = make("fastcurl", pool_of(40, prompt_tokens=LENGTHS), **options)
     assert stage_after(curriculum, range(4)) == 2
     assert curriculum.stage.context_length == 24576
     assert stage_after(curriculum, range(4, 20), cut=0.5) == 2
@@ -222,7 +222,7 @@ def test_a_shorter_context_waits_until_answers_fit() -> None:
 
 
 def test_by_steps_truncation_changes_nothing() -> None:
-    curriculum = FastCuRL(pool_of(40, prompt_tokens=LENGTHS), **SIZES)
+    curriculum = make("fastcurl", pool_of(40, prompt_tokens=LENGTHS), **SIZES)
     assert stage_after(curriculum, range(20), cut=0.0) == 0
     assert curriculum._cuts == {}
 
@@ -231,11 +231,11 @@ def test_by_steps_truncation_changes_nothing() -> None:
 def test_a_pool_that_became_uneven_resumes(advance: str) -> None:
     """The split is that of the pool as it was, also for a curriculum that is built on the larger pool."""
     pool = pool_of(1, prompt_tokens=[10])
-    curriculum = FastCuRL(pool, advance=advance, **SIZES)
+    curriculum = make("fastcurl", pool, advance=advance, **SIZES)
     play(curriculum, SimulatedPolicy(), range(2))
     state = curriculum.state_dict()
     pool.extend(["other"], prompt_tokens=[99])
-    fresh = FastCuRL(pool, advance=advance, **SIZES)
+    fresh = make("fastcurl", pool, advance=advance, **SIZES)
     assert len(fresh.stages) == 4
     fresh.load_state_dict(state)
     assert fresh.stages == curriculum.stages
@@ -258,7 +258,7 @@ def test_a_pool_that_became_uneven_resumes(advance: str) -> None:
 )
 def test_bad_options(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        FastCuRL(pool_of(40, prompt_tokens=LENGTHS), **SIZES, **options)
+        make("fastcurl", pool_of(40, prompt_tokens=LENGTHS), **SIZES, **options)
 
 
 @pytest.mark.parametrize("change", [{"steps": 0}, {"context_length": 0}, {"prompts": 0}, {"split": "middle"}])
@@ -275,9 +275,9 @@ def test_bad_lengths(lengths: list[Any]) -> None:
 
 def test_a_pool_without_lengths_is_enough_for_stages_on_all() -> None:
     with pytest.raises(ValueError, match=r"PromptPool\(ids, prompt_tokens="):
-        FastCuRL(pool_of(40), **SIZES)
+        make("fastcurl", pool_of(40), **SIZES)
     stage = Stage(steps=3, context_length=64, split="all", prompts=1, rollouts_per_prompt=8)
-    curriculum = FastCuRL(pool_of(40), stages=[stage, replace(stage, context_length=128)], **SIZES)
+    curriculum = make("fastcurl", pool_of(40), stages=[stage, replace(stage, context_length=128)], **SIZES)
     assert curriculum.plan(0).groups[0].context_length == 64
     curriculum.observe(outcomes_of(curriculum.plan(3), lambda num: [1.0] * num))
     assert curriculum.stage.context_length == 128

@@ -169,7 +169,7 @@ def _builder(label: str) -> tuple[PromptPool, Callable[[], Curriculum], bool]:
     if method == "oracle":  # of the comparison, and told the truth: no method by name
         from didact.compare.oracle import Oracle
 
-        return pool, lambda: Oracle(pool, truth=lambda: np.linspace(0, 1, len(pool)), **given), known
+        return pool, lambda: make(Oracle, pool, truth=lambda: np.linspace(0, 1, len(pool)), **given), known
     return pool, lambda: make(method, pool, **given), known
 
 

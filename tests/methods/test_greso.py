@@ -14,24 +14,26 @@ SIZES: dict[str, Any] = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
 class TestGRESO(CurriculumContract):
-    build = staticmethod(GRESO)
+    @staticmethod
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("greso", pool, **options)
 
 
 class TestGRESOWithLargeRounds(CurriculumContract):
     within_budget = False  # the paper draws half as many again as it trains on
 
     @staticmethod
-    def build(pool, **options):
-        return GRESO(pool, prompts_per_round=3 * options["prompts_per_step"] // 2, max_rounds=3, **options)
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("greso", pool, prompts_per_round=3 * options["prompts_per_step"] // 2, max_rounds=3, **options)
 
 
 class TestGRESOAsReleased(CurriculumContract):
     @staticmethod
-    def build(pool, **options):
-        return GRESO(pool, as_released=True, **options)
+    def build(pool: PromptPool, **options: Any) -> Curriculum:
+        return make("greso", pool, as_released=True, **options)
 
 
-def visit(curriculum: GRESO, step: int, rewards: dict[str, list[float]]) -> None:
+def visit(curriculum: Curriculum, step: int, rewards: dict[str, list[float]]) -> None:
     """One round in which each prompt gets the rewards given, by default those of a group with signal."""
     plan = curriculum.plan(step)
     curriculum.observe(
@@ -42,7 +44,7 @@ def visit(curriculum: GRESO, step: int, rewards: dict[str, list[float]]) -> None
 
 def test_the_probability_of_being_kept_falls_with_silent_visits_in_a_row() -> None:
     """max(0.5^z, 0.01), and 1 again after a visit with signal."""
-    curriculum = GRESO(pool_of(2), prompts_per_step=2, rollouts_per_step=16, base_step=1e-9, min_keep=0.2)
+    curriculum = make("greso", pool_of(2), prompts_per_step=2, rollouts_per_step=16, base_step=1e-9, min_keep=0.2)
     always, never = {"prompt-0": [1.0] * 8, "prompt-1": [0.0] * 8}, {"prompt-0": [0.0] * 8, "prompt-1": [1.0] * 8}
     for step in range(60):
         visit(curriculum, step, always)
@@ -69,7 +71,7 @@ def test_the_probability_of_being_kept_falls_with_silent_visits_in_a_row() -> No
     ],
 )
 def test_what_counts_as_easy_and_hard(rewards: list[float], runs: list[int]) -> None:
-    curriculum = GRESO(pool_of(1), prompts_per_step=1, rollouts_per_step=8, max_rounds=1)
+    curriculum = make("greso", pool_of(1), prompts_per_step=1, rollouts_per_step=8, max_rounds=1)
     for step, run in enumerate(runs):
         visit(curriculum, step, {"prompt-0": rewards})
         assert curriculum._runs.tolist() == [run]
@@ -78,7 +80,7 @@ def test_what_counts_as_easy_and_hard(rewards: list[float], runs: list[int]) -> 
 
 def test_the_bases_follow_the_silent_shares_after_the_first_pass() -> None:
     """Targets 1/12 easy and 1/6 hard; a step of 0.01; nothing in the first pass."""
-    curriculum = GRESO(pool_of(8), prompts_per_step=8, rollouts_per_step=64, max_rounds=1)
+    curriculum = make("greso", pool_of(8), prompts_per_step=8, rollouts_per_step=64, max_rounds=1)
     easy = {"prompt-0": [1.0] * 8}  # 1/8 of groups: at or above 1/12
     visit(curriculum, 0, easy)
     assert curriculum.bases == (0.5, 0.5)
@@ -86,14 +88,14 @@ def test_the_bases_follow_the_silent_shares_after_the_first_pass() -> None:
     assert curriculum.bases == (0.49, 0.51)  # by step 0, as its pass was then over
     visit(curriculum, 2, {})
     assert curriculum.bases == (0.5, 0.52)
-    fresh = GRESO(pool_of(9), prompts_per_step=8, rollouts_per_step=64, max_rounds=1)
+    fresh = make("greso", pool_of(9), prompts_per_step=8, rollouts_per_step=64, max_rounds=1)
     visit(fresh, 0, easy)
     visit(fresh, 1, easy)
     assert fresh.bases == (0.5, 0.5), "the first pass was not over at step 1"
 
 
 def test_the_bases_stay_within_their_bounds() -> None:
-    curriculum = GRESO(pool_of(4), base_step=0.2, max_rounds=1, **SIZES)
+    curriculum = make("greso", pool_of(4), base_step=0.2, max_rounds=1, **SIZES)
     for step in range(8):
         visit(curriculum, step, {})
     assert curriculum.bases == (0.95, 0.95)
@@ -114,7 +116,7 @@ def test_the_bases_stay_within_their_bounds() -> None:
     ],
 )
 def test_a_request_is_what_should_fill_the_batch(silent: int, options: dict[str, int], asked: int) -> None:
-    curriculum = GRESO(pool_of(100), prompts_per_step=16, rollouts_per_step=128, **options)
+    curriculum = make("greso", pool_of(100), prompts_per_step=16, rollouts_per_step=128, **options)
     plan = curriculum.plan(0)
     rewards = [[0.0] * 8] * silent + [[1.0] + [0.0] * 7] * (len(plan) - silent)
     curriculum.observe(GroupOutcome(g.group_id, g.prompt_id, r) for g, r in zip(plan, rewards, strict=True))
@@ -127,7 +129,7 @@ def test_a_request_is_what_should_fill_the_batch(silent: int, options: dict[str,
 def test_as_released_stops_after_the_request_that_should_have_filled_the_batch() -> None:
     rounds = {}
     for as_released in (False, True):
-        curriculum = GRESO(pool_of(200), prompts_per_step=16, rollouts_per_step=128, as_released=as_released)
+        curriculum = make("greso", pool_of(200), prompts_per_step=16, rollouts_per_step=128, as_released=as_released)
         plan, rounds[as_released] = curriculum.plan(0), 0
         while plan:
             rewards = [[0.0] * 8] * len(plan) if rounds[as_released] else [[0.0] * 8] * 4 + [[1.0] + [0.0] * 7] * 12
@@ -151,7 +153,7 @@ def test_it_spends_less_than_dynamic_sampling_on_a_pool_of_which_most_is_silent(
 
 
 def test_a_group_that_lost_rollouts_is_no_visit() -> None:
-    curriculum = GRESO(pool_of(4), **SIZES)
+    curriculum = make("greso", pool_of(4), **SIZES)
     plan = curriculum.plan(0)
     curriculum.observe(GroupOutcome(group.group_id, group.prompt_id, [1.0] * 7) for group in plan)
     assert not curriculum._runs.any()
@@ -163,7 +165,7 @@ def test_nothing_is_taken_off_a_pass_without_being_looked_at() -> None:
     """Every prompt with signal comes once in each pass, whatever is skipped between."""
     pool = pool_of(60)
     rates = {name: 0.5 if index % 3 == 0 else 0.0 for index, name in enumerate(pool.ids)}
-    curriculum = GRESO(pool, prompts_per_step=4, rollouts_per_step=128)
+    curriculum = make("greso", pool, prompts_per_step=4, rollouts_per_step=128)
     play(curriculum, SimulatedPolicy(rates), range(30))
     visits = curriculum.pass_rates().num_rollouts[::3] / 32
     assert visits.max() - visits.min() <= 1
@@ -187,12 +189,12 @@ def test_nothing_is_taken_off_a_pass_without_being_looked_at() -> None:
 )
 def test_bad_options(option: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(option))):
-        GRESO(pool_of(8), **SIZES, **option)
+        make("greso", pool_of(8), **SIZES, **option)
 
 
 def test_the_generator_that_is_given_decides_what_is_skipped() -> None:
-    first, second = (play(GRESO(pool_of(40), seed=seed, **SIZES), SimulatedPolicy(), range(6))[1] for seed in (1, 2))
+    first, second = (play(make("greso", pool_of(40), seed=seed, **SIZES), SimulatedPolicy(), range(6))[1] for seed in (1, 2))
     assert first != second
-    curriculum = GRESO(pool_of(8), **SIZES)
+    curriculum = make("greso", pool_of(8), **SIZES)
     curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [0.0] * num))
     assert len(curriculum.plan(0)) == 4

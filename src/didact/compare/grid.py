@@ -121,7 +121,7 @@ def _check_variant(cell: Cell, variant: Variant) -> None:
         if isinstance(options[name], int | float):
             check_size(name, options[name], BOUNDS[name])
     if variant.method == ORACLE:
-        Oracle(PromptPool(["a", "b"]), truth=lambda: np.zeros(2), **options)
+        make(Oracle, PromptPool(["a", "b"]), truth=lambda: np.zeros(2), **options)
     else:
         check_options(variant.method, **options)
 
@@ -152,14 +152,10 @@ def play(job: Job) -> dict[str, Any]:
     try:
         with _learner(cell, job.seed) as learner:
             if variant.method == ORACLE:
-                curriculum: Any = Oracle(learner.pool, truth=learner.pass_rates, **options)
+                curriculum = make(Oracle, learner.pool, truth=learner.pass_rates, **options)
             else:
                 curriculum = make(variant.method, learner.pool, **options)
-            advantage, weighting = record["advantage"], record["loss_weighting"]
-            if advantage != "own":
-                curriculum.advantage = advantage
-            if weighting != "own":
-                curriculum.loss_weighting = weighting
+            objective = {name: record[name] for name in ("advantage", "loss_weighting") if record[name] != "own"}
             every = max((cell.steps or cell.rollouts) // cell.evaluations, 1)
             result = run(
                 learner,
@@ -168,6 +164,7 @@ def play(job: Job) -> dict[str, Any]:
                 evaluate_every=every,
                 steps=cell.steps,
                 updates_per_step=record["updates_per_step"],
+                **objective,
             )
         finished = {**record, "status": "finished", "error": None, **_rounded(result)}
         run_of(finished, "the result")  # a run that diverged to nan would make the whole comparison unreadable

@@ -8,78 +8,78 @@ a sharper draw, or rollouts in proportion to sqrt(v) may be. `benchmarks/oracle.
 way to the oracle that a table prints is of the one that its settings name.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from didact.allocation import largest_remainder
-from didact.bounds import one_of, real, whole
-from didact.curriculum import Curriculum, Draft
-from didact.prompts import PromptPool
-from didact.selection import ShuffledPasses, draw
+from didact.memory import kept
+from didact.method import Draft, Floats, Method, Positions, Run, Turn, option
+from didact.selection import draw
 
 
-class Oracle(Curriculum):
-    """Draws by the true v = p(1-p).
+@dataclass
+class Memory:
+    """What it was told, and when."""
+
+    pass_rates: Floats = kept(np.zeros(0), least=0, most=1)  # of the pool as it was
+    told_at: int = kept(0, least=0)  # in rollouts planned
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oracle(Method):
+    """Told the true pass rates p, it draws prompts by p(1-p).
 
     Args:
-        truth: gives the pass rate of every prompt, in the order of the pool.
-        refresh_rollouts: rollouts between two looks at the truth.
-        power: prompts are drawn in proportion to v ** power: 0 is uniform among those that can have signal.
-        allocation: "equal" groups, or rollouts in proportion to sqrt(v), which makes the variance of a prompt-mean
-            gradient least (Neyman; CurES eq. 18 with gradients of one length), at least 2 each.
-
-    Raises:
-        ValueError: an option out of range.
+        truth: gives the pass rate of every prompt, in the order of the pool. No option: states do not hold it.
     """
 
     name = "oracle"
+    one_round = True
 
-    def __init__(
-        self,
-        pool: PromptPool,
-        *,
-        truth: Callable[[], NDArray[np.float64]],
-        refresh_rollouts: int = 1920,
-        power: float = 1.0,
-        allocation: Literal["equal", "variance"] = "equal",
-        **common: Any,
-    ) -> None:
-        options = {
-            "refresh_rollouts": whole("refresh_rollouts", refresh_rollouts, 1),
-            "power": real("power", power, 0, 100),
-            "allocation": one_of("allocation", allocation, ("equal", "variance")),
-        }
-        super().__init__(pool, options=options, **common)
-        self.uneven = allocation == "variance" or self._divides_unevenly()
-        self._truth, self._told_at = truth, 0
-        self._variance = np.zeros(0)
-        self._passes = ShuffledPasses(self.seed)
+    truth: Callable[[], Floats]
+    refresh_rollouts: int = option(1920, "rollouts between two looks at the truth", least=1)
+    power: float = option(
+        1.0,
+        "prompts are drawn in proportion to v ** power: 0 is uniform among those that can have signal",
+        least=0,
+        most=100,
+    )
+    allocation: str = option(
+        "equal",
+        '"equal" groups, or, with "variance", rollouts in proportion to sqrt(v), at least 2 each, which makes the '
+        "variance of a prompt-mean gradient least (Neyman; CurES eq. 18 with gradients of one length)",
+        choices=("equal", "variance"),
+    )
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        if round > 0:
-            return None
-        planned = int(self._totals["rollouts_planned"])
-        grown = len(self._variance) < len(self.pool)
-        if grown or planned - self._told_at >= self.options["refresh_rollouts"]:
-            pass_rates = np.clip(self._truth(), 0.0, 1.0)
-            self._variance, self._told_at = pass_rates * (1 - pass_rates), planned
-        num = self._batch_size()
-        weights = np.where(self._variance > 0, self._variance ** self.options["power"], 0.0)
-        positions = draw(weights, num, rng) if weights.any() else np.zeros(0, dtype=np.int64)
-        if len(positions) < num:  # fewer prompts than that have a chance of signal: fill up
-            others = np.setdiff1d(self._passes.take(2 * num, len(self.pool)), positions)[: num - len(positions)]
+    def recorded(self) -> dict[str, Any]:
+        return {name: value for name, value in super().recorded().items() if name != "truth"}
+
+    def uneven(self, run: Run) -> bool:
+        return self.allocation == "variance" or super().uneven(run)
+
+    def init(self, run: Run) -> Memory:
+        return Memory()
+
+    def draft(self, turn: Turn, memory: Memory) -> Draft:
+        grown = len(memory.pass_rates) < len(turn.pool)
+        if grown or turn.num_planned - memory.told_at >= self.refresh_rollouts:
+            memory.pass_rates, memory.told_at = np.clip(self.truth(), 0.0, 1.0), turn.num_planned
+        variance = memory.pass_rates * (1 - memory.pass_rates)
+        weights = np.where(variance > 0, variance**self.power, 0.0)
+        positions = draw(weights, turn.batch, turn.rng) if weights.any() else np.zeros(0, dtype=np.int64)
+        if (missing := turn.batch - len(positions)) > 0:  # fewer prompts have a chance of signal: fill up
+            others = np.setdiff1d(turn.walk(2 * turn.batch), positions)[:missing]
             positions = np.concatenate([positions, others])
         shares = np.ones(len(positions))
-        if self.options["allocation"] == "variance" and self._variance[positions].any():
-            shares = np.sqrt(self._variance[positions])
-        return Draft(positions, largest_remainder(shares, self.rollouts_per_step, 2))
+        if self.allocation == "variance" and variance[positions].any():
+            shares = np.sqrt(variance[positions])
+        return Draft(positions, largest_remainder(shares, turn.rollouts_per_step, 2))
 
-    def _own_state(self) -> dict[str, Any]:
-        return {"told_at": self._told_at, "variance": self._variance, "passes": self._passes.state_dict()}
-
-    def _load_own_state(self, state: Mapping[str, Any]) -> None:
-        self._told_at, self._variance = state["told_at"], np.array(state["variance"], dtype=np.float64)
-        self._passes.load_state_dict(state["passes"])
+    def predict(self, positions: Positions, run: Run, memory: Memory) -> tuple[Floats, Floats] | None:
+        """What it was told last; nothing before that, nor in a pool that has grown since."""
+        if len(memory.pass_rates) < len(run.pool):
+            return None
+        return memory.pass_rates[positions], np.zeros(len(positions))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from didact.advantage import AdvantageKind, WeightMode
 from didact.compare.learner import Learner
 from didact.curriculum import Curriculum
 
@@ -38,6 +39,8 @@ def run(
     evaluate_every: int,
     steps: int | None = None,
     updates_per_step: int = 1,
+    advantage: AdvantageKind | None = None,
+    loss_weighting: WeightMode | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
     """Train until `rollouts` rollouts have been made, all of them counted.
@@ -49,6 +52,7 @@ def run(
         evaluate_every: rollouts between two evaluations, which happen at the end of a step. Their time is not counted.
         steps: train for so many steps instead, whatever rollouts they take; then `evaluate_every` counts steps, too.
         updates_per_step: optimiser steps a step, see `Learner.update`.
+        advantage, loss_weighting: the objective; None is the method's own.
 
     Returns:
         curve: a list for each of `COLUMNS`, one entry an evaluation, the first before any rollout.
@@ -56,6 +60,7 @@ def run(
     """
     curve: dict[str, list[float]] = {name: [] for name in COLUMNS}
     budget = rollouts if steps is None else steps
+    objective = advantage or curriculum.advantage, loss_weighting or curriculum.loss_weighting
     updates, step, spent, due, idle, seconds = 0, 0, 0.0, evaluate_every, 0, 0.0
     trained: Counter[str] = Counter()  # rollouts, by prompt
     since: dict[str, list[float]] = {"share_with_signal": [], "evidence_age": [], "pass_rate": []}
@@ -89,7 +94,7 @@ def run(
                 break
         admitted = [group for group in curriculum.admitted(step) if group.rollouts]
         if admitted:
-            updates += learner.update(admitted, curriculum.advantage, curriculum.loss_weighting, updates_per_step)
+            updates += learner.update(admitted, *objective, updates_per_step)
             for group in admitted:
                 trained[group.prompt_id] += len(group.rollouts)
         learner.keep(curriculum.held())

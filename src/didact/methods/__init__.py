@@ -14,8 +14,11 @@ import numpy as np
 from didact.bounds import MAX_OPTION, MAX_PER_STEP, shortened, whole
 from didact.curriculum import Curriculum
 from didact.method import Method
+from didact.methods.adarft import AdaRFT
 from didact.methods.cures import CurES
 from didact.methods.dapo import DAPO
+from didact.methods.fastcurl import FastCuRL
+from didact.methods.greso import GRESO
 from didact.methods.hora import HORA
 from didact.methods.pilot_commit import PilotCommit
 from didact.methods.reinforce_ada import ReinforceAda
@@ -27,7 +30,8 @@ from didact.prompts import PromptPool
 _GROUP = "didact.methods"
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (Uniform, DAPO, CurES, Speed, ReinforceAda, PilotCommit, HORA)
+    method.name: method
+    for method in (Uniform, DAPO, CurES, Speed, FastCuRL, ReinforceAda, PilotCommit, GRESO, HORA, AdaRFT)
 }
 
 

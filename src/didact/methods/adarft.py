@@ -18,21 +18,17 @@ It estimates no difficulty, and has no memory of what was drawn.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from math import fsum, isfinite, tanh
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import fsum, tanh
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from didact.allocation import largest_remainder
-from didact.bounds import MAX_REWARD, flag, one_of, real, two
-from didact.curriculum import Curriculum, Draft
-from didact.ledger import OpenGroup
-from didact.outcomes import GroupOutcome
-from didact.prompts import PromptPool
-
-_SCALES = ("none", "range")
+from didact.bounds import MAX_REWARD, two
+from didact.memory import derived, kept
+from didact.method import NONE, Arrivals, Draft, Method, Positions, Run, Turn, option
 
 
 def next_target(
@@ -49,85 +45,94 @@ def next_target(
     return min(max(target + eta * tanh(alpha * (reward - beta)), low), high)
 
 
-class AdaRFT(Curriculum):
-    """AdaRFT as the paper has it; the pool needs `difficulty`, or `pass_rate`, of which it takes 100 (1 - p).
+@dataclass
+class Memory:
+    """The target, and the rewards since it moved."""
 
-    Args:
-        beta: mean reward that the target steers toward.
-        alpha: sensitivity to the distance of the reward from beta.
-        eta: step size, in units of difficulty.
-        difficulty_range: d_min and d_max, bounds of the target; the run begins at d_min.
-        scale: "none" takes difficulties as they are, as in the paper; "range" maps those of the pool linearly onto
-            `difficulty_range`, for labels such as 1 to 5.
-        as_released: break ties by order in the pool instead of at random.
+    target: float
+    origin: float  # where d_min lies on the scale of the pool
+    unit: float = kept(1.0, least=1e-300)  # how much of the range one unit of the pool's scale is
+    rewards: list[float] = kept([])  # of the outcomes since the last update
+    order: NDArray[np.int32] | Positions = derived(lambda: NONE)  # the pool by difficulty
+    difficulty: NDArray[Any] = derived(lambda: np.zeros(0))  # in that order
 
-    Further options: those of `Curriculum`. `truncated="exclude"` keeps truncated rollouts out of the mean reward too.
+    def sort(self, difficulty: NDArray[Any]) -> None:
+        self.order = np.argsort(difficulty, kind="stable").astype(np.int32)
+        self.difficulty = difficulty[self.order]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaRFT(Method):
+    """Prompts whose difficulty is nearest to a target that follows the reward.
+
+    The pool needs `difficulty`, or `pass_rate`, of which it takes 100 (1 - p). `truncated="exclude"` keeps truncated
+    rollouts out of the mean reward too. Not for sharded pools: it sorts the whole pool.
     """
 
     name = "adarft"
+    paper = "arXiv:2504.05520"
     one_round = True
     advantage = "grpo"
     loss_weighting = "token"
 
-    def __init__(
-        self,
-        pool: PromptPool,
-        *,
-        beta: float = 0.5,
-        alpha: float = 2.0,
-        eta: float = 50.0,
-        difficulty_range: tuple[float, float] = (0.0, 100.0),
-        scale: str = "none",
-        as_released: bool = False,
-        **common: Any,
-    ) -> None:
-        alpha, eta = real("alpha", alpha), real("eta", eta)
-        for what, value in {"alpha": alpha, "eta": eta}.items():
-            if not value > 0:
-                raise ValueError(f"{what} must be positive, got {value}")
-        low, high = two("difficulty_range", difficulty_range, "(lowest, highest)")
+    beta: float = option(0.5, "mean reward that the target steers toward", least=-MAX_REWARD, most=MAX_REWARD)
+    alpha: float = option(2.0, "sensitivity to the distance of the reward from beta", above=0)
+    eta: float = option(50.0, "step size, in units of difficulty", above=0)
+    difficulty_range: tuple[float, float] = option(
+        (0.0, 100.0), "d_min and d_max, bounds of the target; the run begins at d_min"
+    )
+    scale: str = option(
+        "none",
+        '"none" takes difficulties as they are, as in the paper; "range" maps those of the pool linearly onto '
+        "difficulty_range, for labels such as 1 to 5",
+        choices=("none", "range"),
+    )
+    as_released: bool = option(False, "break ties by order in the pool instead of at random")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low, high = two("difficulty_range", self.difficulty_range, "(lowest, highest)")
         if not low < high:
-            raise ValueError(f"difficulty_range must be (lowest, highest), got {difficulty_range}")
-        options = {
-            "beta": real("beta", beta, -MAX_REWARD, MAX_REWARD),
-            "alpha": alpha,
-            "eta": eta,
-            "difficulty_range": [low, high],
-            "scale": one_of("scale", scale, _SCALES),
-            "as_released": flag("as_released", as_released),
-        }
-        super().__init__(pool, options=options, **common)
-        self.uneven = self._divides_unevenly()
-        self._target = low
-        self._rewards: list[float] = []  # of the outcomes since the last update
-        self._origin, self._unit = self._scaling()
-        self._sort()
+            raise ValueError(f"difficulty_range must be (lowest, highest), got {self.difficulty_range}")
+        object.__setattr__(self, "difficulty_range", (low, high))
 
-    @property
-    def target(self) -> float:
-        """The target difficulty T, within `difficulty_range`."""
-        return self._target
+    def recorded(self) -> dict[str, Any]:
+        return {**super().recorded(), "difficulty_range": list(self.difficulty_range)}
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        if round > 0:
-            return None
-        if len(self._order) < len(self.pool):
-            self._sort()
-        if self._rewards:
+    def init(self, run: Run) -> Memory:
+        difficulty, (low, high) = self._difficulty(run), self.difficulty_range
+        least, most = float(difficulty.min()), float(difficulty.max())
+        scaled = self.scale == "range" and least < most
+        memory = Memory(low, least if scaled else low, (high - low) / (most - least) if scaled else 1.0)
+        memory.sort(difficulty)
+        return memory
+
+    def draft(self, turn: Turn, memory: Memory) -> Draft:
+        if len(memory.order) < len(turn.pool):
+            memory.sort(self._difficulty(turn))
+        if memory.rewards:
             # fsum: the order in which outcomes arrive must not show in the target.
-            mean = fsum(self._rewards) / len(self._rewards)
-            rule = {name: self.options[name] for name in ("beta", "alpha", "eta", "difficulty_range")}
-            self._target, self._rewards = next_target(self._target, mean, **rule), []
-        positions = self._nearest(self._batch_size(), rng)
-        return Draft(positions, largest_remainder(np.ones(len(positions)), self.rollouts_per_step))
+            mean = fsum(memory.rewards) / len(memory.rewards)
+            rule = {name: getattr(self, name) for name in ("beta", "alpha", "eta", "difficulty_range")}
+            memory.target, memory.rewards = next_target(memory.target, mean, **rule), []
+        return turn.equal(self._nearest(turn.batch, memory, turn.rng))
 
-    def _nearest(self, num: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
+        for rewards in arrivals.rewards:
+            memory.rewards += rewards
+
+    def resume(self, run: Run, memory: Memory) -> None:
+        low, high = self.difficulty_range
+        if not low <= memory.target <= high:
+            raise ValueError(f"the target must be from {low} to {high}, got {memory.target}")
+
+    def _nearest(self, num: int, memory: Memory, rng: np.random.Generator) -> Positions:
         """The `num` positions nearest to the target, by bisection: a step costs as much as its batch."""
-        target: float = (self._target - self.options["difficulty_range"][0]) / self._unit + self._origin
-        size = len(self._sorted)
+        order, size = memory.order, len(memory.order)
+        target = (memory.target - self.difficulty_range[0]) / memory.unit + memory.origin
 
         def offset(index: int) -> float:
-            return float(self._sorted[index]) - target
+            return float(memory.difficulty[index]) - target
 
         start = _first(size - num, lambda index: offset(index) + offset(index + num) >= 0)
         reach = max(abs(offset(start)), abs(offset(start + num - 1)))
@@ -136,25 +141,17 @@ class AdaRFT(Curriculum):
         first, last = bisect_right(range(size), -reach, key=offset), bisect_left(range(size), reach, key=offset)
         first = min(first, last)  # reach 0: nothing is strictly within
         missing, left, right = num - (last - first), first - outer[0], outer[1] - last
-        if self.options["as_released"]:
-            sides = (
-                self._order[outer[0] : outer[0] + min(left, missing)],
-                self._order[last : last + min(right, missing)],
-            )
+        if self.as_released:
+            sides = (order[outer[0] : outer[0] + min(left, missing)], order[last : last + min(right, missing)])
             ties = np.sort(np.concatenate(sides))[:missing]
         else:
             drawn = rng.choice(left + right, size=missing, replace=False)
-            ties = self._order[np.where(drawn < left, outer[0] + drawn, last + drawn - left)]
-        return np.concatenate([self._order[first:last], ties]).astype(np.int64)
+            ties = order[np.where(drawn < left, outer[0] + drawn, last + drawn - left)]
+        return np.concatenate([order[first:last], ties]).astype(np.int64)
 
-    def _sort(self) -> None:
-        difficulty = self._difficulty()
-        self._order = np.argsort(difficulty, kind="stable").astype(np.int32)
-        self._sorted = difficulty[self._order]
-
-    def _difficulty(self) -> NDArray[Any]:
-        difficulty = self._column("difficulty", complete=True)
-        if difficulty is None and (rate := self._column("pass_rate", complete=True)) is not None:
+    def _difficulty(self, run: Run) -> NDArray[Any]:
+        difficulty = run.column("difficulty", self.name, complete=True)
+        if difficulty is None and (rate := run.column("pass_rate", self.name, complete=True)) is not None:
             difficulty = 100 * (1 - rate)
         if difficulty is None:
             raise ValueError(
@@ -162,38 +159,6 @@ class AdaRFT(Curriculum):
                 "passes it: PromptPool(ids, difficulty=...) or PromptPool(ids, pass_rate=...)"
             )
         return difficulty
-
-    def _scaling(self) -> tuple[float, float]:
-        """Where d_min lies on the scale of the pool, and how much of the range one unit of it is."""
-        low, high = self.options["difficulty_range"]
-        difficulty = self._difficulty()
-        least, most = float(difficulty.min()), float(difficulty.max())
-        if self.options["scale"] == "none" or least == most:
-            return low, 1.0
-        return least, (high - low) / (most - least)
-
-    def _observed(self, positions: NDArray[np.int64], fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
-        for _, outcome in fresh:
-            self._rewards += outcome.usable(self._truncated)
-
-    def _own_state(self) -> dict[str, Any]:
-        return {
-            "target": self._target,
-            "rewards": list(self._rewards),
-            "origin": self._origin,
-            "unit": self._unit,
-        }
-
-    def _load_own_state(self, state: Mapping[str, Any]) -> None:
-        self._target, self._rewards = state["target"], list(state["rewards"])
-        self._origin, self._unit = state["origin"], state["unit"]
-        low, high = self.options["difficulty_range"]
-        if not (low <= self._target <= high and self._unit > 0 and isfinite(self._origin)):
-            raise ValueError(
-                f"the target must be from {low} to {high}, got {self._target}, on a scale of units above 0"
-            )
-        if not all(map(isfinite, self._rewards)):
-            raise ValueError("rewards must be finite")
 
 
 def _first(size: int, holds: Callable[[int], bool]) -> int:

@@ -218,9 +218,10 @@ class CurES(Method):
         return self._size(run) * self.pilot_rollouts + batch
 
     def init(self, run: Run) -> Memory:
-        prompts, budget = run.prompts_per_step, run.rollouts_per_step
-        if self.pilot_rollouts > budget:
-            raise ValueError(f"pilot_rollouts={self.pilot_rollouts} exceeds rollouts_per_step={budget}")
+        if self.pilot_rollouts > run.rollouts_per_step:
+            raise ValueError(
+                f"pilot_rollouts={self.pilot_rollouts} exceeds rollouts_per_step={run.rollouts_per_step}"
+            )
         check_bounds(run, self.min_rollouts, self.max_rollouts)
         return Memory(tree=run.pool.weight_tree())
 

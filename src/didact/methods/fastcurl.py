@@ -14,28 +14,27 @@ Sizes keep their published proportions: the stage with most prompts gets `prompt
 half of both, and half of the prompts with all of the rollouts.
 
 The paper moves from stage to stage by hand; `advance="truncation"` is a rule in its place, see `FastCuRL`. KL and
-entropy coefficients of a stage are written down for the trainer; no curriculum can set them.
+entropy coefficients of a stage are written down for the trainer; no curriculum can set them. The file is longer than
+those of other methods: half of it is the published stages, what a stage is, and how they are scaled.
 """
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.allocation import largest_remainder
-from didact.bounds import MAX_STEP, MAX_TOKENS, one_of, real, shortened, whole, whole_or_none
-from didact.curriculum import Curriculum, Draft
-from didact.ledger import OpenGroup
-from didact.outcomes import GroupOutcome
-from didact.prompts import PromptPool
+from didact.bounds import MAX_STEP, MAX_TOKENS, one_of, real, shortened, whole
+from didact.memory import derived, kept
+from didact.method import Arrivals, Draft, Method, Run, Turn, option, rewards_of
+from didact.naming import nearest
 from didact.seeding import hashed_seed
 from didact.selection import ShuffledPasses
 
 Split = Literal["short", "all", "long"]
-_ADVANCE = ("steps", "truncation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,198 +85,187 @@ def split_by_prompt_length(lengths: ArrayLike, *, threshold: float | None = None
     return np.asarray(array <= (array.mean() if threshold is None else threshold))
 
 
-class FastCuRL(Curriculum):
-    """FastCuRL as published; the pool needs `prompt_tokens`.
+@dataclass
+class Memory:
+    """Where the run is among its stages."""
 
-    If all prompts are equally long there is nothing to split: the run is one stage, the last, on all prompts.
+    passes: ShuffledPasses  # through the split of the stage
+    threshold: float = kept(0.0, least=0)  # mean prompt length at the start; 0 where nothing is split, or could be
+    index: int = kept(0, least=0)  # of the stage
+    began: int = kept(0, least=0)  # the step at which it did
+    cuts: dict[int, list[int]] = kept({}, least=0)  # by group: step, rollouts, cut off, whether one passed
+    splits: dict[str, NDArray[np.int32]] = derived(dict)  # positions, of the first `size` prompts
+    size: int = derived(int)
 
-    Args:
-        stages: "four_stages" (the Preview model), "v2", "v3", or a list of `Stage`. The last one stays.
-        total_steps: scale the stages to a run of so many steps; None keeps the published numbers (1,560).
-        max_context: scale context lengths so that the longest is this; None keeps the published numbers.
-        advance: "steps" ends a stage after its steps. "truncation" can end it sooner, by the share of rollouts of its
-            latest `truncation_window` steps that the context cut off: at `truncation_low` or less, because answers fit;
-            or, if the next context is longer, when those cut off in groups where another rollout passed make up
-            `truncation_high` or more. Where none of a group passes, more room is no remedy.
-        truncation_low: about the share at which stage 1 of the paper ended.
-        truncation_high: a little less than the share on all prompts at 8K which the paper set out to avoid.
-        truncation_window: steps that the shares are taken over; no stage ends sooner.
 
-    Further options: those of `Curriculum`, except `context`.
+@dataclass(frozen=True, kw_only=True)
+class FastCuRL(Method):
+    """Short prompts in a short context, then all, then long ones, and back.
+
+    The pool needs `prompt_tokens`. If all prompts are equally long there is nothing to split: the run is one stage, the
+    last, on all prompts. Not for sharded pools: a split is a list of positions of the whole pool.
+
+    `advance="truncation"` can end a stage before its steps, by the share of rollouts of its latest `truncation_window`
+    steps that the context cut off: at `truncation_low` or less, because answers fit; or, if the next context is longer,
+    when those cut off in groups where another rollout passed make up `truncation_high` or more. Where none of a group
+    passes, more room is no remedy.
     """
 
     name = "fastcurl"
+    paper = "arXiv:2503.17287"
     one_round = True
+    sets_context = True
     advantage = "grpo"
     loss_weighting = "token"
 
-    def __init__(
-        self,
-        pool: PromptPool,
-        *,
-        stages: str | Sequence[Stage] = "four_stages",
-        total_steps: int | None = None,
-        max_context: int | None = None,
-        advance: str = "steps",
-        truncation_low: float = 0.1,
-        truncation_high: float = 0.4,
-        truncation_window: int = 10,
-        **common: Any,
-    ) -> None:
-        if common.get("context") is not None:
-            raise ValueError("fastcurl sets the context length by its stages: give max_context or stages, not context")
-        one_of("advance", advance, _ADVANCE)
-        truncation_low = real("truncation_low", truncation_low, 0, 1)
-        truncation_high = real("truncation_high", truncation_high, 0, 1)
-        if not truncation_low < truncation_high:
+    stages: str | Sequence[Stage] = option(
+        "four_stages", '"four_stages" (the Preview model), "v2", "v3", or a list of Stage; the last one stays'
+    )
+    total_steps: int | None = option(
+        None,
+        "scale the stages to a run of so many steps; None keeps the published numbers (1,560)",
+        least=1,
+        most=MAX_STEP,
+    )
+    max_context: int | None = option(
+        None,
+        "scale context lengths so that the longest is this; None keeps the published numbers",
+        least=1,
+        most=MAX_TOKENS,
+    )
+    advance: str = option(
+        "steps",
+        '"steps" ends a stage after its steps; "truncation" can end it sooner, by the share of rollouts cut off',
+        choices=("steps", "truncation"),
+    )
+    truncation_low: float = option(0.1, "about the share cut off at which stage 1 of the paper ended", least=0, most=1)
+    truncation_high: float = option(
+        0.4, "a little less than the share on all prompts at 8K which the paper set out to avoid", least=0, most=1
+    )
+    truncation_window: int = option(
+        10, "steps that the shares are taken over; no stage ends sooner", least=1, most=MAX_STEP
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.truncation_low < self.truncation_high:
             raise ValueError(
-                f"need 0 <= truncation_low < truncation_high <= 1, got {truncation_low} and {truncation_high}"
+                "truncation_low must be less than truncation_high, "
+                f"got {self.truncation_low} and {self.truncation_high}"
             )
-        truncation_window = whole("truncation_window", truncation_window, 1, MAX_STEP)
-        total_steps = whole_or_none("total_steps", total_steps, 1, MAX_STEP)
-        max_context = whole_or_none("max_context", max_context, 1, MAX_TOKENS)
-        self._schedule = scaled(_named(stages), total_steps=total_steps, max_context=max_context)
-        options = {
-            "stages": stages if isinstance(stages, str) else [repr(stage) for stage in self._schedule],
-            "total_steps": total_steps,
-            "max_context": max_context,
-            "advance": advance,
-            "truncation_low": truncation_low,
-            "truncation_high": truncation_high,
-            "truncation_window": truncation_window,
-        }
-        super().__init__(pool, options=options, **common)
-        self.context = self  # the context length follows from the stage
-        self._threshold = self._mean_length()
-        self._index, self._began = 0, 0
-        self._passes = self._new_passes()
-        self._splits: dict[str, NDArray[np.int32]] = {}  # for a pool of `_size` prompts
-        self._size = 0
-        self._cuts: dict[int, list[int]] = {}  # by group: step, rollouts, cut off, whether one passed
-        sizes = [self._sizes(stage) for stage in self.stages]
-        self.uneven = any(rollouts % prompts > 0 for prompts, rollouts in sizes)
+        if not isinstance(self.stages, str):
+            object.__setattr__(self, "stages", _named(self.stages))
+        self.schedule  # noqa: B018 - refused here and not in the middle of a run
 
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """The stages of this run, with its own steps and context lengths."""
-        if self._threshold is None and any(stage.split != "all" for stage in self._schedule):
-            return (replace(self._schedule[-1], split="all"),)
-        return self._schedule
+    @cached_property
+    def schedule(self) -> tuple[Stage, ...]:
+        """The stages with the run's own steps and context lengths."""
+        return scaled(_named(self.stages), total_steps=self.total_steps, max_context=self.max_context)
 
-    @property
-    def stage(self) -> Stage:
+    def stages_of(self, memory: Memory) -> tuple[Stage, ...]:
+        """The stages of a run."""
+        if memory.threshold == 0 and any(stage.split != "all" for stage in self.schedule):
+            return (replace(self.schedule[-1], split="all"),)
+        return self.schedule
+
+    def stage(self, memory: Memory) -> Stage:
         """The stage of the latest plan."""
-        return self.stages[self._index]
+        return self.stages_of(memory)[memory.index]
 
-    @property
-    def longest(self) -> int:
-        """The largest context length that can come up."""
-        return max(stage.context_length for stage in self.stages)
+    def recorded(self) -> dict[str, Any]:
+        listed = None if isinstance(self.stages, str) else [repr(stage) for stage in self.schedule]
+        return {**super().recorded(), "stages": listed or self.stages}
 
-    def context_length(self, step: int, metrics: Mapping[str, float]) -> int:
-        """This curriculum is its own context schedule."""
-        return self.stage.context_length
+    def longest_context(self, run: Run) -> int:
+        return max(stage.context_length for stage in self.stages_of(self.init(run)))
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        if round > 0:
-            return None
-        self._enter_stage(step)
-        num, rollouts = self._sizes(self.stage)
-        members = self._split(self.stage.split)
-        positions = self._passes.take(num, len(self.pool) if members is None else len(members))
+    def uneven(self, run: Run) -> bool:
+        memory = self.init(run)
+        sizes = [self._sizes(stage, run, memory) for stage in self.stages_of(memory)]
+        return any(rollouts % prompts > 0 for prompts, rollouts in sizes)
+
+    def init(self, run: Run) -> Memory:
+        memory = Memory(_passes(run, 0))
+        if any(stage.split != "all" for stage in self.schedule):
+            lengths = self._lengths(run)
+            if not split_by_prompt_length(lengths).all():
+                memory.threshold = float(lengths.mean(dtype=np.float64))
+        return memory
+
+    def draft(self, turn: Turn, memory: Memory) -> Draft:
+        self._enter_stage(turn, memory)
+        stage = self.stage(memory)
+        num, rollouts = self._sizes(stage, turn, memory)
+        members = self._split(stage, turn, memory)
+        positions = memory.passes.take(num, len(turn.pool) if members is None else len(members))
         positions = positions if members is None else members[positions].astype(np.int64)
-        return Draft(positions, largest_remainder(np.ones(num), rollouts))
+        return Draft(positions, largest_remainder(np.ones(num), rollouts), context_length=stage.context_length)
 
-    def _enter_stage(self, step: int) -> None:
-        while self._index < len(self.stages) - 1:
-            if step - self._began >= self.stage.steps:
-                began = self._began + self.stage.steps
-            elif self.options["advance"] == "truncation" and self._done(step):
-                began = step
-            else:
-                return
-            self._index, self._began = self._index + 1, began
-            self._passes, self._cuts = self._new_passes(), {}
-
-    def _done(self, step: int) -> bool:
-        """Whether the share of rollouts cut off ends the stage."""
-        first = step - self.options["truncation_window"]
-        self._cuts = {group: row for group, row in self._cuts.items() if row[0] >= max(first, self._began)}
-        if first < self._began or not self._cuts:
-            return False
-        _, rollouts, cut, passed = np.array(list(self._cuts.values())).T
-        longer = self.stages[self._index + 1].context_length > self.stage.context_length
-        promising = (cut * passed).sum() / rollouts.sum()
-        return bool(
-            cut.sum() / rollouts.sum() <= self.options["truncation_low"]
-            or (longer and promising >= self.options["truncation_high"])
-        )
-
-    def _observed(self, positions: NDArray[np.int64], fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
-        if self.options["advance"] != "truncation":
+    def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
+        if self.advance != "truncation":
             return
-        for group, outcome in fresh:
-            row = self._cuts.setdefault(group.group_id, [group.step, 0, 0, 0])
-            rewards = np.array([group.rewards[index] for index in group.usable])
+        for group, outcome in arrivals:
+            row = memory.cuts.setdefault(group.group_id, [group.step, 0, 0, 0])
             row[1] = len(group.rewards)
             row[2] += sum(outcome.truncated or ())
-            row[3] = int((self.belief.passes(rewards) >= 0.5).any())
+            row[3] = int((run.belief.passes(rewards_of(group)) >= 0.5).any())
 
-    def _sizes(self, stage: Stage) -> tuple[int, int]:
+    def resume(self, run: Run, memory: Memory) -> None:
+        stages = self.stages_of(memory)
+        if not (memory.index < len(stages) and memory.began <= max(run.step, 0)):
+            raise ValueError(f"stage {memory.index} of {len(stages)} cannot have begun at step {memory.began}")
+        walked = memory.passes.state_dict()
+        memory.passes = _passes(run, memory.index)
+        memory.passes.load_state_dict(walked)
+
+    def _enter_stage(self, turn: Turn, memory: Memory) -> None:
+        while memory.index < len(self.stages_of(memory)) - 1:
+            if turn.step - memory.began >= self.stage(memory).steps:
+                began = memory.began + self.stage(memory).steps
+            elif self.advance == "truncation" and self._done(turn.step, memory):
+                began = turn.step
+            else:
+                return
+            memory.index, memory.began = memory.index + 1, began
+            memory.passes, memory.cuts = _passes(turn, memory.index), {}
+
+    def _done(self, step: int, memory: Memory) -> bool:
+        """Whether the share of rollouts cut off ends the stage."""
+        first = step - self.truncation_window
+        memory.cuts = {group: row for group, row in memory.cuts.items() if row[0] >= max(first, memory.began)}
+        if first < memory.began or not memory.cuts:
+            return False
+        _, rollouts, cut, passed = np.array(list(memory.cuts.values())).T
+        longer = self.stages_of(memory)[memory.index + 1].context_length > self.stage(memory).context_length
+        promising = (cut * passed).sum() / rollouts.sum()
+        return bool(cut.sum() / rollouts.sum() <= self.truncation_low or (longer and promising >= self.truncation_high))
+
+    def _sizes(self, stage: Stage, run: Run, memory: Memory) -> tuple[int, int]:
         """Prompts and rollouts of a step of this stage."""
-        most = max(each.prompts for each in self.stages), max(each.rollouts_per_step for each in self.stages)
-        members = self._split(stage.split)
-        available = len(self.pool) if members is None else len(members)
-        num = min(max(self.prompts_per_step * stage.prompts // most[0], 1), available, self.rollouts_per_step // 2)
-        return num, max(self.rollouts_per_step * stage.rollouts_per_step // most[1], 2 * num)
+        stages, members = self.stages_of(memory), self._split(stage, run, memory)
+        most = max(each.prompts for each in stages), max(each.rollouts_per_step for each in stages)
+        available = len(run.pool) if members is None else len(members)
+        num = min(max(run.prompts_per_step * stage.prompts // most[0], 1), available, run.rollouts_per_step // 2)
+        return num, max(run.rollouts_per_step * stage.rollouts_per_step // most[1], 2 * num)
 
-    def _mean_length(self) -> float | None:
-        """The mean length of the pool as it is now; None where nothing is split, or could be."""
-        if all(stage.split == "all" for stage in self._schedule):
+    def _split(self, stage: Stage, run: Run, memory: Memory) -> NDArray[np.int32] | None:
+        """Positions of its split, or None for all. The threshold stays, so that prompts that join come at the end."""
+        if stage.split == "all" or memory.threshold == 0:
             return None
-        lengths = self._lengths()
-        return None if split_by_prompt_length(lengths).all() else float(lengths.mean(dtype=np.float64))
+        if memory.size != len(run.pool):
+            short = split_by_prompt_length(self._lengths(run), threshold=memory.threshold)
+            halves = {"short": short, "long": ~short}
+            memory.splits = {name: np.flatnonzero(half).astype(np.int32) for name, half in halves.items()}
+            memory.size = len(run.pool)
+        return memory.splits[stage.split]
 
-    def _lengths(self) -> NDArray[Any]:
-        lengths = self._column("prompt_tokens", complete=True)
+    def _lengths(self, run: Run) -> NDArray[Any]:
+        lengths = run.column("prompt_tokens", self.name, complete=True)
         if lengths is None:
             raise ValueError(
                 "fastcurl splits by prompt length: give PromptPool(ids, prompt_tokens=...), or stages on all"
             )
         return lengths
-
-    def _split(self, split: Split) -> NDArray[np.int32] | None:
-        """Positions of a split, or None for all. The threshold stays, so that prompts that join come at the end."""
-        if split == "all" or self._threshold is None:
-            return None
-        if self._size != len(self.pool):
-            short = split_by_prompt_length(self._lengths(), threshold=self._threshold)
-            halves = {"short": short, "long": ~short}
-            self._splits = {name: np.flatnonzero(half).astype(np.int32) for name, half in halves.items()}
-            self._size = len(self.pool)
-        return self._splits[split]
-
-    def _new_passes(self) -> ShuffledPasses:
-        return ShuffledPasses(hashed_seed(self.seed, "stage", self._index))
-
-    def _own_state(self) -> dict[str, Any]:
-        return {
-            "threshold": self._threshold,
-            "stage": self._index,
-            "began": self._began,
-            "passes": self._passes.state_dict(),
-            "cuts": {str(group): list(row) for group, row in self._cuts.items()},
-        }
-
-    def _load_own_state(self, state: Mapping[str, Any]) -> None:
-        self._threshold = state["threshold"]
-        self._index, self._began = state["stage"], state["began"]
-        self._size = 0  # the threshold is another
-        self._passes = self._new_passes()
-        self._passes.load_state_dict(state["passes"])
-        self._cuts = {int(group): list(row) for group, row in state["cuts"].items()}
-        if not (0 <= self._index < len(self.stages) and 0 <= self._began <= max(self._step, 0)):
-            raise ValueError(f"stage {self._index} of {len(self.stages)} cannot have begun at step {self._began}")
 
 
 def scaled(
@@ -299,12 +287,15 @@ def scaled(
     )
 
 
+def _passes(run: Run, index: int) -> ShuffledPasses:
+    return ShuffledPasses(hashed_seed(run.seed, "stage", index))
+
+
 def _named(stages: str | Sequence[Stage]) -> tuple[Stage, ...]:
     if isinstance(stages, str):
         if stages not in SCHEDULES:
-            close = difflib.get_close_matches(stages, list(SCHEDULES), n=1, cutoff=0.4)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"unknown stages {stages!r}{hint}; known: {', '.join(SCHEDULES)}, or a list of Stage")
+            known = f"{', '.join(SCHEDULES)}, or a list of Stage"
+            raise ValueError(f"unknown stages {stages!r}{nearest(stages, SCHEDULES)}; known: {known}")
         return SCHEDULES[stages]
     listed: tuple[Any, ...] = tuple(stages) if isinstance(stages, Sequence) else ()
     if not listed or not all(isinstance(stage, Stage) for stage in listed):

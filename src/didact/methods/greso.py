@@ -13,211 +13,166 @@ A skipped prompt waits for the next pass. A group counts as a visit once all its
 the context count with their reward, for it is what decides whether a group has signal. The published batch sizes (384
 drawn and at least 64, for 256 that train) are kept in proportion, but no plan holds more prompts than train in a step.
 
-It has no belief about pass rates, and knows nothing of a prompt before its first visit.
+It has no belief about pass rates, and knows nothing of a prompt before its first visit. The file is longer than those
+of other methods: the published constants are fourteen options.
 """
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from didact.admission import AdmitWithSignal, has_signal
-from didact.allocation import largest_remainder
-from didact.bounds import MAX_PER_STEP, MAX_REWARD, MAX_STEP, flag, real, whole, whole_or_none
-from didact.curriculum import Curriculum, Draft
-from didact.ledger import OpenGroup
-from didact.outcomes import GroupOutcome
-from didact.prompts import PromptPool
-from didact.selection import ShuffledPasses
+from didact.admission import has_signal
+from didact.bounds import MAX_PER_STEP, MAX_REWARD, MAX_STEP
+from didact.columns import Columns
+from didact.memory import kept
+from didact.method import Arrivals, Draft, Floats, Method, Positions, Run, Turn, option, rewards_of
+from didact.rounds.refill import filled, groups_of
 
-_COUNTS = ("visits", "easy", "hard", "round_visits", "round_silent")
 _LONGEST_RUN = 30000  # of visits; far past the point where min_keep rules
 
 
-class GRESO(Curriculum):
-    """GRESO as the paper has it.
+@dataclass
+class Memory:
+    """The bases, and what came back since they moved."""
 
-    Args:
-        base_easy, base_hard: bases b at the start.
-        easy_at, hard_at: mean rewards from which, and up to which, a visit is easy, hard.
-        silent_target: share of silent groups that the bases steer toward, a third of it easy and two thirds hard.
-        base_step: what a base moves by in a step.
-        base_low, base_high: bounds of the bases.
-        min_keep: least probability of not being skipped.
-        request_margin: factor on the prompts that are asked for to fill a batch.
-        min_request: least number of prompts in a round; None is a quarter of prompts_per_step, the paper's 64 for 256.
-        prompts_per_round: most prompts in a round, and those of the first. None is prompts_per_step, so that no plan
-            exceeds the budget of a step; the paper draws 384 for 256 that train.
-        max_rounds: rounds after which a step goes ahead with the groups it has, as in `dapo`.
-        as_released: stop drawing after the first request that is expected to fill the batch, filled or not.
+    silent: Columns  # "run": latest silent visits of a prompt in a row, > 0 easy, < 0 hard
+    bases: list[float]  # easy, hard
+    walked: int = kept(0, least=0)  # prompts that the passes gave out, skipped or not
+    visits: int = kept(0, least=0)  # of the step
+    easy: int = kept(0, least=0)
+    hard: int = kept(0, least=0)
+    round_visits: int = kept(0, least=0)  # since the last request
+    round_silent: int = kept(0, least=0)
+    last_request: bool = kept(False)  # whether as_released has drawn the last round of its step
 
-    Further options: those of `Curriculum`; `admission` defaults to groups with signal.
-    """
+
+@dataclass(frozen=True, kw_only=True)
+class GRESO(Method):
+    """Dynamic sampling that skips what was silent in its latest visits."""
 
     name = "greso"
+    paper = "arXiv:2506.02177"
+    shardable = True
+    admission = "signal"
+    surplus = "discarded"
     advantage = "grpo"
     loss_weighting = "token"
 
-    def __init__(
-        self,
-        pool: PromptPool,
-        *,
-        base_easy: float = 0.5,
-        base_hard: float = 0.5,
-        easy_at: float = 0.98,
-        hard_at: float = 0.11,
-        silent_target: float = 0.25,
-        base_step: float = 0.01,
-        base_low: float = 0.05,
-        base_high: float = 0.95,
-        min_keep: float = 0.01,
-        request_margin: float = 1.25,
-        min_request: int | None = None,
-        prompts_per_round: int | None = None,
-        max_rounds: int = 10,
-        as_released: bool = False,
-        **common: Any,
-    ) -> None:
-        options: dict[str, Any] = {
-            "base_easy": real("base_easy", base_easy, 0, 1),
-            "base_hard": real("base_hard", base_hard, 0, 1),
-            "easy_at": real("easy_at", easy_at, -MAX_REWARD, MAX_REWARD),
-            "hard_at": real("hard_at", hard_at, -MAX_REWARD, MAX_REWARD),
-            "silent_target": real("silent_target", silent_target, 0, 1),
-            "base_step": real("base_step", base_step, 0, 1),
-            "base_low": real("base_low", base_low, 0, 1),
-            "base_high": real("base_high", base_high, 0, 1),
-            "min_keep": real("min_keep", min_keep, 0, 1),
-            "request_margin": real("request_margin", request_margin, 1),
-            "min_request": whole_or_none("min_request", min_request, 1, MAX_PER_STEP),
-            "prompts_per_round": whole_or_none("prompts_per_round", prompts_per_round, 1, MAX_PER_STEP),
-            "max_rounds": whole("max_rounds", max_rounds, 1, MAX_STEP),
-            "as_released": flag("as_released", as_released),
-        }
-        if not 0 < base_low <= min(base_easy, base_hard) <= max(base_easy, base_hard) <= base_high:
+    base_easy: float = option(0.5, "base b of easy prompts at the start", least=0, most=1)
+    base_hard: float = option(0.5, "base b of hard prompts at the start", least=0, most=1)
+    easy_at: float = option(0.98, "mean reward from which a visit is easy", least=-MAX_REWARD, most=MAX_REWARD)
+    hard_at: float = option(0.11, "mean reward up to which a visit is hard", least=-MAX_REWARD, most=MAX_REWARD)
+    silent_target: float = option(
+        0.25, "share of silent groups the bases steer toward, a third of it easy, two thirds hard", above=0, most=1
+    )
+    base_step: float = option(0.01, "what a base moves by in a step", above=0, most=1)
+    base_low: float = option(0.05, "least that a base can be", above=0, most=1)
+    base_high: float = option(0.95, "most that a base can be", least=0, most=1)
+    min_keep: float = option(0.01, "least probability of not being skipped", above=0, most=1)
+    request_margin: float = option(1.25, "factor on the prompts that are asked for to fill a batch", least=1)
+    min_request: int | None = option(
+        None,
+        "least prompts of a round; None is a quarter of prompts_per_step, the paper's 64 for 256",
+        least=1,
+        most=MAX_PER_STEP,
+    )
+    prompts_per_round: int | None = option(
+        None,
+        "most prompts of a round, and those of the first; None is prompts_per_step, so that no plan exceeds the budget "
+        "of a step; the paper draws 384 for 256 that train",
+        least=1,
+        most=MAX_PER_STEP,
+    )
+    max_rounds: int = option(
+        10, "rounds after which a step goes ahead with the groups it has, as in dapo", least=1, most=MAX_STEP
+    )
+    as_released: bool = option(
+        False, "stop drawing after the first request that is expected to fill the batch, filled or not"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low, easy, hard, high = self.base_low, self.base_easy, self.base_hard, self.base_high
+        if not low <= min(easy, hard) <= max(easy, hard) <= high:
             raise ValueError(
-                f"need 0 < base_low <= base_easy, base_hard <= base_high <= 1, got base_easy={base_easy}, "
-                f"base_hard={base_hard} and bounds {base_low} and {base_high}"
+                f"need base_low <= base_easy, base_hard <= base_high, got base_easy={easy}, base_hard={hard} and "
+                f"bounds {low} and {high}"
             )
-        if not hard_at < easy_at:
-            raise ValueError(f"hard_at must be less than easy_at, got {hard_at} and {easy_at}")
-        for what in ("silent_target", "base_step", "min_keep"):
-            if not options[what] > 0:
-                raise ValueError(f"{what} must be in (0, 1], got {options[what]}")
-        common = {**common, "admission": AdmitWithSignal() if common.get("admission") is None else common["admission"]}
-        super().__init__(pool, options=options, **common)
-        self.uneven = self.rollouts_per_step % self.prompts_per_step > 0
-        self._passes = ShuffledPasses(self.seed)
-        self._walked = 0  # prompts that the passes gave out, skipped or not
-        self._runs = np.zeros(len(pool), dtype=np.int16)  # latest silent visits in a row: > 0 easy, < 0 hard
-        self._bases = [options["base_easy"], options["base_hard"]]
-        self._seen = dict.fromkeys(_COUNTS, 0)
-        self._last_request = False  # whether as_released has drawn the last round of its step
+        if not self.hard_at < self.easy_at:
+            raise ValueError(f"hard_at must be less than easy_at, got {self.hard_at} and {self.easy_at}")
 
-    @property
-    def bases(self) -> tuple[float, float]:
-        """The bases now, easy and hard."""
-        return self._bases[0], self._bases[1]
+    def uneven(self, run: Run) -> bool:
+        return run.rollouts_per_step % run.prompts_per_step > 0
 
-    def keep_probability(self, positions: NDArray[np.int64] | slice = slice(None)) -> NDArray[np.float64]:
-        """The probability that a prompt is not skipped when its turn comes."""
-        runs = self._runs[positions]
-        base = np.where(runs > 0, self._bases[0], self._bases[1])
-        return np.asarray(np.maximum(base ** np.abs(runs), self.options["min_keep"]))
+    def init(self, run: Run) -> Memory:
+        return Memory(run.pool.columns(run=np.int16(0)), [self.base_easy, self.base_hard])
 
-    def _draft(self, step: int, round: int, rng: np.random.Generator) -> Draft | None:
-        if len(self._runs) < len(self.pool):
-            self._runs = np.concatenate([self._runs, np.zeros(len(self.pool) - len(self._runs), np.int16)])
-        if round == 0:
-            self._adapt()
-        missing = self.prompts_per_step - len(self._admitted) - len(super()._admit(self._ledger.waiting()))
-        if round >= self.options["max_rounds"] or missing <= 0 or self._last_request:
+    def keep_probability(self, positions: Positions, memory: Memory) -> Floats:
+        """The probability that prompts are not skipped when their turn comes, shape (n,)."""
+        runs = memory.silent.get("run", positions)
+        base = np.where(runs > 0, memory.bases[0], memory.bases[1])
+        return np.asarray(np.maximum(base ** np.abs(runs), self.min_keep))
+
+    def draft(self, turn: Turn, memory: Memory) -> Draft | None:
+        if turn.round == 0:
+            self._adapt(turn, memory)
+        missing = turn.prompts_per_step - filled(turn, self, memory)
+        if turn.round >= self.max_rounds or missing <= 0 or memory.last_request:
             return None
-        batch = min(self.prompts_per_step, self.rollouts_per_step // 2)  # a group needs two rollouts to have signal
-        num = self._request(missing, self.options["prompts_per_round"] or batch, first=round == 0)
-        positions = self._walk(self._fitting(num, self.rollouts_per_step * num // batch), rng)
-        groups = max(batch, len(positions))
-        per_group = largest_remainder(np.ones(groups), self.rollouts_per_step * groups // batch)
-        return Draft(positions, per_group[: len(positions)])
+        num = self._request(missing, turn, memory)
+        return groups_of(turn, num, lambda room: self._walk(room, turn, memory))
 
-    def _adapt(self) -> None:
+    def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
+        visited = arrivals.came_back
+        positions = np.unique([group.position for group in visited]).astype(np.int64)
+        runs = dict(zip(positions.tolist(), memory.silent.get("run", positions).tolist(), strict=True))
+        for group in visited:  # a prompt can be among them twice
+            rewards, latest = rewards_of(group), runs[group.position]
+            easy, hard = bool(rewards.mean() >= self.easy_at), bool(rewards.mean() <= self.hard_at)
+            latest = max(latest, 0) + 1 if easy else min(latest, 0) - 1 if hard else 0
+            runs[group.position] = min(max(latest, -_LONGEST_RUN), _LONGEST_RUN)
+            memory.visits, memory.round_visits = memory.visits + 1, memory.round_visits + 1
+            memory.easy, memory.hard = memory.easy + easy, memory.hard + hard
+            memory.round_silent += not has_signal(rewards)
+        memory.silent.put("run", positions, list(runs.values()))
+
+    def resume(self, run: Run, memory: Memory) -> None:
+        if len(memory.bases) != 2 or not all(self.base_low <= base <= self.base_high for base in memory.bases):
+            raise ValueError(f"bases must be two from {self.base_low} to {self.base_high}, got {memory.bases}")
+
+    def _adapt(self, turn: Turn, memory: Memory) -> None:
         """Move the bases by what came back since the last step."""
-        seen, self._seen, self._last_request = self._seen, dict.fromkeys(_COUNTS, 0), False
-        if seen["visits"] == 0 or self._walked < len(self.pool):
-            return
-        target, step = self.options["silent_target"], self.options["base_step"]
-        for index, (kind, share) in enumerate({"easy": 1 / 3, "hard": 2 / 3}.items()):
-            move = -step if seen[kind] / seen["visits"] >= share * target else step
-            self._bases[index] = min(
-                max(round(self._bases[index] + move, 9), self.options["base_low"]), self.options["base_high"]
-            )
+        if memory.visits and memory.walked >= len(turn.pool):
+            for index, (num, share) in enumerate(((memory.easy, 1 / 3), (memory.hard, 2 / 3))):
+                move = -self.base_step if num / memory.visits >= share * self.silent_target else self.base_step
+                memory.bases[index] = min(max(round(memory.bases[index] + move, 9), self.base_low), self.base_high)
+        memory.visits = memory.easy = memory.hard = memory.round_visits = memory.round_silent = 0
+        memory.last_request = False
 
-    def _request(self, missing: int, most: int, *, first: bool) -> int:
+    def _request(self, missing: int, turn: Turn, memory: Memory) -> int:
         """How many prompts to draw: enough to fill the batch, if as many are silent as in the round before."""
-        visits, silent = self._seen["round_visits"], self._seen["round_silent"]
-        self._seen["round_visits"] = self._seen["round_silent"] = 0
-        if first or silent == visits:
+        most = self.prompts_per_round or min(turn.prompts_per_step, turn.rollouts_per_step // 2)
+        visits, silent = memory.round_visits, memory.round_silent
+        memory.round_visits = memory.round_silent = 0
+        if turn.round == 0 or silent == visits:
             return most
-        wanted = ceil(round(self.options["request_margin"] * missing * visits / (visits - silent), 9))
-        self._last_request = self.options["as_released"] and wanted <= most
-        least = self.options["min_request"] or -(-self.prompts_per_step // 4)
-        return int(min(max(wanted, least), most))
+        wanted = ceil(round(self.request_margin * missing * visits / (visits - silent), 9))
+        memory.last_request = self.as_released and wanted <= most
+        least = self.min_request or -(-turn.prompts_per_step // 4)
+        return min(max(wanted, least), most)
 
-    def _walk(self, num: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    def _walk(self, num: int, turn: Turn, memory: Memory) -> Positions:
         """The next prompts of the passes that are not skipped: `num` of them, or what one walk through the pool gives.
 
         No more are taken off the passes than are looked at, so that none is lost. A walk that skips all goes on.
         """
-        size, start = len(self.pool), self._walked
+        size, start = len(turn.pool), memory.walked
+        num = min(num, size)
         chosen: dict[int, None] = {}  # in order; a new pass can begin on the way and bring a prompt again
-        while len(chosen) < min(num, size) and (self._walked - start < size or not chosen):
-            positions = self._passes.take(min(num, size) - len(chosen), size)
-            self._walked += len(positions)
-            kept = positions[rng.random(len(positions)) < self.keep_probability(positions)]
+        while len(chosen) < num and (memory.walked - start < size or not chosen):
+            positions = turn.walk(num - len(chosen))
+            memory.walked += len(positions)
+            kept = positions[turn.rng.random(len(positions)) < self.keep_probability(positions, memory)]
             chosen |= dict.fromkeys(kept.tolist())
         return np.fromiter(chosen, np.int64, len(chosen))
-
-    def _observed(self, positions: NDArray[np.int64], fresh: Sequence[tuple[OpenGroup, GroupOutcome]]) -> None:
-        for _, group in sorted({group.group_id: group for group, _ in fresh}.items()):
-            rewards = np.array([group.rewards[index] for index in group.usable])
-            if group.completed < 0 or len(rewards) == 0:
-                continue
-            mean, run = rewards.mean(), int(self._runs[group.position])
-            easy, hard = bool(mean >= self.options["easy_at"]), bool(mean <= self.options["hard_at"])
-            run = max(run, 0) + 1 if easy else min(run, 0) - 1 if hard else 0
-            self._runs[group.position] = min(max(run, -_LONGEST_RUN), _LONGEST_RUN)
-            found = {
-                "visits": 1,
-                "easy": easy,
-                "hard": hard,
-                "round_visits": 1,
-                "round_silent": not has_signal(rewards),
-            }
-            for name, one in found.items():
-                self._seen[name] += int(one)
-
-    def _admit(self, groups: Sequence[OpenGroup]) -> list[OpenGroup]:
-        return super()._admit(groups)[: self.prompts_per_step - len(self._admitted)]
-
-    def _own_state(self) -> dict[str, Any]:
-        return {
-            "passes": self._passes.state_dict(),
-            "walked": self._walked,
-            "runs": self._runs.copy(),
-            "bases": list(self._bases),
-            "seen": dict(self._seen),
-            "last_request": self._last_request,
-        }
-
-    def _load_own_state(self, state: Mapping[str, Any]) -> None:
-        self._passes.load_state_dict(state["passes"])
-        self._walked, self._runs = state["walked"], np.array(state["runs"], dtype=np.int16)
-        self._bases, self._seen = list(state["bases"]), dict(state["seen"])
-        self._last_request = state["last_request"]
-        low, high = self.options["base_low"], self.options["base_high"]
-        if len(self._runs) > len(self.pool) or self._walked < 0 or not all(low <= base <= high for base in self._bases):
-            raise ValueError(f"bases must be from {low} to {high}, got {self._bases}; and runs of prompts of the pool")
-        if set(self._seen) != set(_COUNTS) or not all(0 <= count < np.inf for count in self._seen.values()):
-            raise ValueError(f"counts of the step must be {', '.join(_COUNTS)}, none negative, got {self._seen}")
