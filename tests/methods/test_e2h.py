@@ -64,7 +64,7 @@ def test_cosine_goes_from_one_triangle_to_the_other() -> None:
 
 
 def test_gaussian_moves_its_centre_by_the_root_of_time() -> None:
-    """At a quarter of the run, K = 3: the centre is at sqrt(1/4) * 2 = 1, its neighbours have exp(-2) of its weight, and
+    """At a quarter of the run, K = 3: the centre is at sqrt(1/4) * 2, its neighbours have exp(-2) of its weight, and
     the floor of 1/6 shares out half of the chances equally."""
     weights = np.array([math.exp(-2), 1.0, math.exp(-2)])
     weights /= weights.sum()

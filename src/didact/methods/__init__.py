@@ -15,13 +15,16 @@ from didact.bounds import MAX_OPTION, MAX_PER_STEP, shortened, whole
 from didact.curriculum import Curriculum
 from didact.method import Method
 from didact.methods.adarft import AdaRFT
+from didact.methods.cdas import CDAS
 from didact.methods.cures import CurES
 from didact.methods.dapo import DAPO
+from didact.methods.e2h import E2H
 from didact.methods.fastcurl import FastCuRL
 from didact.methods.greso import GRESO
 from didact.methods.hora import HORA
 from didact.methods.pilot_commit import PilotCommit
 from didact.methods.reinforce_ada import ReinforceAda
+from didact.methods.sec import DUMP, SEC
 from didact.methods.speed import Speed
 from didact.methods.uniform import Uniform
 from didact.naming import nearest
@@ -31,7 +34,22 @@ _GROUP = "didact.methods"
 
 METHODS: dict[str, type[Method]] = {
     method.name: method
-    for method in (Uniform, DAPO, CurES, Speed, FastCuRL, ReinforceAda, PilotCommit, GRESO, HORA, AdaRFT)
+    for method in (
+        Uniform,
+        DAPO,
+        CurES,
+        Speed,
+        FastCuRL,
+        ReinforceAda,
+        PilotCommit,
+        GRESO,
+        HORA,
+        AdaRFT,
+        SEC,
+        DUMP,
+        E2H,
+        CDAS,
+    )
 }
 
 
