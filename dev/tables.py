@@ -1,7 +1,7 @@
 """Write the tables that follow from the methods themselves: options on each method's page, and the README's list.
 
-    python dev/tables.py            # write them
-    python dev/tables.py --check    # say which are out of date, and end with 1 if any is; a test does this
+python dev/tables.py            # write them
+python dev/tables.py --check    # say which are out of date, and end with 1 if any is; a test does this
 """
 
 import re
@@ -45,7 +45,9 @@ def written() -> dict[Path, str]:
 def main() -> None:
     stale = {page: text for page, text in written().items() if page.read_text(encoding="utf-8") != text}
     for page, text in stale.items():
-        print(f"{page.relative_to(ROOT)} is out of date" if "--check" in sys.argv else f"wrote {page.relative_to(ROOT)}")
+        print(
+            f"{page.relative_to(ROOT)} is out of date" if "--check" in sys.argv else f"wrote {page.relative_to(ROOT)}"
+        )
         if "--check" not in sys.argv:
             page.write_text(text, encoding="utf-8")
     sys.exit(1 if stale and "--check" in sys.argv else 0)

@@ -244,7 +244,9 @@ class Curriculum:
             self._ledger.close(group)
         arrivals = Arrivals(*zip(*fresh, strict=True), self._truncated)
         self._spend(arrivals)
-        self._books.scored([group.rewards[index] for (group, _), rows in zip(fresh, placed, strict=True) for index in rows])
+        self._books.scored(
+            [group.rewards[index] for (group, _), rows in zip(fresh, placed, strict=True) for index in rows]
+        )
         self._believe(arrivals)
         self.method.observed(arrivals, self._run(), self.memory)
         ranges = iter(placed)

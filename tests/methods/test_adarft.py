@@ -135,7 +135,9 @@ def test_what_is_cut_off_or_errored_does_not_move_the_target() -> None:
 
 def test_it_finds_the_level_at_which_half_passes() -> None:
     rates = {f"prompt-{index}": 1 - index / 1000 for index in range(1001)}
-    curriculum = make("adarft", pool_of(1001, difficulty=np.arange(1001) / 10), prompts_per_step=32, rollouts_per_step=256)
+    curriculum = make(
+        "adarft", pool_of(1001, difficulty=np.arange(1001) / 10), prompts_per_step=32, rollouts_per_step=256
+    )
     targets = []
     for step in range(60):
         play(curriculum, SimulatedPolicy(rates), [step])

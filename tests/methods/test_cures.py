@@ -357,7 +357,9 @@ def test_without_reset_only_prompts_short_of_evidence_are_piloted() -> None:
 
 def test_the_online_update_moves_the_next_draw() -> None:
     """Two prompts of ten pass half of the time; the other eight, which the pilot liked too, turn out to pass always."""
-    curriculum = make("cures", pool_of(10), temperature=0.02, steps_per_iteration=50, prompts_per_step=2, rollouts_per_step=64)
+    curriculum = make(
+        "cures", pool_of(10), temperature=0.02, steps_per_iteration=50, prompts_per_step=2, rollouts_per_step=64
+    )
     curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0, 0.0] * (num // 2)))
     assert curriculum.pass_rates().mean == pytest.approx([0.5] * 10)
     policy = SimulatedPolicy({"prompt-3": 0.5, "prompt-7": 0.5}, default=1.0)

@@ -193,7 +193,9 @@ def test_bad_options(option: dict[str, Any]) -> None:
 
 
 def test_the_generator_that_is_given_decides_what_is_skipped() -> None:
-    first, second = (play(make("greso", pool_of(40), seed=seed, **SIZES), SimulatedPolicy(), range(6))[1] for seed in (1, 2))
+    first, second = (
+        play(make("greso", pool_of(40), seed=seed, **SIZES), SimulatedPolicy(), range(6))[1] for seed in (1, 2)
+    )
     assert first != second
     curriculum = make("greso", pool_of(8), **SIZES)
     curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [0.0] * num))

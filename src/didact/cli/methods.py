@@ -44,4 +44,9 @@ def _as_json(name: str) -> dict[str, object]:
     line, paper = about(name)
     rows = described(name)
     options = {option: default for option, (default, _) in rows.items()}
-    return {"about": line, "paper": paper, "options": options, "help": {each: words for each, (_, words) in rows.items()}}
+    return {
+        "about": line,
+        "paper": paper,
+        "options": options,
+        "help": {each: words for each, (_, words) in rows.items()},
+    }

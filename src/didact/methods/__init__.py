@@ -22,6 +22,7 @@ from didact.methods.e2h import E2H
 from didact.methods.fastcurl import FastCuRL
 from didact.methods.greso import GRESO
 from didact.methods.hora import HORA
+from didact.methods.pcl import PCL
 from didact.methods.pilot_commit import PilotCommit
 from didact.methods.reinforce_ada import ReinforceAda
 from didact.methods.sec import DUMP, SEC
@@ -49,6 +50,7 @@ METHODS: dict[str, type[Method]] = {
         DUMP,
         E2H,
         CDAS,
+        PCL,
     )
 }
 

@@ -219,9 +219,7 @@ class CurES(Method):
 
     def init(self, run: Run) -> Memory:
         if self.pilot_rollouts > run.rollouts_per_step:
-            raise ValueError(
-                f"pilot_rollouts={self.pilot_rollouts} exceeds rollouts_per_step={run.rollouts_per_step}"
-            )
+            raise ValueError(f"pilot_rollouts={self.pilot_rollouts} exceeds rollouts_per_step={run.rollouts_per_step}")
         check_bounds(run, self.min_rollouts, self.max_rollouts)
         return Memory(tree=run.pool.weight_tree())
 

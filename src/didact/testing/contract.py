@@ -33,6 +33,7 @@ from didact.ledger import LATE_STEPS, LOST_STEPS
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
 from didact.prompts import PromptPool
+
 Allocation = Selection = object  # until the contract suite loses them
 from didact.state import seal
 from didact.testing.fakes import SimulatedPolicy, Trace, fixed_pass_rates, outcomes_of, play, pool_of
