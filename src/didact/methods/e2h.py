@@ -25,14 +25,15 @@ from didact.bounds import MAX_STEP
 from didact.memory import derived, kept
 from didact.method import Draft, Floats, Method, Positions, Run, Turn, option
 
-_MOST_LEVELS = 100  # distinct difficulties that are taken for labels
+_MOST_LABELS = 20  # distinct difficulties that are taken for levels
+_LEVELS = 4  # that finer ones are cut into: trivial, easy, medium and hard in the paper
 
 
 @dataclass
 class Memory:
     """Where the levels begin, and how far each was read, in the order of their first prompts in the pool."""
 
-    cuts: Floats = kept(np.zeros(0))  # of the pool as it was at the start, where `levels` cuts it
+    cuts: Floats = kept(np.zeros(0))  # of the pool as it was at the start; none where each difficulty is a level
     cursors: Positions = kept(np.zeros(0, dtype=np.int64), least=0)
     arms: Arms = derived(lambda: Arms(0))
 
@@ -55,7 +56,10 @@ class E2H(Method):
     )
     total_steps: int = option(1200, "T, steps from the easiest to the hardest mixture", least=1, most=MAX_STEP)
     levels: int | None = option(
-        None, "levels of equally many prompts that the pool is cut into; None takes each difficulty as a level", least=1
+        None,
+        "levels of equally many prompts that the pool is cut into; None takes each difficulty as a level, or cuts the "
+        "pool into four where there are more than 20",
+        least=2,
     )
     exponent: float = option(0.5, "of the time at which the gaussian's centre moves; the paper's beta", above=0)
     width: float = option(0.5, "of the gaussian, in levels; the paper's sigma", above=0)
@@ -77,11 +81,11 @@ class E2H(Method):
         return np.asarray(least + (1 - num * least) * weight / weight.sum())
 
     def init(self, run: Run) -> Memory:
-        difficulty = self._difficulty(run)
-        cuts = np.zeros(0)
-        if self.levels is not None:
-            cuts = np.unique(np.quantile(difficulty, np.arange(1, self.levels) / self.levels))
-        return self._grown(run, Memory(cuts=cuts, arms=Arms(run.seed)))
+        difficulty, levels = self._difficulty(run), self.levels
+        if levels is None and len(np.unique(difficulty)) > _MOST_LABELS:
+            levels = _LEVELS
+        cuts = np.zeros(0) if levels is None else np.quantile(difficulty, np.arange(1, levels) / levels)
+        return self._grown(run, Memory(cuts=np.unique(cuts).astype(np.float64), arms=Arms(run.seed)))
 
     def draft(self, turn: Turn, memory: Memory) -> Draft:
         if len(memory.arms.of) < len(turn.pool):
@@ -103,13 +107,7 @@ class E2H(Method):
 
     def _grown(self, run: Run, memory: Memory) -> Memory:
         difficulty = self._difficulty(run)
-        level = difficulty if self.levels is None else np.searchsorted(memory.cuts, difficulty, side="right")
-        memory.arms.grow(level)
-        if len(memory.arms.members) > max(_MOST_LEVELS, self.levels or 0):
-            raise ValueError(
-                f"e2h takes each difficulty as a level, and the pool has {len(memory.arms.members)}: give levels=4, or "
-                "another number of them, to cut it into"
-            )
+        memory.arms.grow(np.searchsorted(memory.cuts, difficulty, side="right") if len(memory.cuts) else difficulty)
         return memory
 
     def _difficulty(self, run: Run) -> Floats:
