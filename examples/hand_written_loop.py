@@ -78,7 +78,13 @@ def main() -> None:
     given = parser.parse_args()
     pupil = Pupil(given.seed)
     sizes = [int(answer) / 4 for answer in PROMPTS.values()]  # some methods ask for a difficulty, from 0 to 100
-    pool = PromptPool(PROMPTS, difficulty=sizes, prompt_tokens=[len(prompt) for prompt in PROMPTS])
+    pool = PromptPool(
+        PROMPTS,
+        source=[f"times {prompt.partition('*')[2]}" for prompt in PROMPTS],
+        difficulty=sizes,
+        prompt_tokens=[len(prompt) for prompt in PROMPTS],
+        features=[list(map(int, prompt.split("*"))) for prompt in PROMPTS],
+    )
     curriculum = make(given.method, pool, prompts_per_step=16, rollouts_per_step=128, seed=given.seed)
     before = sum(pupil.skill.values()) / len(PROMPTS)
     run(curriculum, pupil, given.steps)

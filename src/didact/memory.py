@@ -1,11 +1,11 @@
-"""What a method remembers: a dataclass of numbers, flags, text, arrays, dicts of these, and parts with a state.
+"""What a method remembers: a dataclass of numbers, flags, text, arrays, dicts of these, parts with a state, and others.
 
 No method writes it into a state or reads it back: the fields say it all. `kept` gives a field, with what its value may
 be, so that a state that no run could have led to is refused.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import Field, field, fields
+from dataclasses import Field, field, fields, is_dataclass
 from math import isfinite
 from typing import Any, Literal
 
@@ -60,6 +60,9 @@ def load(memory: Any, state: Mapping[str, Any] | None, *, pool_size: int, step: 
         if hasattr(fresh, "load_state_dict"):
             fresh.load_state_dict(value)
             continue
+        if is_dataclass(fresh):
+            load(fresh, value, pool_size=pool_size, step=step)
+            continue
         _check(name, value, fresh, each.metadata, pool_size, step)
         setattr(memory, name, _restored(value, fresh))
     return memory
@@ -72,6 +75,8 @@ def _held(memory: Any) -> list[Field[Any]]:
 def _saved(value: Any) -> Any:
     if hasattr(value, "state_dict"):
         return value.state_dict()
+    if is_dataclass(value):
+        return save(value)
     if isinstance(value, dict):  # positions and group ids as keys
         return {str(key): _saved(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):

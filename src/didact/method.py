@@ -229,6 +229,8 @@ class Method(ABC):
     paper: str = "-"
     #: Whether a step has one round and no more, whatever comes back.
     one_round: bool = False
+    #: Whether its groups can grow in later rounds (`Draft.further`), whatever they were planned for at first.
+    continues: bool = False
     #: Whether it gives baselines of its own (`Verdict.baseline`).
     own_baseline: bool = False
     #: Whether all that grows with the pool is in what the pool gives out (belief, columns, trees, passes), and no step

@@ -16,26 +16,31 @@ from didact.curriculum import Curriculum
 from didact.method import Method
 from didact.methods.adarft import AdaRFT
 from didact.methods.bots import BOTS
+from didact.methods.cdas import CDAS
 from didact.methods.cures import CurES
 from didact.methods.dapo import DAPO
+from didact.methods.e2h import E2H
 from didact.methods.fastcurl import FastCuRL
 from didact.methods.greso import GRESO
 from didact.methods.gvm import GVM
 from didact.methods.hora import HORA
 from didact.methods.knapsack import Knapsack
 from didact.methods.mopps import MoPPS
+from didact.methods.pcl import PCL
 from didact.methods.pilot_commit import PilotCommit
 from didact.methods.reinforce_ada import ReinforceAda
+from didact.methods.sec import DUMP, SEC
 from didact.methods.speed import Speed
 from didact.methods.uniform import Uniform
 from didact.methods.vip import VIP
+from didact.methods.wrappers import WRAPPERS, wrapped
 from didact.naming import nearest
 from didact.prompts import PromptPool
 
 _GROUP = "didact.methods"
 
 _PUBLISHED: tuple[type[Method], ...] = (Uniform, DAPO, CurES, Speed, FastCuRL, GVM, ReinforceAda, PilotCommit, MoPPS)
-_PUBLISHED += (GRESO, VIP, Knapsack, HORA, BOTS, AdaRFT)
+_PUBLISHED += (GRESO, VIP, Knapsack, HORA, BOTS, AdaRFT, SEC, DUMP, E2H, CDAS, PCL)
 METHODS: dict[str, type[Method]] = {method.name: method for method in _PUBLISHED}
 
 
@@ -45,7 +50,7 @@ def make(method: str | type[Method], pool: PromptPool, **options: Any) -> Curric
     Args:
         method: a published method's name; one that an installed package registers in the entry-point group
             "didact.methods"; "module:NAME" for a `Method` of your own; or the class itself.
-        options: of the method and of `Curriculum`.
+        options: of the method, of `Curriculum`, and of what any method can be wrapped in (`didact.methods.wrappers`).
 
     Raises:
         ValueError: an unknown method, or an option out of range or of the wrong type.
@@ -63,8 +68,9 @@ def make(method: str | type[Method], pool: PromptPool, **options: Any) -> Curric
         if name not in options:
             raise TypeError(f"method {kind.name!r} needs the option {name!r}")
     own = {each.name for each in fields(kind)}  # type: ignore[arg-type]
-    rule = kind(**{name: value for name, value in options.items() if name in own})
-    return Curriculum(pool, rule, **{name: value for name, value in options.items() if name not in own})
+    others = {name: value for name, value in options.items() if name not in own}
+    rule = wrapped(kind(**{name: options[name] for name in options if name in own}), others)
+    return Curriculum(pool, rule, **{name: value for name, value in others.items() if name not in WRAPPERS})
 
 
 def find(name: str) -> type[Method]:
@@ -122,9 +128,11 @@ def check_options(method: str, **options: Any) -> Curriculum:
         ValueError, TypeError: as `make`.
     """
     column = np.arange(max(64, 2 * whole("prompts_per_step", options.get("prompts_per_step", 1), 1, MAX_PER_STEP)))
+    quotas = options.get("quotas")
+    sources = [*(map(str, quotas) if isinstance(quotas, Mapping) else ()), "another"]
     pool = PromptPool(
         [str(index) for index in column],
-        source=[str(index % 2) for index in column],
+        source=[sources[index % len(sources)] for index in column],
         difficulty=column / len(column) * 100,
         prompt_tokens=column + 1,
         features=np.stack([column % 7, column % 5], axis=1).astype(np.float64),
@@ -134,9 +142,11 @@ def check_options(method: str, **options: Any) -> Curriculum:
 
 
 def method_options(method: str | type[Method]) -> Mapping[str, Field[Any] | inspect.Parameter]:
-    """The options of a method by name, its own first: fields of the method, then parameters of `Curriculum`."""
+    """The options of a method by name: its own, those of the wrappers, and those of `Curriculum`."""
     kind = find(method) if isinstance(method, str) else method
     own: dict[str, Field[Any] | inspect.Parameter] = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]
+    for name, wrapper in WRAPPERS.items():
+        own.setdefault(name, next(each for each in fields(wrapper) if each.name == name))
     for name, parameter in inspect.signature(Curriculum.__init__).parameters.items():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
             own.setdefault(name, parameter)

@@ -53,6 +53,7 @@ class HORA(Method):
 
     name = "hora"
     paper = "arXiv:2605.07114"
+    continues = True
     shardable = True
     advantage = "grpo"
 

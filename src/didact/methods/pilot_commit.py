@@ -47,6 +47,7 @@ class PilotCommit(Method):
 
     name = "pilot_commit"
     paper = "arXiv:2605.26606"
+    continues = True
     shardable = True
     surplus = "waits"
     advantage = "grpo"

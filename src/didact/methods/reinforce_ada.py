@@ -42,6 +42,7 @@ class ReinforceAda(Method):
 
     name = "reinforce_ada"
     paper = "arXiv:2510.04996"
+    continues = True
     shardable = True
     own_baseline = True
     advantage = "dr_grpo"

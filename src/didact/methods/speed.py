@@ -35,6 +35,7 @@ class Speed(Method):
 
     name = "speed"
     paper = "arXiv:2506.09016"
+    continues = True
     shardable = True
     surplus = "waits"
     loss_weighting = "token"
