@@ -175,7 +175,7 @@ class Recorder(Listener):
             pool = {"size": len(curriculum.pool), "fingerprint": curriculum.pool.fingerprint()}
             start: dict[str, Any] = {"kind": "start", "schema": SCHEMA, "method": curriculum.name}
             start |= {"options": curriculum.options, "pool": pool}
-            if (made_by := spelling(type(curriculum.method))) != curriculum.name:
+            if (made_by := spelling(curriculum.method)) != curriculum.name:
                 start["made_by"] = made_by
             self.journal.append(start)
         else:

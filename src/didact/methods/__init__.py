@@ -33,7 +33,7 @@ from didact.methods.sec import DUMP, SEC
 from didact.methods.speed import Speed
 from didact.methods.uniform import Uniform
 from didact.methods.vip import VIP
-from didact.methods.wrappers import WRAPPERS, wrapped
+from didact.methods.wrappers import WRAPPERS, Wrapper, wrapped
 from didact.naming import nearest
 from didact.prompts import PromptPool
 
@@ -101,11 +101,14 @@ def find(name: str) -> type[Method]:
     return _as_method(name, found)
 
 
-def spelling(method: type[Method]) -> str:
+def spelling(method: Method) -> str:
     """What `find` finds a method by: its name, or module:NAME for one that is not registered."""
-    if METHODS.get(method.name) is method or any(each.name == method.name for each in entry_points(group=_GROUP)):
-        return method.name
-    return f"{method.__module__}:{method.__qualname__}"
+    while isinstance(method, Wrapper):
+        method = method.method
+    kind = type(method)
+    if METHODS.get(kind.name) is kind or any(each.name == kind.name for each in entry_points(group=_GROUP)):
+        return kind.name
+    return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def _as_method(name: str, found: object) -> type[Method]:
