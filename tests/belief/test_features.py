@@ -8,7 +8,7 @@ from didact.testing import pool_of
 
 
 def test_one_observation_by_hand() -> None:
-    """Prior variance 4, noise 1: at the place itself 4/5 of the logit is believed, and 4 - 16/5 of the variance stays."""
+    """Prior variance 4, noise 1: at the place itself 4/5 of the logit is believed, and 4 - 16/5 of variance stays."""
     features = np.array([[0.0], [0.0], [1.0]])  # the one observed, and two that are asked for
     mean, variance = process(features, np.array([2.0]), np.array([1.0]), 0.0, 2.0, spread=True)
     near = np.exp(-0.5)  # the only distance is the median one

@@ -58,7 +58,7 @@ def spread_of_rates(mean: Floats, variance: Floats) -> Floats:
     """Standard deviation of pass rates whose logits are normal, shape (n,)."""
     rates = sigmoid(mean[:, None] + np.sqrt(variance)[:, None] * _NODES)
     first, second = (rates**power @ _WEIGHTS / _WEIGHTS.sum() for power in (1, 2))
-    return np.sqrt(np.maximum(second - first**2, 0.0))
+    return np.asarray(np.sqrt(np.maximum(second - first**2, 0.0)))
 
 
 def sigmoid(logit: Floats) -> Floats:
