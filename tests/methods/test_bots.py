@@ -114,6 +114,7 @@ def test_the_published_recursion_over_a_run() -> None:
         plan = curriculum.plan(step)
         outcomes = policy.roll_out(plan)
         curriculum.observe(outcomes)
+        curriculum.admitted(step)
         seen = curriculum.pool.positions([outcome.prompt_id for outcome in outcomes])
         rate = np.array([np.mean(outcome.rewards) for outcome in outcomes])
         estimate = (rate.mean() - weak[seen].mean()) / (strong[seen].mean() - weak[seen].mean())

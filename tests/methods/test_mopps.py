@@ -102,6 +102,7 @@ def test_what_it_believes_is_what_everybody_is_told() -> None:
     for step in range(12):
         outcomes = policy.roll_out(curriculum.plan(step))
         curriculum.observe(outcomes)
+        curriculum.admitted(step)
         for outcome in outcomes:
             at, passes = int(outcome.prompt_id.split("-")[1]), sum(outcome.rewards)
             alpha[at] = lam * alpha[at] + (1 - lam) + passes

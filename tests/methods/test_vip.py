@@ -131,6 +131,7 @@ def test_what_it_believes_is_what_everybody_is_told() -> None:
     for step in range(6):
         outcomes = policy.roll_out(curriculum.plan(step))
         curriculum.observe(outcomes)
+        curriculum.admitted(step)
         positions = curriculum.pool.positions([outcome.prompt_id for outcome in outcomes])
         passes[positions] = [sum(outcome.rewards) for outcome in outcomes]
         rollouts[positions] = [len(outcome.rewards) for outcome in outcomes]

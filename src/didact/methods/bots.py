@@ -166,7 +166,7 @@ class BOTS(Method):
     def _posterior(self, counts: Singles, where: Positions | slice, run: Run) -> Singles:
         """alpha and beta, shape (2, n)."""
         prior = np.stack([np.float32(each) for each in run.belief.prior_at(where)]).reshape(2, -1)
-        return np.maximum(counts + prior, np.float32(1e-9))
+        return np.asarray(np.maximum(counts + prior, np.float32(1e-9)))
 
 
 def best(scores: Floats | Singles, num: int, rng: np.random.Generator) -> Positions:

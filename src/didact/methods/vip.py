@@ -25,18 +25,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from didact.advantage import AdvantageKind, WeightMode
 from didact.allocation import greedy, largest_remainder
+from didact.belief.gaussian_process import described, process, sigmoid, spread_of_rates
 from didact.belief.latest import LatestVisit
 from didact.bounds import MAX_PER_STEP
 from didact.memory import kept
 from didact.method import NONE, Arrivals, Draft, Floats, Method, Positions, Run, Turn, option
-from didact.prompts import PromptPool
 from didact.rounds.bounds import check_bounds
 from didact.state import in_order
 
-_WIDTH_SAMPLE = 256
 _MAX_LOGIT = 100.0  # of the prior: a pass rate of 1e-44
 _BLOCK = 256  # prompts that are predicted together, where a batch is not larger
-_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)  # means over a normal distribution
 
 
 def gradient_variance(pass_rate: ArrayLike, num_rollouts: ArrayLike, estimator: str = "rloo") -> Floats:
@@ -145,8 +143,7 @@ class VIP(Method):
         positions = turn.walk(turn.batch_of(self.min_rollouts))
         high = self.max_rollouts or 4 * turn.share
         high = max(high, -(-turn.rollouts_per_step // len(positions)))  # a small pool still uses its budget
-        logits, _ = self._posterior(positions, turn, memory)
-        rates = _sigmoid(logits)
+        rates = sigmoid(self._logits(positions, turn, memory)[0])
         sizes = allocate_by_variance(rates, turn.rollouts_per_step, self.min_rollouts, high, self.estimator)
         return Draft(positions, sizes, predicted=rates)
 
@@ -158,35 +155,19 @@ class VIP(Method):
         """In blocks, each as if it were the next batch: a process over the whole pool would not fit in memory."""
         size = max(_BLOCK, run.batch)
         blocks = [positions[start : start + size] for start in range(0, len(positions), size)]
-        means, stds = [], []
-        for block in blocks:
-            logits, variance = self._posterior(block, run, memory, spread=True)
-            rates = _sigmoid(logits[:, None] + np.sqrt(variance)[:, None] * _NODES)
-            moments = [rates**power @ _WEIGHTS / _WEIGHTS.sum() for power in (1, 2)]
-            means.append(_sigmoid(logits))
-            stds.append(np.sqrt(np.maximum(moments[1] - moments[0] ** 2, 0.0)))
-        return np.concatenate(means), np.concatenate(stds)
+        logits = [self._logits(block, run, memory, spread=True) for block in blocks]
+        mean, variance = (np.concatenate(column) for column in zip(*logits, strict=True))
+        return sigmoid(mean), spread_of_rates(mean, variance)
 
-    def _posterior(
-        self, positions: Positions, run: Run, memory: Memory, *, spread: bool = False
-    ) -> tuple[Floats, Floats]:
+    def _logits(self, positions: Positions, run: Run, memory: Memory, *, spread: bool = False) -> tuple[Floats, Floats]:
         """Mean and, if asked for, variance of the logits of a batch, shape (n,)."""
         known = np.union1d(memory.recent, positions[memory.visits.steps(positions) >= 0])
-        prior = self.prior_std**2
-        if len(known) == 0:
-            return np.full(len(positions), self.prior_mean), np.full(len(positions), prior)
         passes, rollouts = memory.visits.counts(known)
         logits = np.log((passes + 0.5) / (np.maximum(rollouts - passes, 0.0) + 0.5))
         # The variance of a logit at p = 1/2. That at the observed rate would discount 0 of 8 against 1 of 8, and so
         # predict hard prompts as easier than they are.
-        noise = 4 / rollouts
-        features = _described(run.pool, np.concatenate([known, positions]))
-        kernel = prior * _rbf(features, features[: len(known)])
-        inside, across = kernel[: len(known)] + np.diag(noise), kernel[len(known) :]
-        coefficients = np.linalg.solve(inside, logits - self.prior_mean)
-        mean = self.prior_mean + across @ coefficients
-        variance = prior - (across * np.linalg.solve(inside, across.T).T).sum(axis=1) if spread else np.zeros(0)
-        return mean, np.maximum(variance, 0.0)
+        features = described(run.pool, np.concatenate([known, positions]))
+        return process(features, logits, 4 / rollouts, self.prior_mean, self.prior_std, spread=spread)
 
     def _latest(self, positions: Positions, visits: LatestVisit) -> Positions:
         """The `history` of some prompts that were visited last, in order."""
@@ -201,37 +182,3 @@ def _cubic_root(ratio: Floats) -> Floats:
     safe = np.maximum(ratio, 27.0)
     angle = np.arccos(np.clip(-3 * np.sqrt(3 / safe), -1.0, 1.0)) / 3
     return np.where(ratio < 27, 0.0, 2 * np.sqrt(safe / 3) * np.cos(angle))
-
-
-def _described(pool: PromptPool, positions: Positions) -> Floats:
-    """Features of some prompts, shape (n, d); without any, their other columns."""
-    if pool.features is not None:
-        return np.asarray(pool.features[positions], dtype=np.float64).reshape(len(positions), -1)
-    columns: list[Floats] = []
-    for values in (pool.difficulty, pool.prompt_tokens):
-        if values is not None:
-            taken = values[positions].astype(np.float64)
-            known = taken[np.isfinite(taken)]
-            if len(known):  # a prompt without a number is an average one
-                columns.append(np.nan_to_num((taken - known.mean()) / (known.std() or 1.0)))
-    if pool.source is not None:
-        taken = pool.source[positions].astype(str)
-        columns += list((taken[None] == np.unique(taken)[:, None]).astype(np.float64))
-    return np.stack(columns, axis=1) if columns else np.zeros((len(positions), 1))
-
-
-def _rbf(left: Floats, right: Floats) -> Floats:
-    sample = left[:: max(len(left) // _WIDTH_SAMPLE, 1)]
-    apart = _squared_distances(sample, sample)
-    apart = apart[apart > 1e-9]
-    width = float(np.median(apart)) if len(apart) else 1.0  # of squared distances: the square of the median distance
-    return np.asarray(np.exp(-_squared_distances(left, right) / (2 * width)))
-
-
-def _squared_distances(left: Floats, right: Floats) -> Floats:
-    squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)[None] - 2 * left @ right.T
-    return np.asarray(np.maximum(squares, 0.0))
-
-
-def _sigmoid(logit: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-logit)))

@@ -13,6 +13,7 @@ import pytest
 import torch
 from packaging.version import Version
 
+from didact import Curriculum
 from didact.journal import read_journal
 
 verl = pytest.importorskip("verl")
@@ -237,11 +238,9 @@ def outcomes(folder):
 @supported
 def test_every_plan_knows_the_outcomes_of_the_step_before(files, tokenizer, monkeypatch):
     """verl's loader does not read ahead: plan, generate, observe, over the end of an epoch (5 batches)."""
-    from didact.methods.mopps import MoPPS
-
     calls = []
     for name in ("plan", "observe"):
-        real = getattr(MoPPS, name)
+        real = getattr(Curriculum, name)
 
         def spy(self, given, name=name, real=real):
             result = real(self, given)
@@ -249,7 +248,7 @@ def test_every_plan_knows_the_outcomes_of_the_step_before(files, tokenizer, monk
                 calls.append((name, self.step))
             return result
 
-        monkeypatch.setattr(MoPPS, name, spy)
+        monkeypatch.setattr(Curriculum, name, spy)
     trainer = build(
         files, tokenizer, "+data.curriculum.method=mopps", "trainer.total_training_steps=7", "trainer.total_epochs=2",
         calls=calls,
