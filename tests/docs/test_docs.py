@@ -16,6 +16,7 @@ from didact import METHODS, make
 from didact.curriculum import Curriculum
 from didact.journal import read_journal
 from didact.methods import method_options
+from didact.methods.wrappers import WRAPPERS
 from didact.testing import pool_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,10 +113,10 @@ def test_every_metric_is_explained_and_no_other() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_a_page_with_its_options_and_their_defaults(method: str) -> None:
     page = (ROOT / "docs" / "methods" / f"{method}.md").read_text(encoding="utf-8")
-    shared = {*options(Curriculum)}
+    shared = {*options(Curriculum), *WRAPPERS}
     own = {name: default for name, default in options(METHODS[method]).items() if name not in shared}
     if method == "uniform":  # its page lists what all methods share
-        own = options(Curriculum)
+        own = options(Curriculum) | {name: options(wrapper)[name] for name, wrapper in WRAPPERS.items()}
     assert set(own) | shared == set(method_options(method))
     for name, default in own.items():
         assert f"| `{name}` | {default} |" in page

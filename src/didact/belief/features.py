@@ -68,7 +68,7 @@ class ValueHead:
 
     def _inputs(self, features: ArrayLike) -> Floats:
         rows = (as_rows(features) - self.center) / self.scale
-        return np.pad(rows, ((0, 0), (0, 1)), constant_values=1.0) / np.sqrt(len(self.weights))
+        return np.asarray(np.pad(rows, ((0, 0), (0, 1)), constant_values=1.0) / np.sqrt(len(self.weights)))
 
     def _value(self, inputs: Floats) -> Floats:
         return np.asarray(1 / (1 + np.exp(-np.clip(inputs @ self.weights, -30, 30))))

@@ -69,7 +69,7 @@ class E2H(Method):
         """The chance of each of `num` levels at a step, the easiest first, shape (num,)."""
         time, level, total = min(step / self.total_steps, 1.0), np.arange(num), num * (num + 1) / 2
         if self.schedule == "classical":
-            return (level == min(int(time * num), num - 1)).astype(np.float64)
+            return np.asarray(level == min(int(time * num), num - 1), dtype=np.float64)
         if self.schedule == "balanced":
             return np.full(num, 1 / num)
         if self.schedule == "cosine":
