@@ -31,6 +31,14 @@ def test_signal(rewards: list[float], signal: bool) -> None:
     assert has_signal(np.array(rewards, dtype=float)) is signal
 
 
+def test_signal_is_that_the_standard_deviation_exceeds_the_noise() -> None:
+    rng = np.random.default_rng(0)
+    for size in (2, 3, 8, 64):
+        for scale in 10.0 ** rng.uniform(-9, 2, 200):
+            rewards = scale * rng.choice([0.0, 1.0, 0.5], size, p=[0.8, 0.1, 0.1])
+            assert has_signal(rewards) == (float(rewards.std()) > 1e-6)
+
+
 def test_noise_of_the_verifier_is_no_signal() -> None:
     rewards = np.array([0.50, 0.51])
     assert AdmitWithSignal().admits(rewards)

@@ -88,4 +88,10 @@ _BY_NAME: dict[str, Admission] = {"all": AdmitAll(), "signal": AdmitWithSignal()
 
 def has_signal(rewards: NDArray[np.float64], noise: float = 1e-6) -> bool:
     """Whether a group's rewards differ: a group-relative advantage is zero if they do not."""
-    return len(rewards) > 1 and float(rewards.std()) > noise
+    values = rewards.tolist()
+    if len(values) < 2:
+        return False
+    apart = max(values) - min(values)
+    if apart == 0 or apart > noise * math.sqrt(2 * len(values)) * 1.001:  # a deviation is at least apart / sqrt(2 n)
+        return apart > 0
+    return float(rewards.std()) > noise
