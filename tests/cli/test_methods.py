@@ -15,18 +15,48 @@ def test_one_method_with_its_options(didact):
     first, _, *options = ended.out.splitlines()
     assert first.startswith("cures ")
     assert "arXiv:2510.01037" in first
-    named = dict(line.split(maxsplit=1) for line in options)
+    named = dict(line.split(maxsplit=1) for line in options if line[2:3].strip())
     assert named["temperature"] == "0.05"
     assert named["prompts_per_step"] == "required"
+    assert " " * 25 + "tau of eq. 14 (more than 0)" in options
+    assert any(line.endswith("one of rloo, grpo, reinforce_pp)") for line in options)
+
+
+OWN = '''
+from dataclasses import dataclass
+
+from didact import Draft, Method, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latest(Method):
+    """The prompts that joined last."""
+
+    name = "latest"
+    share: float = option(0.5, "of nothing in particular", least=0, most=1)
+
+    def draft(self, turn, memory):
+        return turn.equal(turn.walk(turn.batch), then="none")
+'''
+
+
+def test_a_method_of_ones_own_by_module_and_name(didact, refused, tmp_path, monkeypatch):
+    (tmp_path / "my_curricula.py").write_text(OWN, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    ended = didact("methods", "my_curricula:Latest")
+    assert "The prompts that joined last" in ended.out
+    assert "of nothing in particular (at least 0, at most 1)" in ended.out
+    assert "has no attribute 'Last'" in refused("methods", "my_curricula:Last")
+    assert "No module named 'my_curriculum'" in refused("methods", "my_curriculum:Latest")
 
 
 def test_json_is_one_object(didact):
     everything = json.loads(didact("methods", "--json").out)
     assert list(everything) == list(METHODS)
-    assert all(set(about) == {"about", "paper", "options"} for about in everything.values())
+    assert all(set(about) == {"about", "paper", "options", "help"} for about in everything.values())
     assert json.loads(didact("methods", "dapo", "--json").out) == {"dapo": everything["dapo"]}
 
 
 def test_a_misspelt_method(refused):
-    assert "no method 'curse'; did you mean 'cures'?" in refused("methods", "curse")
-    assert "choose from adarft" in refused("methods", "zzz")
+    assert "unknown method 'curse'; did you mean 'cures'?" in refused("methods", "curse")
+    assert "methods: uniform, dapo" in refused("methods", "zzz")
