@@ -122,6 +122,10 @@ def test_every_method_has_a_page_with_its_options_and_their_defaults(method: str
         assert f"| `{name}` | {default} |" in page
 
 
+def test_the_tables_of_pages_and_readme_are_those_of_the_methods(tmp_path: Path) -> None:
+    run(ROOT / "dev" / "tables.py", "--check", cwd=tmp_path)
+
+
 def test_no_page_stands_for_a_method_that_is_gone() -> None:
     assert {path.stem for path in (ROOT / "docs" / "methods").glob("*.md")} == set(METHODS)
 
