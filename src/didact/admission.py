@@ -88,7 +88,7 @@ _BY_NAME: dict[str, Admission] = {"all": AdmitAll(), "signal": AdmitWithSignal()
 
 def has_signal(rewards: NDArray[np.float64], noise: float = 1e-6) -> bool:
     """Whether a group's rewards differ: a group-relative advantage is zero if they do not."""
-    values = rewards.tolist()
+    values: list[float] = rewards.tolist()
     if len(values) < 2:
         return False
     apart = max(values) - min(values)

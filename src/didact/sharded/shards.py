@@ -398,11 +398,11 @@ class ShardColumns(Columns):
         self._options, self._rows = {"start": dict(start)}, size
         super().__init__(lambda: self._rows, start)
 
-    def get(self, name: str, positions: Positions) -> NDArray[Any]:
+    def get(self, name: str, positions: Positions | slice) -> NDArray[Any]:
         self._reach(positions)
         return super().get(name, positions)
 
-    def put(self, name: str, positions: Positions, values: ArrayLike) -> None:
+    def put(self, name: str, positions: Positions | slice, values: ArrayLike) -> None:
         self._reach(positions)
         super().put(name, positions, values)
 
@@ -420,8 +420,9 @@ class ShardColumns(Columns):
     def restore(self, state: Mapping[str, Any]) -> None:
         self.load_state_dict(state["state"])
 
-    def _reach(self, positions: Positions) -> None:
-        self._rows = max(self._rows, int(positions.max(initial=-1)) + 1)
+    def _reach(self, positions: Positions | slice) -> None:
+        if not isinstance(positions, slice):
+            self._rows = max(self._rows, int(positions.max(initial=-1)) + 1)
 
 
 _STORES = (LazyBelief, ShardTree, ShardPasses, ShardColumns)
