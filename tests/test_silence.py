@@ -84,7 +84,7 @@ def test_an_admission_rule_that_refuses_all_is_named() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_says_so_and_none_does_without_reason(method: str) -> None:
-    pool = pool_of(60, difficulty=range(60), prompt_tokens=range(1, 61))
+    pool = pool_of(60, difficulty=range(60), prompt_tokens=range(1, 61), features=range(60), source=["a", "b"] * 30)
     good, hopeless = (make(method, pool, prompts_per_step=4, rollouts_per_step=32) for _ in range(2))
     assert steps(good, range(24), lambda turn: float(turn % 2)) == []
     said = steps(hopeless, range(12), 0.0)

@@ -28,6 +28,7 @@ from didact.testing.contract import same_state
 from didact.testing.mutations import mutated
 
 WIDE = {"difficulty": np.linspace(0, 100, 40), "prompt_tokens": np.arange(40) + 1, "source": ["a", "b"] * 20}
+WIDE["features"] = WIDE["difficulty"]
 
 
 def uniform(size: int = 40, **options: Any) -> Curriculum:

@@ -15,7 +15,8 @@ SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 
 def pool_with_columns(size: int = 40) -> PromptPool:
-    return pool_of(size, difficulty=range(size), prompt_tokens=range(1, size + 1))
+    columns = {"difficulty": range(size), "prompt_tokens": range(1, size + 1), "features": range(size)}
+    return pool_of(size, source=[f"source-{index % 2}" for index in range(size)], **columns)
 
 
 def planned(trace: list) -> dict[int, int]:

@@ -16,7 +16,8 @@ BELIEVED = [0.01, 0.25, 0.5, 0.99, 0.5, 0.5, 0.75, 0.1]
 
 
 def pool_with_columns(size: int = 40, **more: Any) -> PromptPool:
-    return pool_of(size, difficulty=range(size), prompt_tokens=range(1, size + 1), **more)
+    columns = {"difficulty": range(size), "prompt_tokens": range(1, size + 1), "features": range(size)}
+    return pool_of(size, source=[f"source-{index % 2}" for index in range(size)], **columns, **more)
 
 
 def plans(trace: list) -> list:

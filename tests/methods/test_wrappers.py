@@ -108,6 +108,16 @@ def test_pilots_that_never_train_stay() -> None:
     assert pilots[0].subset.tolist() == pilots[1].subset.tolist()
 
 
+def test_a_method_of_ones_own_must_say_that_it_continues_groups() -> None:
+    class Silent(METHODS["speed"]):  # type: ignore[misc, name-defined]
+        continues = False
+
+    curriculum = make(Silent, pool_of(20), uniform_share=0.5, **SIZES)
+    curriculum.observe(SimulatedPolicy().roll_out(curriculum.plan(0)))
+    with pytest.raises(ValueError, match="must declare continues = True"):
+        curriculum.plan(0)
+
+
 # A share of uniform ---------------------------------------------------------------------------------------------
 
 

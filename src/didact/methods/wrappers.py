@@ -81,6 +81,8 @@ class Wrapper(Method):
             return None
         reasons = [draft.reason] * len(draft.positions) if isinstance(draft.reason, str) else draft.reason
         known = draft.group_ids or [None] * len(reasons)
+        if not self.continues and any(group is not None for group in known):
+            raise ValueError(f"method {self.name!r} continues groups: to be wrapped, it must declare continues = True")
         may_train = [
             group is None and (self.continues or reason == "train")
             for group, reason in zip(known, reasons, strict=True)
@@ -291,7 +293,8 @@ def _as_quotas(given: object) -> dict[str, list[float]]:
     """
     if not isinstance(given, Mapping) or not given:
         raise ValueError(
-            f'quotas are shares by source, such as {{"math": 0.2, "code": [0, 0.5]}}, got {shortened(given)}'
+            'quotas are shares by source, such as {"math": 0.2, "code": [0, 0.5]} (on the command line '
+            f"-o 'quotas={{math = 0.2}}'), got {shortened(given)}"
         )
     quotas = {}
     for name, bounds in given.items():
