@@ -7,9 +7,11 @@ was believed is not in it. "orderly" answers each plan at once. In "troubled" ou
 never, are lost, and found again; some rollouts are errored or truncated; the pool grows, and in every step the state
 goes over to a new curriculum.
 
-A change that is meant to change plans freezes them anew, and says so where it is committed:
+A build that is not in the file yet is added to it; a change that is meant to change plans freezes the builds concerned
+anew, and says so where it is committed:
 
-    python -m tests.methods.test_golden
+    python -m tests.methods.test_golden                  # those that are missing
+    python -m tests.methods.test_golden "cures" "vip"    # these anew
 
 Draws follow numpy's generators, and sums the machine's arithmetic: the file says what it was frozen with.
 """
@@ -19,6 +21,7 @@ import itertools
 import json
 import math
 import platform
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -124,6 +127,16 @@ BUILDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bots, soft max": ("bots", {"tau": 0.1, "thompson": False}),
     "adarft": ("adarft", {}),
     "adarft, as released": ("adarft", {"as_released": True, "scale": "range", "difficulty_range": (1.0, 5.0)}),
+    "sec": ("sec", {}),
+    "dump": ("dump", {}),
+    "e2h": ("e2h", {"total_steps": 10}),
+    "cdas": ("cdas", {}),
+    "pcl": ("pcl", {}),
+    "dapo, a share of uniform": ("dapo", {"uniform_share": 0.25}),
+    "cures, quotas and a price": (
+        "cures",
+        {"steps_per_iteration": 3, "quotas": {"source-0": 0.5, "source-1": [0.0, 0.4]}, "token_price": 0.5},
+    ),
     "oracle": ("oracle", {}),
     "oracle, variance": ("oracle", {"power": 2.0, "allocation": "variance", "refresh_rollouts": 64}),
     "uniform, in shards": ("uniform", {"_shards": 3}),
@@ -382,11 +395,13 @@ def _versions() -> str:
     return f"numpy {np.__version__}, {platform.machine()}"
 
 
-def freeze() -> None:
-    """Write the file anew."""
-    traces = {label: {run.__name__: run(label) for run in (orderly, troubled)} for label in BUILDS}
+def freeze(anew: Sequence[str]) -> None:
+    """Add to the file what is missing, and write some builds anew."""
+    frozen = _frozen()["traces"]
+    kept = {label: lines for label, lines in frozen.items() if label in BUILDS and label not in anew}
+    traces = {label: kept.get(label) or {run.__name__: run(label) for run in (orderly, troubled)} for label in BUILDS}
     GOLDEN.write_text(json.dumps({"with": _versions(), "traces": traces}, indent=0) + "\n")
 
 
 if __name__ == "__main__":
-    freeze()
+    freeze(sys.argv[1:])
