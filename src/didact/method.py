@@ -384,12 +384,7 @@ def _in_range(name: str, value: Any, kind: type, bounds: Mapping[str, Any]) -> A
         return one_of(name, value, bounds["choices"]) if bounds["choices"] else value
     if kind is int:
         return whole(name, value, 0 if least is None else int(least), MAX_WHOLE if most is None else int(most))
-    number = real(
-        name,
-        value,
-        -MAX_OPTION if least is None and above is None else (above if least is None else least),
-        MAX_OPTION if most is None and below is None else (below if most is None else most),
-    )
+    number = real(name, value, -MAX_OPTION if least is None else least, MAX_OPTION if most is None else most)
     if above is not None and not number > above:
         raise ValueError(f"{name} must be more than {above:g}, got {number:g}")
     if below is not None and not number < below:

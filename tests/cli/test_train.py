@@ -124,7 +124,7 @@ def without(flags: list[str], name: str) -> list[str]:
         (["-o", "temprature=1"], "did you mean 'temperature'?"),
         (["-o", "temperature"], "'temperature' is not KEY=VALUE"),
         (["-o", "=1"], "'=1' is not KEY=VALUE"),
-        (["-o", "temperature=-1"], "temperature must be positive, got -1"),
+        (["-o", "temperature=-1"], "temperature must be more than 0, got -1"),
         (["--trl", "max_steps=1"], "it follows from the setting 'steps'"),
         (["--trl", "num_generations=2"], "[trl] cannot set 'num_generations': the curriculum decides it"),
         (["--eval-fraction", "0.1"], "eval_fraction holds out some of your prompts"),

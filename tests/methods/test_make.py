@@ -22,7 +22,8 @@ SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_is_built_described_and_can_list_its_options(method: str) -> None:
-    curriculum = make(method, pool_of(40, difficulty=range(40), prompt_tokens=range(1, 41)), seed=3, **SIZES)
+    columns = {"source": ["a", "b"] * 20, "difficulty": range(40), "prompt_tokens": range(1, 41)}
+    curriculum = make(method, pool_of(40, **columns, features=np.eye(40)), seed=3, **SIZES)
     assert isinstance(curriculum, Curriculum)
     assert curriculum.name == method
     assert type(curriculum.method) is METHODS[method]
@@ -98,7 +99,7 @@ ODD += [
 def test_every_option_is_refused_by_its_name_or_works(method: str) -> None:
     column = np.arange(12)
     columns = {"difficulty": column * 8.0, "prompt_tokens": column + 1, "features": column[:, None] * 0.5}
-    columns["pass_rate"] = column / 12
+    columns |= {"pass_rate": column / 12, "source": [str(each % 3) for each in column]}
     for name, value in itertools.product(method_options(method), ODD):
         options = {"prompts_per_step": 2, "rollouts_per_step": 16, name: value}
         try:
@@ -116,10 +117,11 @@ def test_every_option_is_refused_by_its_name_or_works(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_absurd_sizes_are_refused_before_memory_is_taken(method: str) -> None:
+    columns = {"source": list("aabb"), "difficulty": range(4), "prompt_tokens": range(4), "features": np.eye(4)}
     for name in ("prompts_per_step", "rollouts_per_step"):
         for size in (2**20 + 1, 10**8, 2**31, 2**63):
             with pytest.raises(ValueError, match=f"{name} must be a whole number from 1 to 1048576, got"):
-                make(method, pool_of(4, difficulty=range(4), prompt_tokens=range(4)), **{**SIZES, name: size})
+                make(method, pool_of(4, **columns), **{**SIZES, name: size})
 
 
 def test_a_method_is_a_name() -> None:
@@ -212,13 +214,15 @@ def test_options_as_a_configuration_has_them(options: dict[str, Any], recorded: 
 def test_columns_that_a_method_does_not_use_do_not_stop_it(method: str) -> None:
     """Those it uses are refused by method, column, row and value."""
     good = {"difficulty": [1.0] * 12, "prompt_tokens": list(range(1, 13)), "features": [[1.0, 2.0]] * 12}
+    good["source"] = ["a", "b"] * 6
     bad: dict[str, list[Any]] = {
         "difficulty": ["easy", *[1.0] * 11],
         "prompt_tokens": [None, *range(2, 13)],
         "features": ["some text"] * 12,
         "pass_rate": ["often"] * 12,
     }
-    uses = {"adarft": {"difficulty"}, "fastcurl": {"prompt_tokens"}, "vip": {"features"}}.get(method, set())
+    by_column = {"difficulty": ("adarft", "e2h"), "prompt_tokens": ("fastcurl",), "features": ("vip", "pcl")}
+    uses = {name for name, methods in by_column.items() if method in methods}
     for name, column in bad.items():
         columns = {**good, name: column}
         if name in uses:

@@ -259,7 +259,7 @@ def test_methods_that_need_the_whole_pool_are_refused_by_name() -> None:
     pool = ShardedPool.split(pool_of(40).ids.tolist(), 3, difficulty=np.arange(40), prompt_tokens=np.arange(40))
     for method, cls in METHODS.items():
         if not cls.shardable:
-            with pytest.raises(ValueError, match=f"method {method!r}.*uniform, dapo, cures"):
+            with pytest.raises(ValueError, match=f"method {method!r} keeps or passes over.*docs/scale.md says which"):
                 make(method, pool, **options)
 
 

@@ -108,7 +108,11 @@ class PCL(Method):
             memory.value.learn(features, rates, self.learning_rate)
 
     def _features(self, run: Run, positions: Positions) -> Floats:
-        found = as_rows(run.pool.features[positions] if self.features is None else self.features(positions))  # type: ignore[index]
+        try:
+            given = run.pool.features[positions] if self.features is None else self.features(positions)  # type: ignore[index]
+        except TypeError as error:
+            raise ValueError(f"features must take an array of positions: {error}") from error
+        found = as_rows(given)
         if len(found) != len(positions):
             raise ValueError(f"features gave {len(found)} rows for {len(positions)} positions")
         return found

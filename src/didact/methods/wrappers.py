@@ -382,6 +382,7 @@ WRAPPERS: dict[str, type[Wrapper]] = {"uniform_share": UniformShare, "quotas": Q
 def wrapped(method: Method, options: Mapping[str, Any]) -> Method:
     """A method in those wrappers that the options ask for; 0 and None ask for none."""
     for name, wrapper in WRAPPERS.items():
-        if options.get(name) not in (None, 0, {}):
-            method = wrapper(method=method, **{name: options[name]})
+        asked = options.get(name)
+        if asked is not None and not (isinstance(asked, Mapping | int | float) and not asked):
+            method = wrapper(method=method, **{name: asked})
     return method
