@@ -60,6 +60,7 @@ class E2H(Method):
         "levels of equally many prompts that the pool is cut into; None takes each difficulty as a level, or cuts the "
         "pool into four where there are more than 20",
         least=2,
+        most=4096,
     )
     exponent: float = option(0.5, "of the time at which the gaussian's centre moves; the paper's beta", above=0)
     width: float = option(0.5, "of the gaussian, in levels; the paper's sigma", above=0)
