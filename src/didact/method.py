@@ -18,10 +18,10 @@ A method holds nothing that changes. What it remembers beside the belief is a da
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,8 +30,9 @@ from didact.admission import Admission
 from didact.advantage import AdvantageKind, WeightMode
 from didact.allocation import largest_remainder
 from didact.belief import BetaBelief
-from didact.bounds import MAX_OPTION, MAX_WHOLE, flag, one_of, real, whole
 from didact.ledger import OpenGroup
+from didact.options import checked
+from didact.options import option as option
 from didact.outcomes import GroupOutcome, Truncated
 from didact.prompts import PromptPool
 
@@ -41,25 +42,6 @@ Then = Literal["none", "now", "later"]
 Fate = Literal["trains", "waits", "discarded"]
 NONE: Positions = np.zeros(0, dtype=np.int64)
 NONE.flags.writeable = False
-
-
-def option(
-    default: Any,
-    about: str,
-    *,
-    least: float | None = None,
-    above: float | None = None,
-    most: float | None = None,
-    below: float | None = None,
-    choices: Sequence[str] | None = None,
-) -> Any:
-    """A field of a method: its default, one line on what it is, and the range it is checked against.
-
-    The annotation says the kind: int, float, bool, str (one of `choices`), or one of these and None. Another kind is
-    the method's own to check. Errors, `didact methods NAME` and the table on the method's page come from here.
-    """
-    bounds = {"least": least, "above": above, "most": most, "below": below, "choices": choices}
-    return field(default=default, metadata={"about": about, **bounds})
 
 
 @dataclass(frozen=True)
@@ -250,7 +232,7 @@ class Method(ABC):
     loss_weighting: WeightMode = "prompt"
 
     def __post_init__(self) -> None:
-        for name, value in _checked(self).items():
+        for name, value in checked(self).items():
             object.__setattr__(self, name, value)
 
     @property
@@ -341,52 +323,3 @@ def admits(group: OpenGroup, run: Run, rollouts: Sequence[int] | None = None) ->
 def rewards_of(group: OpenGroup, rollouts: Sequence[int] | None = None) -> Floats:
     """The rewards of some rollouts of a group, or of all that have one."""
     return np.array([group.rewards[index] for index in (group.usable if rollouts is None else rollouts)])
-
-
-def kind_of(method: type[Method], name: str) -> tuple[type | None, bool]:
-    """Of an option the type that its annotation says, if it is int, float, bool or str, and whether it may be None.
-
-    A Literal is of text.
-    """
-    hint = get_type_hints(method)[name]
-    kinds = [each for each in get_args(hint) if each is not type(None)] if _is_union(hint) else [hint]
-    kinds = [str if get_origin(each) is Literal else each for each in kinds]
-    plain = kinds[0] if len(kinds) == 1 and kinds[0] in (int, float, bool, str) else None
-    return plain, _is_union(hint) and type(None) in get_args(hint)
-
-
-def _is_union(hint: Any) -> bool:
-    import types
-
-    return get_origin(hint) in (Union, types.UnionType)
-
-
-def _checked(method: Method) -> dict[str, Any]:
-    """The options by name, as plain values of their kind.
-
-    Raises:
-        ValueError: one out of range or of another kind.
-    """
-    checked = {}
-    for each in fields(method):  # type: ignore[arg-type]
-        value, (kind, optional) = getattr(method, each.name), kind_of(type(method), each.name)
-        if "about" in each.metadata and kind is not None and not (value is None and optional):
-            value = _in_range(each.name, value, kind, each.metadata)
-        checked[each.name] = value
-    return checked
-
-
-def _in_range(name: str, value: Any, kind: type, bounds: Mapping[str, Any]) -> Any:
-    least, most, above, below = (bounds[which] for which in ("least", "most", "above", "below"))
-    if kind is bool:
-        return flag(name, value)
-    if kind is str:
-        return one_of(name, value, bounds["choices"]) if bounds["choices"] else value
-    if kind is int:
-        return whole(name, value, 0 if least is None else int(least), MAX_WHOLE if most is None else int(most))
-    number = real(name, value, -MAX_OPTION if least is None else least, MAX_OPTION if most is None else most)
-    if above is not None and not number > above:
-        raise ValueError(f"{name} must be more than {above:g}, got {number:g}")
-    if below is not None and not number < below:
-        raise ValueError(f"{name} must be less than {below:g}, got {number:g}")
-    return number
