@@ -61,9 +61,13 @@ def _in_range(name: str, value: Any, kind: type, bounds: Mapping[str, Any]) -> A
         return one_of(name, value, bounds["choices"]) if bounds["choices"] else value
     if kind is int:
         return whole(name, value, 0 if least is None else int(least), MAX_WHOLE if most is None else int(most))
-    number = real(name, value, -MAX_OPTION if least is None else least, MAX_OPTION if most is None else most)
-    if above is not None and not number > above:
-        raise ValueError(f"{name} must be more than {above:g}, got {number:g}")
-    if below is not None and not number < below:
-        raise ValueError(f"{name} must be less than {below:g}, got {number:g}")
+    if above is None and below is None:
+        return real(name, value, -MAX_OPTION if least is None else least, MAX_OPTION if most is None else most)
+    number = real(name, value)
+    words = {"least": "at least", "above": "more than", "most": "at most", "below": "less than"}
+    given = {which: bounds[which] for which in words if bounds[which] is not None}
+    inside = {"least": number.__ge__, "above": number.__gt__, "most": number.__le__, "below": number.__lt__}
+    if not all(inside[which](bound) for which, bound in given.items()):
+        said = " and ".join(f"{words[which]} {bound:g}" for which, bound in given.items())
+        raise ValueError(f"{name} must be {said}, got {number:g}")
     return number

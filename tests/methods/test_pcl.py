@@ -138,7 +138,7 @@ def test_a_pool_without_features_says_how_to_give_them() -> None:
     [
         ({"candidates": 0}, "candidates must be a whole number from 1"),
         ({"target": 1.5}, "target must be a number from 0 to 1"),
-        ({"learning_rate": 9}, "learning_rate must be a number from 0 to 8"),
+        ({"learning_rate": 9}, "learning_rate must be more than 0 and at most 8, got 9"),
     ],
 )
 def test_bad_options(options: dict[str, Any], words: str) -> None:

@@ -183,7 +183,7 @@ def test_a_pool_without_sources_says_how_to_give_them(method: str) -> None:
     ("method", "options", "words"),
     [
         ("sec", {"alpha": 0}, "alpha must be more than 0"),
-        ("sec", {"alpha": 1.5}, "alpha must be a number from 0 to 1"),
+        ("sec", {"alpha": 1.5}, "alpha must be more than 0 and at most 1, got 1.5"),
         ("sec", {"temperature": 0}, "temperature must be more than 0"),
         ("dump", {"window": 0}, "window must be a whole number from 1"),
         ("dump", {"temperature": -1}, "temperature"),
