@@ -40,6 +40,7 @@ def test_straight_lines_give_the_figures_of_the_back_of_an_envelope(tmp_path: Pa
     assert (uniform["ratio"], uniform["difference"], uniform["verdict"]) == (None, None, None)
     assert (cures["share_with_signal"], cures["evidence_age"]) == (0.25, 4.0)
     assert (cures["prompts_trained"], cures["largest_share"]) == (pytest.approx(100), pytest.approx(0.1))
+    assert cures["calibration"] == pytest.approx(0.05)
 
 
 def test_the_last_three_evaluations_within_the_budget_are_final(tmp_path: Path) -> None:
@@ -205,11 +206,11 @@ def test_axes_nobody_measured_are_left_out(tmp_path: Path) -> None:
 
 
 def test_records_of_before_lack_columns_and_say_so(tmp_path: Path) -> None:
-    new = ("prompt_tokens", "prompts_trained", "largest_share")
+    new = ("prompt_tokens", "prompts_trained", "largest_share", "calibration")
     curve = {name: values for name, values in straight(0.2).items() if name not in new}
     summary = summarise(write(tmp_path, [record(name, 0, curve) for name in ("uniform", "cures")]))
     assert summary["cells"][CELL]["axes"] == ["rollouts", "tokens", "rollouts_trained", "updates", "seconds"]
-    assert "| cures | 100 | 25% | – | – | 4.0 | – | 0.001 |" in markdown_training(summary, CELL)
+    assert "| cures | 100 | 25% | – | – | 4.0 | – | – | 0.001 |" in markdown_training(summary, CELL)
 
 
 def test_the_summary_is_strict_json(tmp_path: Path) -> None:
@@ -226,6 +227,6 @@ def test_tables(tmp_path: Path) -> None:
     assert len({line.count("|") for line in lines}) == 1
     assert "| cures | +0.059 better |" in markdown_overview(summary)
     lines = markdown_training(summary, CELL).splitlines()
-    assert lines[-1] == "| cures | 100 | 25% | 100 | 10.00% | 4.0 | 50% [50% to 50%] | 0.001 |"
+    assert lines[-1] == "| cures | 100 | 25% | 100 | 10.00% | 4.0 | 0.050 | 50% [50% to 50%] | 0.001 |"
     with pytest.raises(ValueError, match=f"there are {CELL}"):
         markdown_table(summary, "easy")

@@ -30,11 +30,11 @@ def straight(slope: float, *, start: float = 0.2, trained: float = 1.0, tokens: 
         "prompt_tokens": [x * 7 for x in rollouts],
         "prompts_trained": [x / 10 for x in rollouts],
         "largest_share": [None] + [0.1] * 11,
+        "calibration": [0.0] + [0.05] * 11,
         "seconds": [x / 50 for x in rollouts],
         "accuracy": [start + slope * x / BUDGET for x in rollouts],
         "share_with_signal": [0.0] + [0.5] * 11,
         "evidence_age": [0.0] + [4.0] * 11,
-        "calibration_error": [0.0] + [0.1] * 11,
         "pass_rate": [0.0] + [0.3] * 11,
     }
 

@@ -26,6 +26,7 @@ COLUMNS = (
     "pass_rate",
     "prompts_trained",
     "largest_share",
+    "calibration",
 )
 #: Steps without one rollout after which a run is stopped: a method that has nothing more to ask.
 _IDLE_STEPS = 10
@@ -76,6 +77,7 @@ def run(
             "seconds": round(seconds, 4),
             "accuracy": learner.evaluate(),
             "prompts_trained": len(trained),
+            "calibration": metrics["calibration_error"],
             "largest_share": max(trained.values(), default=0) / max(trained.total(), 1),
             **{name: float(np.mean(values)) if values else 0.0 for name, values in since.items()},
         }

@@ -47,7 +47,7 @@ SCHEMA = 2  # in 1 a verdict did not ask for the corrected test
 _GRID = 41  # points of a drawn curve
 _SHORT = 0.95  # of the budget: runs that stopped before are worth a warning
 #: Columns of a curve of which the last entry speaks for the run; records of before lack them.
-_AT_END = ("prompts_trained", "largest_share")
+_AT_END = ("prompts_trained", "largest_share", "calibration")
 #: Figures of the curriculum, and the metric that holds each for the whole run, where there is one.
 _METRIC = {
     "share_with_signal": "share_with_signal_so_far",

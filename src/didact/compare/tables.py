@@ -48,6 +48,7 @@ TRAINING = (
     "prompts trained on",
     "largest share of one",
     "evidence age",
+    "calibration error",
     "of the oracle’s gain",
     "learning rate",
 )
@@ -99,6 +100,7 @@ def training_row(name: str, row: Section) -> Row:
         said_number(row["prompts_trained"], ",.0f"),
         said_number(row["largest_share"], ".2%"),
         said_number(row["evidence_age"], ".1f"),
+        said_number(row["calibration"], ".3f"),
         said_share(row["toward_oracle"]),
         said_number(row["learning_rate"], ".3g"),
     ]
@@ -121,8 +123,9 @@ def training_note(summary: Section) -> str:
     """What the columns of `TRAINING` are."""
     note = (
         "Medians over seeds, of whole runs: optimiser steps, share of groups with signal, distinct prompts, the "
-        "largest share that one prompt had of the rollouts trained on, and the age in steps of the evidence behind a "
-        "plan."
+        "largest share that one prompt had of the rollouts trained on, the age in steps of the evidence behind a plan, "
+        "and how far the pass rates that the method believed when it planned lay from those that came back (in ten bins; "
+        "not known of runs that were made before that was the method’s own belief)."
     )
     if summary["oracle"]:
         note += f" The oracle is {summary['oracle']}; shares of its gain are given only where its verdict is “better”."
