@@ -47,6 +47,22 @@ def test_the_run_s_own_method_plans_the_same(tmp_path, method):
     assert result["first_difference"] is None
 
 
+def test_a_method_of_ones_own_is_replayed_by_its_name_and_imported_by_no_journal(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
+    run = write_run(tmp_path / "run", "new_method:Frontier", curiosity=0.5)
+    assert '"made_by":"new_method:Frontier"' in (run / "journal.jsonl").read_text().splitlines()[0]
+    with pytest.raises(ValueError, match="'frontier' is none of didact's; it was new_method:Frontier: say --method"):
+        replay(run)
+    result = replay(run, "new_method:Frontier")
+    assert (result["method"], result["plans"], result["first_difference"]) == ("frontier", 4, None)
+
+
+def test_a_wrapped_method_is_replayed_as_it_was_wrapped(tmp_path):
+    run = write_run(tmp_path / "run", "dapo", uniform_share=0.5)
+    assert "made_by" not in json.loads((run / "journal.jsonl").read_text().splitlines()[0])
+    assert replay(run)["first_difference"] is None
+
+
 def test_a_run_with_options_of_its_own(tmp_path):
     options = {"temperature": 0.3, "prior": (2.0, 1.0), "context": 64, "steps_per_iteration": 2}
     assert replay(write_run(tmp_path / "run", **options))["first_difference"] is None
