@@ -124,8 +124,8 @@ def training_note(summary: Section) -> str:
     note = (
         "Medians over seeds, of whole runs: optimiser steps, share of groups with signal, distinct prompts, the "
         "largest share that one prompt had of the rollouts trained on, the age in steps of the evidence behind a plan, "
-        "and how far the pass rates that the method believed when it planned lay from those that came back (in ten bins; "
-        "not known of runs that were made before that was the method’s own belief)."
+        "and how far the pass rates that the method believed when it planned lay from those that came back (in ten "
+        "bins; not known of runs that were made before that was the method’s own belief)."
     )
     if summary["oracle"]:
         note += f" The oracle is {summary['oracle']}; shares of its gain are given only where its verdict is “better”."
