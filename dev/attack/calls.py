@@ -39,9 +39,10 @@ def pool_of(rng: np.random.Generator, *, sharded: bool) -> PromptPool:
     column = np.arange(size)
     columns = {"source": [str(index % 2) for index in column], "difficulty": column * 5.0, "prompt_tokens": column + 1}
     ids = [f"prompt-{index}" for index in column]
+    features = np.stack([column % 3, column % 5], axis=1) * 1.0
     if sharded:
-        return ShardedPool.split(ids, 2, prompt_tokens=column + 1)
-    return PromptPool(ids, **columns, features=np.stack([column % 3, column % 5], axis=1) * 1.0)
+        return ShardedPool.split(ids, 2, prompt_tokens=column + 1, features=features)
+    return PromptPool(ids, **columns, features=features)
 
 
 def built(rng: np.random.Generator) -> Curriculum:

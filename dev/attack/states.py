@@ -44,9 +44,10 @@ def pool(shards: int = 0) -> PromptPool:
     column = np.arange(_SIZE)
     ids = [f"prompt-{index}" for index in column]
     columns: dict[str, Any] = {"difficulty": column / _SIZE * 100, "prompt_tokens": column + 1}
+    columns["features"] = np.stack([column % 7, column % 5], 1)
     if shards:
         return ShardedPool.split(ids, shards, **columns)
-    return PromptPool(ids, source=["a", "b"] * (_SIZE // 2), features=np.stack([column % 7, column % 5], 1), **columns)
+    return PromptPool(ids, source=["a", "b"] * (_SIZE // 2), **columns)
 
 
 def curriculum(name: str, rng: np.random.Generator, shards: int, options: dict[str, Any]) -> Any:

@@ -528,7 +528,7 @@ def test_damaged_run_folders(didact, refused, here, flags):
     for text in (config[:40], "", b"\xff\xfe", deep):
         assert "config.json is not JSON" in damaged("config.json", text)
     assert "config.json carries no digest" in damaged("config.json", "[]")
-    assert "config.json: setting 'steps' must be int" in damaged("config.json", '{"steps": "x"}')
+    assert "config.json: 'steps' of a run must be int" in damaged("config.json", '{"steps": "x"}')
     for old, new in (('"steps"', '"stpes"'), ('"seed": 0', '"seed": 1'), ('  "save_every": 2,\n', "")):
         assert old in config
         assert "put the original back, or, if you" in damaged("config.json", config.replace(old, new))

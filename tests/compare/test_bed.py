@@ -79,7 +79,8 @@ def test_prompts_as_they_come_may_be_more_than_are_measured_at_a_time(tiny: Cell
 
 
 @pytest.mark.slow
-def test_a_shape_that_the_task_cannot_fill_is_refused() -> None:
+def test_a_shape_that_the_task_cannot_fill_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("didact.compare.bed._MAX_BLOCKS", 3)
     with pytest.raises(ValueError, match="of each kind, from never to"):
         bed_of(replace(CELL, pool="easy-heavy", pool_size=1500, task_options={"levels": [3], "families": ["sub"]}), 1)
 
