@@ -144,7 +144,7 @@ class Curriculum:
         run = self._run()
         self.memory = method.init(run)
         #: Traits of the method in this run, which adapters look up; see `Method`.
-        self.uneven = method.uneven(run)
+        self.uneven, self.chooses = method.uneven(run), method.chooses(run)
         self.one_round, self.own_baseline = method.one_round, method.own_baseline
         self.weighs_groups, self.wants_gradients = method.weighs_groups, method.wants_gradients
         self.advantage, self.loss_weighting = method.objective

@@ -26,7 +26,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from didact.admission import Admission
+from didact.admission import Admission, AdmitAll
 from didact.advantage import AdvantageKind, WeightMode
 from didact.allocation import largest_remainder
 from didact.belief import BetaBelief
@@ -243,6 +243,10 @@ class Method(ABC):
     def uneven(self, run: Run) -> bool:
         """Whether groups of one step may differ in size."""
         return not run.divides
+
+    def chooses(self, run: Run) -> bool:
+        """Whether some of what came back may not train, or not at the step at which it came."""
+        return type(self).verdict is not Method.verdict or not isinstance(run.admission, AdmitAll)
 
     @property
     def weighs_groups(self) -> bool:

@@ -65,6 +65,9 @@ class Wrapper(Method):
     def uneven(self, run: Run) -> bool:
         return self.method.uneven(run)
 
+    def chooses(self, run: Run) -> bool:
+        return self.method.chooses(run)
+
     def longest_context(self, run: Run) -> int | None:
         return self.method.longest_context(run)
 

@@ -106,7 +106,7 @@ class CurriculumMixin(_Host):
         longest, room = getattr(curriculum.context, "longest", None), getattr(self.args, "vllm_max_model_length", None)
         if self.use_vllm and longest and room and longest > room:
             raise ValueError(f"the curriculum's context of {longest} tokens exceeds vllm_max_model_length={room}")
-        if getattr(curriculum, "wants_gradients", False) and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+        if curriculum.wants_gradients and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise ValueError(
                 f"method {curriculum.name!r} with gradient_norms=True needs gradients of single rollouts, and FSDP and "
                 "DeepSpeed hold the model in pieces: leave gradient_norms out, or train with plain data parallelism"
@@ -238,7 +238,7 @@ class CurriculumMixin(_Host):
         def ask() -> tuple[Plan, list[int], bool]:
             plan = self.curriculum.plan(self.curriculum.step + new_step)
             rows = [self._row_of[group.prompt_id] for group in plan]
-            return plan, rows, getattr(self.curriculum, "wants_gradients", False)
+            return plan, rows, self.curriculum.wants_gradients
 
         return self._on_main(ask)
 

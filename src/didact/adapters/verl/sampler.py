@@ -8,7 +8,6 @@ that needs anything else is refused by name when verl builds the sampler. verl 0
 `didact.adapters.verl` does all of it.
 """
 
-import copy
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -231,7 +230,7 @@ class CurriculumSampler(AbstractCurriculumSampler):
 
     def _refuse(self, curriculum: Curriculum, max_response_length: int | None) -> None:
         reasons = []
-        if getattr(curriculum, "wants_gradients", False):
+        if curriculum.wants_gradients:
             reasons.append("gradients of single rollouts")
         if curriculum.uneven:
             reasons.append("groups of unequal sizes")
@@ -240,31 +239,18 @@ class CurriculumSampler(AbstractCurriculumSampler):
         context = curriculum.context
         if not isinstance(context, FixedContext) or context.length not in (None, max_response_length):
             reasons.append(f"a context length other than data.max_response_length={max_response_length}")
-        reasons += self._rehearse(curriculum)
+        sizes = curriculum.prompts_per_step, curriculum.rollouts_per_step
+        if sizes != (self._batch, self._batch * self._num_rollouts):
+            reasons.append("other groups than rollout.n for each prompt of the batch")
+        if not curriculum.one_round:
+            reasons.append("several rounds in a step")
+        if curriculum.chooses:
+            reasons.append("a choice of which rollouts train")
+        if curriculum.own_baseline:
+            reasons.append("baselines of its own")
         if reasons:
             raise ValueError(
                 f"method {curriculum.name!r} needs {', '.join(reasons)}. verl {verl.__version__} rolls every prompt of "
                 "a batch out rollout.n times, in one round, at one length, and trains on all of it; with verl 0.9.1 "
                 "didact.adapters.verl does the rest"
             )
-
-    def _rehearse(self, curriculum: Curriculum) -> list[str]:
-        """Play the first step on a copy, all rollouts failing, half of them or none, and see what the method needs."""
-        pool = curriculum.pool  # is large, and not copied
-        found = [self._needs_of(copy.deepcopy(curriculum, {id(pool): pool}), share) for share in (0.0, 0.5, 1.0)]
-        return list(dict.fromkeys(reason for reasons in found for reason in reasons))
-
-    def _needs_of(self, curriculum: Curriculum, share: float) -> list[str]:
-        plan = curriculum.plan(0)
-        even = len(plan) == self._batch and all(group.num_rollouts == self._num_rollouts for group in plan)
-        reasons = [] if even or curriculum.uneven else ["other groups than rollout.n for each prompt of the batch"]
-        sizes = [group.num_rollouts for group in plan]
-        curriculum.observe(plan.outcomes(float(rollout < share * num) for num in sizes for rollout in range(num)))
-        if curriculum.plan(0):
-            reasons.append("several rounds in a step")
-        admitted = curriculum.admitted(0)
-        if sum(len(group.rollouts) for group in admitted) < plan.num_rollouts:
-            reasons.append("a choice of which rollouts train")
-        if any(group.baseline is not None for group in admitted):
-            reasons.append("baselines of its own")
-        return reasons
