@@ -22,7 +22,7 @@ import numpy as np
 from didact.compare.measures import PairedRatio, final_accuracy, paired_ratio, to_target
 from didact.compare.records import Run, read_runs, read_settings
 from didact.compare.tables import said_ratio
-from didact.methods.cures import Released
+from didact.methods import cures_released
 
 HERE = Path(__file__).parent
 AXES = ("step", "rollouts", "updates")
@@ -105,11 +105,11 @@ def scales(steps: int = 200) -> str:
         trained, rollouts, added, sizes = [], [], [], []
         for _ in range(steps):
             accepted = rng.choice(5, size=10 * prompts, p=np.array(PILOT_SHARES) / sum(PILOT_SHARES))
-            copies = Released.copies(accepted, 4, 8 * prompts)
-            chosen, num = Released.batch(accepted, 4, prompts, 8 * prompts, rng)
+            copies = cures_released.copies(accepted, 4, 8 * prompts)
+            chosen, num = cures_released.batch(accepted, 4, prompts, 8 * prompts, rng)
             trained.append(len(chosen))
             rollouts.append(num.sum())
-            added.append(num.sum() - Released.ROLLOUTS_PER_COPY * copies[chosen].sum())
+            added.append(num.sum() - cures_released.ROLLOUTS_PER_COPY * copies[chosen].sum())
             sizes += [part.max() for part in np.array_split(np.where(accepted == 2, copies, 0), 8) if part.any()]
         texts = [
             f"1/{scale}",
