@@ -11,10 +11,9 @@ In iterations: a disjoint subset of the pool, a pilot of `pilot_rollouts` for ea
 next subset begins. Pilot rollouts are counted like all others, and train only if asked to.
 
 The pilot's counts are alpha and beta themselves (eqs. 22-23): no pseudo-counts, so a prompt at 0 of 4 has sigma 0, is
-drawn with the weight exp(0) against exp(0.5 / temperature) at 2 of 4, and gets no rollouts if it is drawn. `prior` adds
-pseudo-counts; with (1, 1) the same prompt has sigma 0.37, and most rollouts of a hard pool go to prompts that never
-pass. Where all drawn prompts have sigma 0, for which the paper gives 0 / 0, they are rolled out in equal groups: four
-rollouts can be unanimous by chance, and a step that trains on nothing must not be the last word on them.
+drawn with the weight exp(0) against exp(0.5 / temperature) at 2 of 4, and gets no rollouts if it is drawn. Where all
+drawn prompts have sigma 0, for which the paper gives 0 / 0, they are rolled out in equal groups: four rollouts can be
+unanimous by chance, and a step that trains on nothing must not be the last word on them.
 
 Where this departs from the paper: batches are drawn without replacement (as in the released code; `with_replacement`
 gives the paper's draw, a prompt drawn k times having k shares of the allocation and k times the weight in the loss, eq.
@@ -107,8 +106,7 @@ class Memory:
 class CurES(Method):
     """Pilot, then sample by sqrt(p(1-p)) and allocate rollouts by variance.
 
-    The belief's `prior` is (0, 0) here: no pseudo-counts in rho and sigma, as in the paper; and `prior_weight`, of the
-    pool's pass rates, is 0: the pilot alone says. None of it counts as a pilot.
+    `prior` and `prior_weight`, of the pool's pass rates, are 0 here: the pilot alone says. Neither counts as a pilot.
     """
 
     name = "cures"
@@ -118,41 +116,16 @@ class CurES(Method):
     prior_weight = 0.0
 
     temperature: float = option(0.05, "tau of eq. 14", above=0)
-    pilot_rollouts: int = option(
-        4, "N', rollouts per prompt of a subset before its first step; the paper uses 4", least=1, most=MAX_PER_STEP
-    )
-    steps_per_iteration: int = option(10, "M, steps between pilots; the paper uses 10", least=1, most=MAX_STEP)
-    subset_size: int | None = option(
-        None,
-        "prompts of an iteration; None gives steps_per_iteration * prompts_per_step, the paper's proportion",
-        least=1,
-    )
-    train_on_pilot: bool = option(
-        False, "spread the pilot over steps of its own and train on it, instead of discarding it"
-    )
-    reset: bool = option(
-        True,
-        "forget a subset's evidence when its iteration begins, as in the paper; if false, evidence stays (perhaps with "
-        "a discount), and only prompts with fewer than pilot_rollouts remembered are piloted",
-    )
-    min_rollouts: int = option(
-        0,
-        "least rollouts of a drawn prompt; the paper has no bound, and one that gets no rollout is no group",
-        least=0,
-        most=MAX_PER_STEP,
-    )
-    max_rollouts: int | None = option(
-        None, "most rollouts of a drawn prompt; the paper has no bound", least=1, most=MAX_PER_STEP
-    )
-    with_replacement: bool = option(
-        False, "draw batches with replacement; a prompt drawn k times weighs k times (AdmittedGroup.weight)"
-    )
-    gradient_norms: bool = option(
-        False, "weight the allocation by gradients; the trainer must then report them for pilot groups"
-    )
-    advantage: AdvantageKind = option(
-        "rloo", "the estimator the trainer should use, with prompt-mean loss", choices=("rloo", "grpo", "reinforce_pp")
-    )
+    pilot_rollouts: int = option(4, "N', per prompt of a new subset; published 4", least=1, most=MAX_PER_STEP)
+    steps_per_iteration: int = option(10, "M, steps between pilots; published 10", least=1, most=MAX_STEP)
+    subset_size: int | None = option(None, "of an iteration; None: steps_per_iteration * prompts_per_step", least=1)
+    train_on_pilot: bool = option(False, "train on the pilot, in steps of its own, instead of discarding it")
+    reset: bool = option(True, "forget a subset's evidence when its iteration begins, as published")
+    min_rollouts: int = option(0, "of a drawn prompt; the paper has no bound", least=0, most=MAX_PER_STEP)
+    max_rollouts: int | None = option(None, "of a drawn prompt; the paper has no bound", least=1, most=MAX_PER_STEP)
+    with_replacement: bool = option(False, "draw with replacement: a prompt drawn k times weighs k times in the loss")
+    gradient_norms: bool = option(False, "weight the allocation by gradients, which the trainer reports of pilots")
+    advantage: AdvantageKind = option("rloo", "the estimator to use", choices=("rloo", "grpo", "reinforce_pp"))
     as_released: bool = option(False, "do what the published repository does instead, which differs much")
 
     @property
@@ -188,21 +161,18 @@ class CurES(Method):
             self._begin_iteration(turn, memory)
         if len(memory.pending):
             return self._pilot(turn, memory)
-        if self.as_released:
-            memory.steps_done += 1
-            return self._released(turn, memory)
-        if not turn.fitting(1, turn.rollouts_per_step):
+        if not self.as_released and not turn.fitting(1, turn.rollouts_per_step):
             return None
         memory.steps_done += 1
-        return self._batch(turn, memory)
+        return self._released(turn, memory) if self.as_released else self._batch(turn, memory)
 
     def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
-        if self.as_released:
-            for group in arrivals.groups:
-                if group.reason == "pilot":  # all parts so far
-                    memory.accepted[group.position] = sum(reward > 0.5 for reward in group.rewards)
+        if not self.as_released:
+            self._weigh(memory.inside(np.unique(arrivals.positions)), run, memory)
             return
-        self._weigh(memory.inside(np.unique(arrivals.positions)), run, memory)
+        for group in arrivals.groups:
+            if group.reason == "pilot":  # all parts so far
+                memory.accepted[group.position] = sum(reward > 0.5 for reward in group.rewards)
 
     def verdict(self, group: OpenGroup, run: Run, memory: Memory) -> Verdict:
         if group.reason == "pilot" and not self.train_on_pilot:
@@ -231,15 +201,13 @@ class CurES(Method):
             memory.tree = turn.pool.weight_tree()
         else:
             memory.tree.set(np.unique(memory.subset), 0.0)
-        memory.subset = np.sort(turn.walk(self._size(turn)))
+        memory.subset = memory.pending = np.sort(turn.walk(self._size(turn)))
         memory.steps_done, memory.first = 0, turn.step
-        memory.pending = memory.subset
         if self.reset:
             turn.belief.reset(memory.subset)
             memory.moments = {}
         else:
-            known = turn.belief.evidence(memory.subset, step=turn.step) >= self.pilot_rollouts
-            memory.pending = memory.subset[~known]
+            memory.pending = memory.subset[turn.belief.evidence(memory.subset, step=turn.step) < self.pilot_rollouts]
         self._weigh(memory.subset, turn, memory)
 
     def _pilot(self, turn: Turn, memory: Memory) -> Draft:
@@ -259,9 +227,8 @@ class CurES(Method):
             self._weigh(memory.subset, turn, memory)  # forgetting moves every weight, not only those observed
         if self.with_replacement:
             weights = memory.tree.weights[memory.subset]
-            drawn = turn.rng.choice(len(weights), size=num, p=weights / weights.sum())
-            chosen, times = np.unique(drawn, return_counts=True)
-            positions = memory.subset[chosen]
+            drawn = turn.rng.choice(memory.subset, size=num, p=weights / weights.sum())
+            positions, times = np.unique(drawn, return_counts=True)
         else:
             positions = memory.tree.draw(num, turn.rng)
             times = np.ones(len(positions), dtype=np.int64)

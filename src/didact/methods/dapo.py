@@ -27,19 +27,8 @@ class DAPO(Method):
     advantage = "grpo"
     loss_weighting = "token"
 
-    prompts_per_round: int | None = option(
-        None,
-        "prompts drawn in a round; None draws prompts_per_step, so that no plan exceeds the budget of a step; the "
-        "paper draws 1,536 for 512 that train (three times as many)",
-        least=1,
-        most=MAX_PER_STEP,
-    )
-    max_rounds: int = option(
-        10,
-        "rounds after which a step goes ahead with the groups it has; the published code allows 10",
-        least=1,
-        most=MAX_STEP,
-    )
+    prompts_per_round: int | None = option(None, "drawn in a round; None: prompts_per_step", least=1, most=MAX_PER_STEP)
+    max_rounds: int = option(10, "rounds after which a step trains on what it has", least=1, most=MAX_STEP)
 
     def uneven(self, run: Run) -> bool:
         return run.rollouts_per_step % run.prompts_per_step > 0

@@ -57,18 +57,8 @@ class HORA(Method):
     shardable = True
     advantage = "grpo"
 
-    probe_rollouts: int | None = option(
-        None,
-        "G0, rollouts of every prompt in the first round; None is half of the equal share",
-        least=1,
-        most=MAX_PER_STEP,
-    )
-    max_rollouts: int | None = option(
-        None,
-        "most rollouts of a prompt, probes included, as hopeless ones would take all; None is 4 equal shares",
-        least=1,
-        most=MAX_PER_STEP,
-    )
+    probe_rollouts: int | None = option(None, "G0 of each; None: half of an equal share", least=1, most=MAX_PER_STEP)
+    max_rollouts: int | None = option(None, "of a prompt, probes too; None: 4 equal shares", least=1, most=MAX_PER_STEP)
 
     def uneven(self, run: Run) -> bool:
         return True
@@ -76,9 +66,7 @@ class HORA(Method):
     def init(self, run: Run) -> Memory:
         share = run.rollouts_per_step // min(run.prompts_per_step, len(run.pool))
         if self.probe_rollouts is not None and self.probe_rollouts > share:
-            raise ValueError(
-                f"probe_rollouts={self.probe_rollouts} exceeds the equal share of {share} rollouts a prompt"
-            )
+            raise ValueError(f"probe_rollouts={self.probe_rollouts} exceeds the equal share of {share} a prompt")
         check_bounds(run, 0, self.max_rollouts)
         return Memory()
 

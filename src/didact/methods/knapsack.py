@@ -95,27 +95,15 @@ class Knapsack(Method):
     loss_weighting = "token"
 
     min_rollouts: int = option(2, "least rollouts of a prompt", least=2, most=MAX_PER_STEP)  # one has no advantage
-    max_rollouts: int | None = option(
-        None,
-        "most rollouts of a prompt. None takes 16 times the equal share, which is the paper's 128 for 8",
-        least=2,
-        most=MAX_PER_STEP,
-    )
-    confidence: float = option(
-        0.9,
-        "chance of signal from which a mixed prompt counts as served when the rest is given to the others",
-        above=0,
-        below=1,
-    )
+    max_rollouts: int | None = option(None, "most of a prompt; None: 16 equal shares", least=2, most=MAX_PER_STEP)
+    confidence: float = option(0.9, "chance of signal that serves a mixed prompt", above=0, below=1)
     recent: int = option(16, "rewards of a prompt that its rate is taken from, the last so many", least=1, most=4096)
     known_from: int = option(8, "rewards from which a prompt has a rate", least=1, most=4096)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.known_from > self.recent:
-            raise ValueError(
-                f"known_from={self.known_from} is more than recent={self.recent}: no prompt would have a rate"
-            )
+            raise ValueError(f"known_from={self.known_from} is more than recent={self.recent}: no rate would be known")
 
     def uneven(self, run: Run) -> bool:
         return True

@@ -48,20 +48,10 @@ class ReinforceAda(Method):
     advantage = "dr_grpo"
     loss_weighting = "token"
 
-    mode: Literal["balance", "positive"] = option(
-        "balance",
-        'when a prompt has enough: "balance", half of `keep` passes and half fails; "positive", one passes',
-        choices=("balance", "positive"),
-    )
-    rollouts_per_round: int = option(
-        8, "rollouts of each active prompt in a round; no more than the budget of a plan", least=2, most=MAX_PER_STEP
-    )
+    mode: Literal["balance", "positive"] = option("balance", "when a prompt is done", choices=("balance", "positive"))
+    rollouts_per_round: int = option(8, "of each active prompt; cut to rollouts_per_step", least=2, most=MAX_PER_STEP)
     max_rounds: int = option(4, "rounds of a prompt", least=1, most=MAX_PER_STEP)
-    keep: int | None = option(
-        None,
-        "rollouts of a prompt that train, at most rollouts_per_round * max_rounds; None is the group size; published 4",
-        least=2,
-    )
+    keep: int | None = option(None, "rollouts of a prompt that train; None: the group size; published 4", least=2)
     threshold: float = option(0.7, "a rollout passes when its reward is greater", least=-MAX_REWARD, most=MAX_REWARD)
 
     def uneven(self, run: Run) -> bool:
@@ -73,11 +63,8 @@ class ReinforceAda(Method):
 
     def init(self, run: Run) -> Memory:
         keep, most = self._keep(run), self._per_round(run) * self.max_rounds
-        if not 2 <= keep <= most:
-            raise ValueError(
-                f"keep={keep} must be from 2 to rollouts_per_round * max_rounds = {most}; give keep, or raise "
-                "rollouts_per_round"
-            )
+        if keep > most:
+            raise ValueError(f"keep={keep} exceeds rollouts_per_round * max_rounds = {most}: give keep, or raise these")
         return Memory()
 
     def draft(self, turn: Turn, memory: Memory) -> Draft:

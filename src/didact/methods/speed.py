@@ -40,24 +40,14 @@ class Speed(Method):
     surplus = "waits"
     loss_weighting = "token"
 
-    num_screen: int = option(
-        4, "rollouts of a screen (N_init), at most the group; the paper tries 4, 6, 8", least=2, most=MAX_PER_STEP
-    )
-    num_continue: int | None = option(
-        None, "further rollouts of an accepted one (N_cont); None is the rest of the group", least=1, most=MAX_PER_STEP
-    )
-    prompts_per_round: int | None = option(
-        None, "most new prompts in a plan; None is 4 * prompts_per_step, as published", least=1, most=MAX_PER_STEP
-    )
+    num_screen: int = option(4, "N_init, rollouts of a screen; published 4, 6, 8", least=2, most=MAX_PER_STEP)
+    num_continue: int | None = option(None, "N_cont; None: the rest of the group", least=1, most=MAX_PER_STEP)
+    prompts_per_round: int | None = option(None, "new ones; None: 4 * prompts_per_step", least=1, most=MAX_PER_STEP)
     low: float = option(0.0, "pass rate that a screen must exceed; at 0, rewards that differ do", least=0, most=1)
     high: float = option(1.0, "pass rate that a screen must stay below; at 1, rewards that differ do", least=0, most=1)
-    max_staleness: int | None = option(
-        4, "steps a group may wait; None is any, as in the released code; 4 is Pilot-Commit's", least=0, most=MAX_STEP
-    )
+    max_staleness: int | None = option(4, "steps a group may wait; None: any, as published", least=0, most=MAX_STEP)
     train_on_screening: bool = option(True, "if false, screens are kept out of training: less biased, and dearer")
-    max_rounds: int = option(
-        50, "rounds after which a step trains on what it has; the released code raises at 50", least=1, most=MAX_STEP
-    )
+    max_rounds: int = option(50, "rounds after which a step trains on what it has", least=1, most=MAX_STEP)
     advantage: AdvantageKind = option("rloo", 'the estimator; "grpo" for the DAPO base', choices=("rloo", "grpo"))
 
     def __post_init__(self) -> None:
