@@ -118,11 +118,13 @@ class BOTS(Method):
         counts *= np.float32(1 - self.lam)
         cap, rho = self._learnt(run, memory)
         if cap is not None:
+            expected = self._expected(where, cap, run)
             weight = np.float32(rho * run.share)
-            expected = self._expected(where, cap, run) * weight
-            expected[rows] = np.nan  # own evidence counts instead
-            implicit = np.stack([expected, weight - expected])
-            counts += np.where(np.isnan(implicit), 0, implicit)  # no rates, no evidence
+            expected *= weight
+            spared = np.isnan(expected)  # no rates, no evidence
+            spared[rows] = True  # own evidence counts instead
+            counts[0] += np.where(spared, 0, expected)
+            counts[1] += np.where(spared, 0, weight - expected)
         counts[:, rows] += np.stack([passes, sizes - passes]).astype(np.float32)
         return counts
 

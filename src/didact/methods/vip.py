@@ -72,7 +72,7 @@ def allocate_by_variance(
     scale: list[float] = variance.tolist()
 
     def gain(index: int, have: int) -> float:
-        return scale[index] * _noise(have, estimator) - scale[index] * _noise(have + 1, estimator)
+        return float(scale[index] * _noise(have, estimator) - scale[index] * _noise(have + 1, estimator))
 
     return greedy(gain, total, parts, np.full(len(p), maximum, dtype=np.int64))
 
