@@ -54,17 +54,11 @@ class BOTS(Method):
     advantage = "grpo"
     loss_weighting = "token"
 
-    weak: Any = option(
-        None,
-        "pass rates of a weak reference model, one per prompt (nan where unknown), as numbers or as the path of an "
-        ".npy array or .json list; more than the pool has are for prompts that join later",
-    )
+    weak: Any = option(None, "pass rates of a weak reference model, one per prompt or nan; numbers, .npy or .json")
     strong: Any = option(None, "those of a strong one; both or neither")
     lam: float = option(0.1, "share of the evidence that a step forgets", least=0, most=1)
     rho: float = option(0.1, "weight of implicit evidence", least=0, most=1)
-    adaptive_rho: bool = option(
-        False, "halve `rho` after each step in which the interpolation missed by 0.25 or more on average"
-    )
+    adaptive_rho: bool = option(False, "halve `rho` after a step whose interpolation missed by 0.25 or more on average")
     target: float = option(0.5, "pass rate to aim for", least=0, most=1)
     tau: float = option(0.0, "temperature of the draw; 0 takes the best", least=0)
     thompson: bool = option(True, "score a draw from the posterior, as in the released run; false scores its mean")
@@ -81,9 +75,8 @@ class BOTS(Method):
         return {**super().recorded(), **{what: rates and rates.fingerprint for what, rates in pair.items()}}
 
     def init(self, run: Run) -> Memory:
-        for rates in (self.weak, self.strong):
-            if rates is not None:
-                rates.check(len(run.pool))
+        for rates in filter(None, (self.weak, self.strong)):
+            rates.check(len(run.pool))
         counts = run.pool.columns(passes=np.float32(0), failures=np.float32(0))
         return Memory(counts, StepEvidence(run.pool.__len__), rho=self.rho)
 
@@ -156,12 +149,9 @@ class BOTS(Method):
 
     def _expected(self, where: Positions | slice, cap: float, run: Run) -> Singles:
         """Interpolated pass rates, shape (n,); nan where a reference is unknown."""
-        weak = self.weak.of(len(run.pool))[where]
-        expected: Singles = self.strong.of(len(run.pool))[where] - weak
-        expected *= np.float32(cap)
-        expected += weak
-        np.clip(expected, 0.0, 1.0, out=expected)
-        return expected
+        weak, strong = (rates.of(len(run.pool))[where] for rates in (self.weak, self.strong))
+        expected: Singles = (strong - weak) * np.float32(cap) + weak
+        return np.clip(expected, 0.0, 1.0, out=expected)
 
     def _posterior(self, counts: Singles, where: Positions | slice, run: Run) -> Singles:
         """alpha and beta, shape (2, n)."""

@@ -16,9 +16,8 @@ Where this departs from the paper: its steps hold so many prompts and about so m
 unless asked for (G = 1). Integers come from largest remainders, as in the code; the paper gives what is left over to
 the lowest rates. Each prompt that is not dropped gets at least 2 rollouts.
 
-`cures` has a pilot too, but draws from its subset with a belief that moves at each step: the two share how a pilot is
-cut into rounds, `didact.rounds.iterations`. This file is longer than others for the queue of an iteration, which is cut
-into steps where their budgets end.
+`cures` has a pilot too, but draws from its subset with a belief that moves at each step. This file is longer than
+others for the queue of an iteration, which is cut into steps where their budgets end.
 """
 
 from dataclasses import dataclass
@@ -86,27 +85,12 @@ class GVM(Method):
     shardable = True
     advantage = "grpo"
 
-    pilot_rollouts: int = option(
-        8,
-        "N', rollouts per prompt of a subset before its first step; the paper tries 8, 16 and 32",
-        least=1,
-        most=MAX_PER_STEP,
-    )
-    steps_per_iteration: int = option(
-        10,
-        "steps between pilots, and so the size of a subset (so many batches); 10 as in the paper. A smaller pool makes "
-        "shorter iterations",
-        least=1,
-        most=MAX_STEP,
-    )
+    pilot_rollouts: int = option(8, "N' of each prompt; the paper tries 8, 16 and 32", least=1, most=MAX_PER_STEP)
+    steps_per_iteration: int = option(10, "steps between pilots; a subset is as many batches", least=1, most=MAX_STEP)
     alpha: float = option(1e-3, "of the penalty on very hard prompts; larger spends less on them", least=0)
     beta: float = option(2.0, "its steepness", least=0, most=_MAX_BETA)
-    max_pass_rate: float = option(
-        1.0, "prompts above this rate in the pilot are dropped; 1 drops none", above=0, most=1
-    )
-    gradient_norms: bool = option(
-        False, "weigh by gradient lengths; the trainer must then report them for pilot groups"
-    )
+    max_pass_rate: float = option(1.0, "prompts above this pilot rate are dropped; 1 drops none", above=0, most=1)
+    gradient_norms: bool = option(False, "weigh by gradient lengths; the trainer must report those of pilot groups")
 
     @property
     def wants_gradients(self) -> bool:

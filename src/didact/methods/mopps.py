@@ -31,11 +31,9 @@ from didact.selection import thompson
 
 def within_band(draws: Floats, num: int, low: float, high: float, rng: np.random.Generator) -> Positions:
     """A random `num` of the draws in [low, high]; where they are fewer, the `num` nearest to the band."""
-    inside = np.flatnonzero((draws >= low) & (draws <= high))
-    if len(inside) >= num:
-        return rng.choice(inside, num, replace=False)
     distance = np.maximum(np.maximum(low - draws, draws - high), 0.0)
-    return np.argsort(distance, kind="stable")[:num]
+    inside = np.flatnonzero(distance == 0)
+    return rng.choice(inside, num, replace=False) if len(inside) >= num else np.argsort(distance, kind="stable")[:num]
 
 
 @dataclass
@@ -57,38 +55,14 @@ class MoPPS(Method):
     advantage = "grpo"
     loss_weighting = "token"
 
-    candidate_ratio: int = option(
-        16,
-        "candidates per prompt that trains; 16 in the paper's runs on mathematics, 8 on countdown and geometry. 1 is "
-        "no selection at all",
-        least=1,
-        most=MAX_STEP,
-    )
+    candidate_ratio: int = option(16, "candidates per prompt that trains; 1 selects nothing", least=1, most=MAX_STEP)
     target: float = option(0.5, "pass rate to aim for", least=0, most=1)
-    mode: str = option(
-        "top",
-        '"top" takes the draws nearest to `target`, "band" a random choice of those in [low, high]',
-        choices=("top", "band"),
-    )
+    mode: str = option("top", '"top": nearest to `target`; "band": any in [low, high]', choices=("top", "band"))
     low: float = option(0.3, "lower end of the band")
     high: float = option(0.7, "upper end of the band")
-    lam: float = option(
-        1.0,
-        "how much of the evidence a visit leaves; 1 forgets nothing (mathematics), 0.5 in their other runs",
-        least=0,
-        most=1,
-    )
-    offline_rates: Any = option(
-        None,
-        "pass rates measured before the run, one per prompt (nan where unknown), as numbers or as the path of an .npy "
-        "array or .json list; they take the place of the pool's `pass_rate`",
-    )
-    offline_weight: float = option(
-        3.0,
-        "pseudo-rollouts an offline rate counts for; the released code counts each offline rollout three times, so "
-        "give 3 k for rates out of k rollouts",
-        least=0,
-    )
+    lam: float = option(1.0, "how much of the evidence a visit leaves; 1 forgets nothing", least=0, most=1)
+    offline_rates: Any = option(None, "pass rates from before the run, in place of the pool's; numbers, .npy or .json")
+    offline_weight: float = option(3.0, "pseudo-rollouts that an offline rate counts for", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,8 +71,7 @@ class MoPPS(Method):
         object.__setattr__(self, "offline_rates", ReferenceRates.given("offline_rates", self.offline_rates))
 
     def recorded(self) -> dict[str, Any]:
-        offline = self.offline_rates and self.offline_rates.fingerprint
-        return {**super().recorded(), "offline_rates": offline}
+        return {**super().recorded(), "offline_rates": self.offline_rates and self.offline_rates.fingerprint}
 
     def init(self, run: Run) -> Memory:
         start = {"passes": np.float32(0), "failures": np.float32(0)}
@@ -112,7 +85,10 @@ class MoPPS(Method):
             raise ValueError("counts must not be negative")
 
     def draft(self, turn: Turn, memory: Memory) -> Draft:
-        self._fold(memory)
+        told, _, _ = memory.evidence.gathered()  # the visits of the step before are over
+        for name, values in zip(self._names, self._counts(told, memory), strict=True):
+            memory.counts.put(name, told, values)
+        memory.evidence.take()
         candidates = turn.walk(self.candidate_ratio * turn.batch)
         draws = np.asarray(turn.rng.beta(*self._posterior(candidates, turn, memory)))
         if self.mode == "top":
@@ -130,13 +106,6 @@ class MoPPS(Method):
     @property
     def _names(self) -> list[str]:
         return ["passes", "failures"] if self.offline_rates is None else ["passes", "failures", "left"]
-
-    def _fold(self, memory: Memory) -> None:
-        """The visits of the step before are over."""
-        told, _, _ = memory.evidence.gathered()
-        for name, values in zip(self._names, self._counts(told, memory), strict=True):
-            memory.counts.put(name, told, values)
-        memory.evidence.take()
 
     def _counts(self, positions: Positions, memory: Memory) -> Floats:
         """The columns with the visits of the running step, shape (2 or 3, n)."""

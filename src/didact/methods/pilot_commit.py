@@ -14,9 +14,8 @@ to the budget of a step, so that candidates are as many as the commits leave roo
 ten rounds trains on what it has, where the code raises; buffer and exclusions are in the state.
 
 Nothing is left out on less than the published evidence: smaller pilots have to pass as often in a row, over several
-visits, before their prompt is. And the excluded come back when a whole pass over the others found none to commit to,
-or one by one after `retest_after` steps (of solved prompts, about 19% relapse later). With 2 of 2 for good, as the rule
-reads for groups of 8, a pool of middling prompts is gone after a hundred steps.
+visits. And the excluded come back when a whole pass over the others found none to commit to, or one by one after
+`retest_after` steps.
 """
 
 from dataclasses import dataclass
@@ -53,30 +52,16 @@ class PilotCommit(Method):
     advantage = "grpo"
     loss_weighting = "token"
 
-    num_pilot: int | None = option(
-        None, "rollouts of a pilot; None is a quarter of the group; published 16 of 64", least=2, most=MAX_PER_STEP
-    )
-    num_commit: int | None = option(
-        None, "further rollouts of a buffered prompt; None is the rest of the group", least=1, most=MAX_PER_STEP
-    )
-    candidates: int | None = option(
-        None, "most pilots in a plan; None is 3 * prompts_per_step, as published", least=1, most=MAX_PER_STEP
-    )
+    num_pilot: int | None = option(None, "pilot rollouts; None is a quarter of the group", least=2, most=MAX_PER_STEP)
+    num_commit: int | None = option(None, "more if buffered; None is the rest of the group", least=1, most=MAX_PER_STEP)
+    candidates: int | None = option(None, "most in a plan; None is 3 * prompts_per_step", least=1, most=MAX_PER_STEP)
     low: float = option(0.125, "least pass rate of a pilot for which its prompt is buffered", least=0, most=1)
     high: float = option(0.75, "largest pass rate of a pilot for which its prompt is buffered", least=0, most=1)
     max_staleness: int | None = option(4, "steps a group may wait; None is any", least=0, most=MAX_STEP)
-    exclude_at: float | None = option(
-        1.0, "pass rate of a pilot from which its prompt is left out of later passes; None leaves none out", most=1
-    )
-    exclude_from: int = option(
-        16, "rollouts of such pilots in a row that it takes; published 16, in one pilot", least=1, most=MAX_STEP
-    )
-    retest_after: int | None = option(
-        None, "steps after which an excluded prompt may be piloted again; None is never", least=1, most=MAX_STEP
-    )
-    max_rounds: int = option(
-        10, "rounds after which a step trains on what it has; the released code raises", least=1, most=MAX_STEP
-    )
+    exclude_at: float | None = option(1.0, "pilot pass rate from which a prompt is left out; None is never", most=1)
+    exclude_from: int = option(16, "rollouts of such pilots in a row that it takes", least=1, most=MAX_STEP)
+    retest_after: int | None = option(None, "steps until the excluded return; None is never", least=1, most=MAX_STEP)
+    max_rounds: int = option(10, "rounds after which a step trains on what it has", least=1, most=MAX_STEP)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,6 +128,5 @@ class PilotCommit(Method):
         return bool(self.low <= run.belief.passes(rewards).mean() <= self.high) and has_signal(rewards)
 
     def _screen(self, run: Run) -> Screen:
-        prompts = self.candidates or 3 * run.prompts_per_step
         both = sizes(run, self.num_pilot, self.num_commit)
-        return Screen("pilot", *both, prompts, self.max_staleness, self.max_rounds)
+        return Screen("pilot", *both, self.candidates or 3 * run.prompts_per_step, self.max_staleness, self.max_rounds)

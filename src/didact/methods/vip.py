@@ -19,6 +19,7 @@ that a step costs as much as these. A prompt's later visit replaces its earlier 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,7 +41,7 @@ _BLOCK = 256  # prompts that are predicted together, where a batch is not larger
 def gradient_variance(pass_rate: ArrayLike, num_rollouts: ArrayLike, estimator: str = "rloo") -> Floats:
     """Variance of a prompt's gradient estimate, up to the square of the gradient's length: n >= 2 rollouts."""
     p, num = np.asarray(pass_rate, dtype=np.float64), np.asarray(num_rollouts, dtype=np.float64)
-    return np.asarray(4 * p * (1 - p) * (1 / (num - 1) if estimator == "rloo" else (num - 1) / num**2))
+    return np.asarray(4 * p * (1 - p) * _noise(num, estimator))
 
 
 def allocate_by_variance(
@@ -71,8 +72,7 @@ def allocate_by_variance(
     scale: list[float] = variance.tolist()
 
     def gain(index: int, have: int) -> float:
-        now, then = (1 / (num - 1) if estimator == "rloo" else (num - 1) / num**2 for num in (have, have + 1))
-        return scale[index] * now - scale[index] * then
+        return float(scale[index] * _noise(have, estimator) - scale[index] * _noise(have + 1, estimator))
 
     return greedy(gain, total, parts, np.full(len(p), maximum, dtype=np.int64))
 
@@ -87,36 +87,18 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class VIP(Method):
-    """Predict pass rates from what prompts look like, allocate rollouts by variance.
-
-    The pool needs `features` (the paper takes sentence embeddings), or else any of source, difficulty and
-    prompt_tokens, which then make do: source as one-hot columns, the numbers standardised.
-    """
+    """Predict pass rates from what prompts look like, allocate rollouts by variance."""
 
     name = "vip"
     paper = "arXiv:2602.01601"
     one_round = True
     shardable = True
 
-    estimator: str = option(
-        "rloo", "the advantage to train with, and whose variance to minimise", choices=("rloo", "dr_grpo")
-    )
-    min_rollouts: int = option(
-        2,
-        "least rollouts of a prompt; a wrong and confident prediction starves nobody altogether",
-        least=2,  # a group of one has no advantage
-        most=MAX_PER_STEP,
-    )
-    max_rollouts: int | None = option(
-        None,
-        "most rollouts of a prompt. None takes four times the equal share, as the code's 32 for 8",
-        least=2,
-        most=MAX_PER_STEP,
-    )
+    estimator: str = option("rloo", "the advantage, whose variance is minimised", choices=("rloo", "dr_grpo"))
+    min_rollouts: int = option(2, "least rollouts of a prompt; one has no advantage", least=2, most=MAX_PER_STEP)
+    max_rollouts: int | None = option(None, "most; None is four times the equal share", least=2, most=MAX_PER_STEP)
     history: int = option(512, "prompts visited last that predictions rest on, besides those of the batch", least=1)
-    prior_mean: float = option(
-        0.0, "of the logit of a pass rate where nothing is known", least=-_MAX_LOGIT, most=_MAX_LOGIT
-    )
+    prior_mean: float = option(0.0, "of the logit where nothing is known", least=-_MAX_LOGIT, most=_MAX_LOGIT)
     prior_std: float = option(2.0, "its standard deviation", above=0, most=_MAX_LOGIT)
 
     @property
@@ -149,7 +131,10 @@ class VIP(Method):
 
     def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
         told = memory.visits.observe(arrivals.groups, arrivals.rewards, run.belief)
-        memory.recent = self._latest(np.union1d(memory.recent, told), memory.visits)
+        seen = np.union1d(memory.recent, told)
+        # Ties go by a hash of the position: a pool sorted by source must not leave one source out of the history.
+        order = np.lexsort(((seen * 2654435761) % 2**32, -memory.visits.steps(seen).astype(np.int64)))
+        memory.recent = np.sort(seen[order[: self.history]])
 
     def predict(self, positions: Positions, run: Run, memory: Memory) -> tuple[Floats, Floats]:
         """In blocks, each as if it were the next batch: a process over the whole pool would not fit in memory."""
@@ -169,12 +154,10 @@ class VIP(Method):
         features = described(run.pool, np.concatenate([known, positions]))
         return process(features, logits, 4 / rollouts, self.prior_mean, self.prior_std, spread=spread)
 
-    def _latest(self, positions: Positions, visits: LatestVisit) -> Positions:
-        """The `history` of some prompts that were visited last, in order."""
-        # Ties go by a hash of the position: a pool sorted by source must not leave one source out of the history.
-        mixed = (positions * 2654435761) % 2**32
-        order = np.lexsort((mixed, -visits.steps(positions).astype(np.int64)))
-        return np.sort(positions[order[: self.history]])
+
+def _noise(num: Any, estimator: str) -> Any:
+    """What a group of n rollouts, or of each n of an array, leaves of the variance."""
+    return 1 / (num - 1) if estimator == "rloo" else (num - 1) / num**2
 
 
 def _cubic_root(ratio: Floats) -> Floats:
