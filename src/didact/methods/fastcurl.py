@@ -117,11 +117,11 @@ class FastCuRL(Method):
     loss_weighting = "token"
 
     stages: str | Sequence[Stage] = option("four_stages", '"four_stages", "v2", "v3", or a list of Stage')
-    total_steps: int | None = option(None, "of all stages; None: the published 1,560", least=1, most=MAX_STEP)
-    max_context: int | None = option(None, "of all stages; None: the published 24,576", least=1, most=MAX_TOKENS)
+    total_steps: int | None = option(None, "scale the stages to so many; None: as published", least=1, most=MAX_STEP)
+    max_context: int | None = option(None, "scale the longest to this; None: as published", least=1, most=MAX_TOKENS)
     advance: str = option("steps", '"truncation" can end a stage before its steps', choices=("steps", "truncation"))
-    truncation_low: float = option(0.1, "share cut off at which answers fit, and the stage ends", least=0, most=1)
-    truncation_high: float = option(0.4, "share cut off beside a pass at which the stage ends", least=0, most=1)
+    truncation_low: float = option(0.1, "share cut off at or below which the stage ends: answers fit", least=0, most=1)
+    truncation_high: float = option(0.4, "share cut off in groups with a pass that ends the stage", least=0, most=1)
     truncation_window: int = option(10, "steps the shares are over; no stage ends sooner", least=1, most=MAX_STEP)
 
     def __post_init__(self) -> None:

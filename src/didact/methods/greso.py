@@ -69,9 +69,9 @@ class GRESO(Method):
     base_high: float = option(0.95, "most that a base can be", least=0, most=1)
     min_keep: float = option(0.01, "least probability of not being skipped", above=0, most=1)
     request_margin: float = option(1.25, "factor on the prompts that are asked for to fill a batch", least=1)
-    min_request: int | None = option(None, "prompts; None: a quarter of prompts_per_step", least=1, most=MAX_PER_STEP)
+    min_request: int | None = option(None, "least of a round; None: a quarter of a batch", least=1, most=MAX_PER_STEP)
     prompts_per_round: int | None = option(None, "most of a round; None: prompts_per_step", least=1, most=MAX_PER_STEP)
-    max_rounds: int = option(10, "after which a step trains on the groups it has, as in dapo", least=1, most=MAX_STEP)
+    max_rounds: int = option(10, "rounds until a step trains on what it has, as in dapo", least=1, most=MAX_STEP)
     as_released: bool = option(False, "stop after the first request expected to fill the batch, filled or not")
 
     def __post_init__(self) -> None:

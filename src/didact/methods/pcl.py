@@ -51,7 +51,7 @@ class PCL(Method):
     candidates: int = option(4, "k, prompts looked at for each that trains", least=1, most=MAX_PER_STEP)
     target: float = option(0.5, "tau, the pass rate to aim for", least=0, most=1)
     learning_rate: float = option(4.0, "of the value head; the paper trains a language model", above=0, most=8)
-    features: Callable[[Positions], ArrayLike] | None = option(None, "(n, d), of n positions; None: the pool's")
+    features: Callable[[Positions], ArrayLike] | None = option(None, "gives (n, d) for n positions; None: the pool's")
 
     def __post_init__(self) -> None:
         super().__post_init__()

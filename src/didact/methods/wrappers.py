@@ -182,7 +182,7 @@ class Quotas(Wrapper):
     trains does not get all rollouts.
     """
 
-    quotas: Shares | None = option(None, 'of the groups that train, by source: {"math": 0.2, "code": [0.1, 0.5]}')
+    quotas: Shares | None = option(None, 'least share of a source, or [least, most]: {"math": 0.2, "code": [0.1, 0.5]}')
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -323,7 +323,7 @@ class TokenPrice(Wrapper):
     a budget in tokens. L_i is the mean length of a prompt's own responses and of 8 more of the pool's mean length.
     """
 
-    token_price: float = option(0.0, "power of response tokens by which rollouts are divided", least=0, most=1)
+    token_price: float = option(0.0, "exponent of response tokens by which rollouts are divided", least=0, most=1)
 
     def uneven(self, run: Run) -> bool:
         return True
