@@ -9,17 +9,15 @@ d_i is a number known before training (in the paper 100 times the failure rate o
 climbs while rewards are above beta and falls while they are below, by at most eta tanh(alpha / 2) = 38 for the
 published numbers and rewards of 0 or 1.
 
-The paper leaves ties open. Here the prompts at the largest distance that still fits are drawn at random among their
-equals, which matters where difficulties are labels: all else is the same batch for as long as T stands still, also at
-T = 0, where the run begins. `as_released=True` takes equals in the order of the pool, as a sort does. Released code
-(uscnlp-lime/verl) feeds the reward after a KL penalty to the controller; here it is the verifier's reward.
+Departures: the paper leaves ties open, and here those at the largest distance that still fits are drawn at random,
+which is the whole choice where difficulties are labels; `as_released=True` takes them in the order of the pool, as a
+sort does. Released code (uscnlp-lime/verl) feeds the reward after a KL penalty to the controller; here it is the
+verifier's. A bisection takes the place of a sort of the pool in each step.
 
-It estimates no difficulty, and has no memory of what was drawn. The file is longer than those of other methods by the
-bisection that takes the place of a sort of the pool in each step.
+It estimates no difficulty, and has no memory of what was drawn.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import fsum, tanh
 from typing import Any
@@ -79,15 +77,8 @@ class AdaRFT(Method):
     beta: float = option(0.5, "mean reward that the target steers toward", least=-MAX_REWARD, most=MAX_REWARD)
     alpha: float = option(2.0, "sensitivity to the distance of the reward from beta", above=0)
     eta: float = option(50.0, "step size, in units of difficulty", above=0)
-    difficulty_range: tuple[float, float] = option(
-        (0.0, 100.0), "d_min and d_max, bounds of the target; the run begins at d_min"
-    )
-    scale: str = option(
-        "none",
-        '"none" takes difficulties as they are, as in the paper; "range" maps those of the pool linearly onto '
-        "difficulty_range, for labels such as 1 to 5",
-        choices=("none", "range"),
-    )
+    difficulty_range: tuple[float, float] = option((0.0, 100.0), "d_min, where T begins, and d_max: bounds of T")
+    scale: str = option("none", '"range" maps difficulties onto difficulty_range', choices=("none", "range"))
     as_released: bool = option(False, "break ties by order in the pool instead of at random")
 
     def __post_init__(self) -> None:
@@ -135,19 +126,19 @@ class AdaRFT(Method):
         def offset(index: int) -> float:
             return float(memory.difficulty[index]) - target
 
-        start = _first(size - num, lambda index: offset(index) + offset(index + num) >= 0)
+        start = bisect_left(range(size - num), True, key=lambda index: offset(index) + offset(index + num) >= 0)
         reach = max(abs(offset(start)), abs(offset(start + num - 1)))
         # All strictly within reach are in; of those exactly at it, on either side, as many as fit.
-        outer = bisect_left(range(size), -reach, key=offset), bisect_right(range(size), reach, key=offset)
-        first, last = bisect_right(range(size), -reach, key=offset), bisect_left(range(size), reach, key=offset)
+        begin, first = (side(range(size), -reach, key=offset) for side in (bisect_left, bisect_right))
+        last, end = (side(range(size), reach, key=offset) for side in (bisect_left, bisect_right))
         first = min(first, last)  # reach 0: nothing is strictly within
-        missing, left, right = num - (last - first), first - outer[0], outer[1] - last
+        missing, left, right = num - (last - first), first - begin, end - last
         if self.as_released:
-            sides = (order[outer[0] : outer[0] + min(left, missing)], order[last : last + min(right, missing)])
+            sides = order[begin : begin + min(left, missing)], order[last : last + min(right, missing)]
             ties = np.sort(np.concatenate(sides))[:missing]
         else:
             drawn = rng.choice(left + right, size=missing, replace=False)
-            ties = order[np.where(drawn < left, outer[0] + drawn, last + drawn - left)]
+            ties = order[np.where(drawn < left, begin + drawn, last + drawn - left)]
         return np.concatenate([order[first:last], ties]).astype(np.int64)
 
     def _difficulty(self, run: Run) -> NDArray[Any]:
@@ -156,12 +147,7 @@ class AdaRFT(Method):
             difficulty = 100 * (1 - rate)
         if difficulty is None:
             raise ValueError(
-                "adarft needs the difficulty of every prompt, published from 0 to 100, or how often another model "
-                "passes it: PromptPool(ids, difficulty=...) or PromptPool(ids, pass_rate=...)"
+                "adarft needs every prompt's difficulty, or how often another model passes it: "
+                "PromptPool(ids, difficulty=...) or PromptPool(ids, pass_rate=...)"
             )
         return difficulty
-
-
-def _first(size: int, holds: Callable[[int], bool]) -> int:
-    """The first index below `size` for which `holds` is true, or `size`; it must not turn false again."""
-    return bisect_left(range(size), True, key=holds)

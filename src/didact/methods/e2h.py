@@ -51,17 +51,9 @@ class E2H(Method):
     advantage = "grpo"
     loss_weighting = "token"
 
-    schedule: str = option(
-        "gaussian", "how the mixture of levels moves", choices=("classical", "balanced", "cosine", "gaussian")
-    )
+    schedule: str = option("gaussian", "how the mixture moves", choices=("classical", "balanced", "cosine", "gaussian"))
     total_steps: int = option(1200, "T, steps from the easiest to the hardest mixture", least=1, most=MAX_STEP)
-    levels: int | None = option(
-        None,
-        "levels of equally many prompts that the pool is cut into; None takes each difficulty as a level, or cuts the "
-        "pool into four where there are more than 20",
-        least=2,
-        most=4096,
-    )
+    levels: int | None = option(None, "of equal size; None: each difficulty, or four if over 20", least=2, most=4096)
     exponent: float = option(0.5, "of the time at which the gaussian's centre moves; the paper's beta", above=0)
     width: float = option(0.5, "of the gaussian, in levels; the paper's sigma", above=0)
     floor: bool = option(True, "of the gaussian: no level has less than 2 / (K (K + 1))")
@@ -102,9 +94,7 @@ class E2H(Method):
         memory.arms = Arms(run.seed)  # by the cuts that were saved
         sizes = self._grown(run, memory).arms.sizes
         if len(memory.cursors) > len(sizes) or (memory.cursors >= sizes[: len(memory.cursors)]).any():
-            raise ValueError(
-                f"levels of {sizes.tolist()} prompts cannot have been read up to {memory.cursors.tolist()}"
-            )
+            raise ValueError(f"levels of {sizes.tolist()} prompts cannot be read up to {memory.cursors.tolist()}")
 
     def _grown(self, run: Run, memory: Memory) -> Memory:
         difficulty = self._difficulty(run)

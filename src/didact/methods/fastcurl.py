@@ -10,12 +10,10 @@ The paper counts characters of the problem text; here a length is the pool's `pr
 counted. Nothing is learned about prompts: within a stage they come in shuffled passes of its split.
 
 Sizes keep their published proportions: the stage with most prompts gets `prompts_per_step`, the one with most rollouts
-`rollouts_per_step`. With the published stages (128 x 8, 64 x 8, 64 x 8, 64 x 16) these are all of both, half of both,
-half of both, and half of the prompts with all of the rollouts.
+`rollouts_per_step`. The paper moves from stage to stage by hand; `advance="truncation"` is a rule in its place, see
+`FastCuRL`. KL and entropy coefficients of a stage are written down for the trainer; no curriculum can set them.
 
-The paper moves from stage to stage by hand; `advance="truncation"` is a rule in its place, see `FastCuRL`. KL and
-entropy coefficients of a stage are written down for the trainer; no curriculum can set them. The file is longer than
-those of other methods: half of it is the published stages, what a stage is, and how they are scaled.
+The file is longer than those of other methods: half of it is the published stages, what a stage is, and how they scale.
 """
 
 from collections.abc import Sequence
@@ -118,41 +116,19 @@ class FastCuRL(Method):
     advantage = "grpo"
     loss_weighting = "token"
 
-    stages: str | Sequence[Stage] = option(
-        "four_stages", '"four_stages" (the Preview model), "v2", "v3", or a list of Stage; the last one stays'
-    )
-    total_steps: int | None = option(
-        None,
-        "scale the stages to a run of so many steps; None keeps the published numbers (1,560)",
-        least=1,
-        most=MAX_STEP,
-    )
-    max_context: int | None = option(
-        None,
-        "scale context lengths so that the longest is this; None keeps the published numbers",
-        least=1,
-        most=MAX_TOKENS,
-    )
-    advance: str = option(
-        "steps",
-        '"steps" ends a stage after its steps; "truncation" can end it sooner, by the share of rollouts cut off',
-        choices=("steps", "truncation"),
-    )
-    truncation_low: float = option(0.1, "about the share cut off at which stage 1 of the paper ended", least=0, most=1)
-    truncation_high: float = option(
-        0.4, "a little less than the share on all prompts at 8K which the paper set out to avoid", least=0, most=1
-    )
-    truncation_window: int = option(
-        10, "steps that the shares are taken over; no stage ends sooner", least=1, most=MAX_STEP
-    )
+    stages: str | Sequence[Stage] = option("four_stages", '"four_stages", "v2", "v3", or a list of Stage')
+    total_steps: int | None = option(None, "scale the stages to so many; None: as published", least=1, most=MAX_STEP)
+    max_context: int | None = option(None, "scale the longest to this; None: as published", least=1, most=MAX_TOKENS)
+    advance: str = option("steps", '"truncation" can end a stage before its steps', choices=("steps", "truncation"))
+    truncation_low: float = option(0.1, "share cut off at or below which the stage ends: answers fit", least=0, most=1)
+    truncation_high: float = option(0.4, "share cut off in groups with a pass that ends the stage", least=0, most=1)
+    truncation_window: int = option(10, "steps the shares are over; no stage ends sooner", least=1, most=MAX_STEP)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.truncation_low < self.truncation_high:
-            raise ValueError(
-                "truncation_low must be less than truncation_high, "
-                f"got {self.truncation_low} and {self.truncation_high}"
-            )
+        low, high = self.truncation_low, self.truncation_high
+        if not low < high:
+            raise ValueError(f"truncation_low must be less than truncation_high, got {low} and {high}")
         if not isinstance(self.stages, str):
             object.__setattr__(self, "stages", _named(self.stages))
         self.schedule  # noqa: B018 - refused here and not in the middle of a run
@@ -264,9 +240,7 @@ class FastCuRL(Method):
     def _lengths(self, run: Run) -> NDArray[Any]:
         lengths = run.column("prompt_tokens", self.name, complete=True)
         if lengths is None:
-            raise ValueError(
-                "fastcurl splits by prompt length: give PromptPool(ids, prompt_tokens=...), or stages on all"
-            )
+            raise ValueError("fastcurl splits by length: give PromptPool(ids, prompt_tokens=...), or stages on all")
         return lengths
 
 
@@ -279,13 +253,10 @@ def scaled(
     steps = [stage.steps for stage in stages]
     longest = max(stage.context_length for stage in stages)
     parts = steps if total_steps is None else largest_remainder(steps, total_steps, minimum=1).tolist()
+    contexts = [max(round(stage.context_length * (max_context or longest) / longest), 1) for stage in stages]
     return tuple(
-        replace(
-            stage,
-            steps=part,
-            context_length=max(round(stage.context_length * (max_context or longest) / longest), 1),
-        )
-        for stage, part in zip(stages, parts, strict=True)
+        replace(stage, steps=part, context_length=context)
+        for stage, part, context in zip(stages, parts, contexts, strict=True)
     )
 
 
@@ -294,13 +265,12 @@ def _passes(run: Run, index: int) -> ShuffledPasses:
 
 
 def _named(stages: str | Sequence[Stage]) -> tuple[Stage, ...]:
+    known = f"{', '.join(SCHEDULES)} or a non-empty list of Stage"
     if isinstance(stages, str):
         if stages not in SCHEDULES:
-            known = f"{', '.join(SCHEDULES)}, or a list of Stage"
             raise ValueError(f"unknown stages {stages!r}{nearest(stages, SCHEDULES)}; known: {known}")
         return SCHEDULES[stages]
     listed: tuple[Any, ...] = tuple(stages) if isinstance(stages, Sequence) else ()
     if not listed or not all(isinstance(stage, Stage) for stage in listed):
-        known = ", ".join(SCHEDULES)
-        raise ValueError(f"stages must be one of {known} or a non-empty list of Stage, got {shortened(stages)}")
+        raise ValueError(f"stages must be one of {known}, got {shortened(stages)}")
     return listed

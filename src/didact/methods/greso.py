@@ -13,8 +13,8 @@ A skipped prompt waits for the next pass. A group counts as a visit once all its
 the context count with their reward, for it is what decides whether a group has signal. The published batch sizes (384
 drawn and at least 64, for 256 that train) are kept in proportion, but no plan holds more prompts than train in a step.
 
-It has no belief about pass rates, and knows nothing of a prompt before its first visit. The file is longer than those
-of other methods: the published constants are fourteen options.
+It has no belief about pass rates, and knows nothing of a prompt before its first visit. The published constants are
+fourteen options.
 """
 
 from dataclasses import dataclass
@@ -63,42 +63,22 @@ class GRESO(Method):
     base_hard: float = option(0.5, "base b of hard prompts at the start", least=0, most=1)
     easy_at: float = option(0.98, "mean reward from which a visit is easy", least=-MAX_REWARD, most=MAX_REWARD)
     hard_at: float = option(0.11, "mean reward up to which a visit is hard", least=-MAX_REWARD, most=MAX_REWARD)
-    silent_target: float = option(
-        0.25, "share of silent groups the bases steer toward, a third of it easy, two thirds hard", above=0, most=1
-    )
+    silent_target: float = option(0.25, "share of silent groups steered toward, 1/3 easy, 2/3 hard", above=0, most=1)
     base_step: float = option(0.01, "what a base moves by in a step", above=0, most=1)
     base_low: float = option(0.05, "least that a base can be", above=0, most=1)
     base_high: float = option(0.95, "most that a base can be", least=0, most=1)
     min_keep: float = option(0.01, "least probability of not being skipped", above=0, most=1)
     request_margin: float = option(1.25, "factor on the prompts that are asked for to fill a batch", least=1)
-    min_request: int | None = option(
-        None,
-        "least prompts of a round; None is a quarter of prompts_per_step, the paper's 64 for 256",
-        least=1,
-        most=MAX_PER_STEP,
-    )
-    prompts_per_round: int | None = option(
-        None,
-        "most prompts of a round, and those of the first; None is prompts_per_step, so that no plan exceeds the budget "
-        "of a step; the paper draws 384 for 256 that train",
-        least=1,
-        most=MAX_PER_STEP,
-    )
-    max_rounds: int = option(
-        10, "rounds after which a step goes ahead with the groups it has, as in dapo", least=1, most=MAX_STEP
-    )
-    as_released: bool = option(
-        False, "stop drawing after the first request that is expected to fill the batch, filled or not"
-    )
+    min_request: int | None = option(None, "least of a round; None: a quarter of a batch", least=1, most=MAX_PER_STEP)
+    prompts_per_round: int | None = option(None, "most of a round; None: prompts_per_step", least=1, most=MAX_PER_STEP)
+    max_rounds: int = option(10, "rounds until a step trains on what it has, as in dapo", least=1, most=MAX_STEP)
+    as_released: bool = option(False, "stop after the first request expected to fill the batch, filled or not")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         low, easy, hard, high = self.base_low, self.base_easy, self.base_hard, self.base_high
         if not low <= min(easy, hard) <= max(easy, hard) <= high:
-            raise ValueError(
-                f"need base_low <= base_easy, base_hard <= base_high, got base_easy={easy}, base_hard={hard} and "
-                f"bounds {low} and {high}"
-            )
+            raise ValueError(f"base_easy={easy} and base_hard={hard} must be from base_low={low} to base_high={high}")
         if not self.hard_at < self.easy_at:
             raise ValueError(f"hard_at must be less than easy_at, got {self.hard_at} and {self.easy_at}")
 

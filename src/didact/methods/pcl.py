@@ -7,9 +7,8 @@ Gao et al., "Prompt Curriculum Learning for Efficient LLM Post-Training", arXiv:
 
 V is the belief: what it says is what `pass_rates()`, plans and calibration say. The paper's V is a second language
 model that reads the prompt; here it is a value head (`belief/features.py`) over the pool's `features`, or over whatever
-`features` gives for positions of the pool: hidden states of the policy, predictions of another model. At first it says
-one half everywhere, and the first batch is a random one. It explores by its uniform candidates alone, and knows nothing
-of a prompt but its features. Candidates come in shuffled passes.
+`features` gives for positions of the pool: hidden states of the policy, predictions of another model. It explores by
+its uniform candidates alone, which come in shuffled passes, and knows nothing of a prompt but its features.
 """
 
 from collections.abc import Callable
@@ -52,9 +51,7 @@ class PCL(Method):
     candidates: int = option(4, "k, prompts looked at for each that trains", least=1, most=MAX_PER_STEP)
     target: float = option(0.5, "tau, the pass rate to aim for", least=0, most=1)
     learning_rate: float = option(4.0, "of the value head; the paper trains a language model", above=0, most=8)
-    features: Callable[[Positions], ArrayLike] | None = option(
-        None, "gives features, shape (n, d), of n positions of the pool; None takes the pool's own"
-    )
+    features: Callable[[Positions], ArrayLike] | None = option(None, "gives (n, d) for n positions; None: the pool's")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,9 +62,8 @@ class PCL(Method):
             )
 
     def recorded(self) -> dict[str, Any]:
-        named = (
-            None if self.features is None else getattr(self.features, "__qualname__", type(self.features).__qualname__)
-        )
+        given = self.features
+        named = None if given is None else getattr(given, "__qualname__", type(given).__qualname__)
         return {**super().recorded(), "features": named}
 
     def init(self, run: Run) -> Memory:
@@ -80,7 +76,11 @@ class PCL(Method):
         return Memory(ValueHead(self._features(run, np.unique(np.linspace(0, size - 1, _SAMPLE).astype(np.int64)))))
 
     def draft(self, turn: Turn, memory: Memory) -> Draft:
-        self._learn(turn, memory)
+        came, memory.news = read(memory.news), {}
+        if came:
+            features = self._features(turn, np.array([position for position, _ in came], dtype=np.int64))
+            rates = [turn.belief.passes(rewards).mean() for _, rewards in came]
+            memory.value.learn(features, rates, self.learning_rate)
         drawn = turn.walk(self.candidates * turn.batch)
         away = np.abs(self._predicted(drawn, turn, memory) - self.target)
         return turn.equal(drawn[top_k(-away, turn.batch)])
@@ -98,14 +98,6 @@ class PCL(Method):
     def _predicted(self, positions: Positions, run: Run, memory: Memory) -> Floats:
         parts = [positions[first : first + _ROWS] for first in range(0, len(positions), _ROWS)]
         return np.concatenate([np.zeros(0), *(memory.value.predict(self._features(run, part)) for part in parts)])
-
-    def _learn(self, turn: Turn, memory: Memory) -> None:
-        came = read(memory.news)
-        memory.news = {}
-        if came:
-            rates = [turn.belief.passes(rewards).mean() for _, rewards in came]
-            features = self._features(turn, np.array([position for position, _ in came], dtype=np.int64))
-            memory.value.learn(features, rates, self.learning_rate)
 
     def _features(self, run: Run, positions: Positions) -> Floats:
         try:

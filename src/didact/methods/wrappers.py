@@ -28,6 +28,7 @@ from didact.naming import nearest_or_all
 from didact.seeding import hashed_seed
 from didact.selection import ShuffledPasses
 
+Shares = Mapping[str, float | Sequence[float | None]]  # by source the least, or [least, most]
 #: What is said of a method once, on its class.
 _TRAITS = [
     name
@@ -86,11 +87,8 @@ class Wrapper(Method):
         known = draft.group_ids or [None] * len(reasons)
         if not self.continues and any(group is not None for group in known):
             raise ValueError(f"method {self.name!r} continues groups: to be wrapped, it must declare continues = True")
-        may_train = [
-            group is None and (self.continues or reason == "train")
-            for group, reason in zip(known, reasons, strict=True)
-        ]
-        places = np.flatnonzero(may_train)
+        each = zip(known, reasons, strict=True)
+        places = np.flatnonzero([group is None and (self.continues or reason == "train") for group, reason in each])
         return self.edited(draft, places, turn, memory) if len(places) else draft
 
     def edited(self, draft: Draft, places: Positions, turn: Turn, memory: Any) -> Draft:
@@ -147,9 +145,7 @@ class _Walked:
 class UniformShare(Wrapper):
     """A share of the prompts in shuffled passes of their own."""
 
-    uniform_share: float = option(
-        0.0, "share of a plan's prompts that come in shuffled passes, whatever the method would choose", least=0, most=1
-    )
+    uniform_share: float = option(0.0, "share of a plan's prompts that come in shuffled passes", least=0, most=1)
 
     def init(self, run: Run) -> _Walked:
         return _Walked(self.method.init(run), run.pool.passes(hashed_seed(run.seed, "uniform share")))
@@ -186,11 +182,7 @@ class Quotas(Wrapper):
     trains does not get all rollouts.
     """
 
-    quotas: Mapping[str, float | Sequence[float | None]] | None = option(
-        None,
-        'by source the least share of the groups that train, or [least, most]: {"math": 0.2, "code": [0.1, 0.5]}; '
-        "sources left out have neither",
-    )
+    quotas: Shares | None = option(None, 'least share of a source, or [least, most]: {"math": 0.2, "code": [0.1, 0.5]}')
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -204,10 +196,8 @@ class Quotas(Wrapper):
                 raise ValueError(f"quotas of source {name!r}, which no prompt has{nearest_or_all(name, arms.labels)}")
         ceilings = self._bounds(arms)[1]
         if ceilings.sum() < 1 - 1e-9:
-            raise ValueError(
-                f"quotas give {1 - ceilings.sum():.3g} of the groups to no source: all {len(ceilings)} have a ceiling, "
-                f"and these add up to {ceilings.sum():.3g}"
-            )
+            most = ceilings.sum()
+            raise ValueError(f"quotas give {1 - most:.3g} of the groups to no source: ceilings add up to {most:.3g}")
         return _Counted(self.method.init(run), arms=arms)
 
     def edited(self, draft: Draft, places: Positions, turn: Turn, memory: _Counted) -> Draft:
@@ -240,9 +230,7 @@ class Quotas(Wrapper):
         if not len(memory.planned) == len(memory.trained) == known <= len(sizes):
             raise ValueError(f"the pool has {len(sizes)} sources, quotas were counted for others")
         if (memory.cursors >= sizes[:known]).any():
-            raise ValueError(
-                f"sources of {sizes.tolist()} prompts cannot have been read up to {memory.cursors.tolist()}"
-            )
+            raise ValueError(f"sources of {sizes.tolist()} prompts cannot be read up to {memory.cursors.tolist()}")
 
     def _arms(self, run: Run, arms: Arms) -> Arms:
         source = run.column("source", self.name)
@@ -335,13 +323,7 @@ class TokenPrice(Wrapper):
     a budget in tokens. L_i is the mean length of a prompt's own responses and of 8 more of the pool's mean length.
     """
 
-    token_price: float = option(
-        0.0,
-        "exponent of a prompt's expected response tokens by which its rollouts are divided, for the same sum; 0.5 is "
-        "the least variance for a budget in tokens",
-        least=0,
-        most=1,
-    )
+    token_price: float = option(0.0, "exponent of response tokens by which rollouts are divided", least=0, most=1)
 
     def uneven(self, run: Run) -> bool:
         return True
@@ -369,10 +351,8 @@ class TokenPrice(Wrapper):
         super().observed(arrivals, run, memory)
         told = [(group.position, outcome.num_tokens) for group, outcome in arrivals if outcome.num_tokens]
         positions, row = np.unique(np.array([position for position, _ in told], dtype=np.int64), return_inverse=True)
-        for name, counts in (
-            ("tokens", [sum(each) for _, each in told]),
-            ("rollouts", [len(each) for _, each in told]),
-        ):
+        for name, count in (("tokens", sum), ("rollouts", len)):
+            counts = [count(each) for _, each in told]
             added = np.bincount(row, weights=counts, minlength=len(positions)).astype(np.int64)
             memory.lengths.put(name, positions, memory.lengths.get(name, positions) + added)
             setattr(memory, name, getattr(memory, name) + int(added.sum()))
