@@ -151,6 +151,18 @@ class Run:
             )
         return column
 
+    def needed(self, *names: str, method: str, because: str, complete: bool = False) -> NDArray[Any]:
+        """The first of these columns that the pool has, see `column`; `because` says what it is for.
+
+        Raises:
+            ValueError: as `column`, or the pool has none of them.
+        """
+        for name in names:
+            if (column := self.column(name, method, complete=complete)) is not None:
+                return column
+        given = " or ".join(f"{name}=..." for name in names)
+        raise ValueError(f"{because}, and this pool has no such column: PromptPool(ids, {given})")
+
 
 @dataclass(frozen=True)
 class Turn(Run):

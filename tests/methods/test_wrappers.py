@@ -266,7 +266,7 @@ def test_quotas_that_cannot_be(quotas: Any, words: str) -> None:
 
 
 def test_quotas_need_sources_in_one_place() -> None:
-    with pytest.raises(ValueError, match=r"this pool has none: PromptPool\(ids, source="):
+    with pytest.raises(ValueError, match=r"this pool has no such column: PromptPool\(ids, source="):
         make("uniform", pool_of(20), quotas={"a": 0.5}, **SIZES)
     ids = [f"prompt-{index}" for index in range(20)]
     with pytest.raises(ValueError, match="cannot be a ShardedPool"):

@@ -238,10 +238,8 @@ class FastCuRL(Method):
         return memory.splits[stage.split]
 
     def _lengths(self, run: Run) -> NDArray[Any]:
-        lengths = run.column("prompt_tokens", self.name, complete=True)
-        if lengths is None:
-            raise ValueError("fastcurl splits by length: give PromptPool(ids, prompt_tokens=...), or stages on all")
-        return lengths
+        why = 'fastcurl splits by length unless all its stages are on "all"'
+        return run.needed("prompt_tokens", method=self.name, because=why, complete=True)
 
 
 def scaled(

@@ -233,10 +233,7 @@ class Quotas(Wrapper):
             raise ValueError(f"sources of {sizes.tolist()} prompts cannot be read up to {memory.cursors.tolist()}")
 
     def _arms(self, run: Run, arms: Arms) -> Arms:
-        source = run.column("source", self.name)
-        if source is None:
-            raise ValueError("quotas are by source, and this pool has none: PromptPool(ids, source=...)")
-        arms.grow(source)
+        arms.grow(run.needed("source", method=self.name, because="quotas are by source"))
         return arms
 
     def _bounds(self, arms: Arms) -> tuple[Floats, Floats]:
