@@ -52,7 +52,7 @@ def _file(module: str) -> Path:
 
 def _engine() -> dict[str, set[str]]:
     """The engine's modules, methods among them, and what each imports."""
-    files = [*SOURCE.glob("*.py"), *(SOURCE / "belief").glob("*.py"), *(SOURCE / "methods").glob("*.py")]
+    files = [*SOURCE.glob("*.py"), *(SOURCE / "belief").glob("*.py"), *(SOURCE / "methods").rglob("*.py")]
     files += (SOURCE / "rounds").glob("*.py")
     graph = {}
     for file in files:

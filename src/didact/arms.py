@@ -71,11 +71,18 @@ class Arms:
         drawn = [rng.choice(each, num, replace=False) for each, num in zip(self.members, places.tolist(), strict=True)]
         return np.concatenate(drawn)
 
-    def next_ones(self, places: Positions, cursors: Positions) -> Positions:
-        """So many prompts of each arm from a cursor on, which goes round in the arm's order and is moved on."""
-        taken = []
+    def next_ones(self, places: Positions, cursors: Positions, busy: ArrayLike = ()) -> Positions:
+        """So many prompts of each arm from a cursor on, which goes round in the arm's order and is moved on.
+
+        Args:
+            busy: prompts that are passed over; of an arm that has too few others, all of these are taken.
+        """
+        passed_over, taken = np.asarray(busy, dtype=np.int64), []
         for arm, num in enumerate(places.tolist()):
             mine = self.members[arm]
-            taken.append(mine[(cursors[arm] + np.arange(num)) % len(mine)])
-            cursors[arm] = (cursors[arm] + num) % len(mine)
+            reach = min(num + len(passed_over), len(mine)) if num else 0
+            ahead = mine[(cursors[arm] + np.arange(reach)) % len(mine)]
+            free = np.flatnonzero(~np.isin(ahead, passed_over))[:num]
+            taken.append(ahead[free])
+            cursors[arm] = (cursors[arm] + (free[-1] + 1 if len(free) else 0)) % len(mine)
         return np.concatenate(taken)
