@@ -254,12 +254,6 @@ def test_bad_options(options: dict[str, Any], words: str) -> None:
         make("fastcurl", pool_of(40, prompt_tokens=LENGTHS), **SIZES, **options)
 
 
-@pytest.mark.parametrize("change", [{"steps": 0}, {"context_length": 0}, {"prompts": 0}, {"split": "middle"}])
-def test_bad_stages(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(change))):
-        replace(FOUR_STAGES[0], **change)
-
-
 @pytest.mark.parametrize("lengths", [[], [-1.0], [float("nan")], [[1, 2]]])
 def test_bad_lengths(lengths: list[Any]) -> None:
     with pytest.raises(ValueError, match="lengths must be"):

@@ -13,51 +13,26 @@ Sizes keep their published proportions: the stage with most prompts gets `prompt
 `rollouts_per_step`. The paper moves from stage to stage by hand; `advance="truncation"` is a rule in its place, see
 `FastCuRL`. KL and entropy coefficients of a stage are written down for the trainer; no curriculum can set them.
 
-The file is longer than those of other methods: half of it is the published stages, what a stage is, and how they scale.
+This file is longer than those of other methods: it holds the published schedules, and each stage has a split, sizes and
+passes of its own, which follow the pool as it grows. What a stage is and how stages scale: `didact.stages`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.allocation import largest_remainder
-from didact.bounds import MAX_STEP, MAX_TOKENS, one_of, real, shortened, whole
+from didact.bounds import MAX_STEP, MAX_TOKENS
 from didact.memory import derived, kept
-from didact.method import Arrivals, Draft, Method, Run, Turn, option, rewards_of
-from didact.naming import nearest
+from didact.method import Arrivals, Draft, Method, Run, Turn, option
+from didact.rounds.truncation import Cuts, check_cuts, note_cuts, shares_cut
 from didact.seeding import hashed_seed
 from didact.selection import ShuffledPasses
-
-Split = Literal["short", "all", "long"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One stage of a run; `prompts` and `rollouts_per_prompt` count relative to those of the other stages."""
-
-    steps: int
-    context_length: int
-    split: Split
-    prompts: int
-    rollouts_per_prompt: int
-    kl_coefficient: float = 0.001
-    entropy_coefficient: float = 0.001
-
-    def __post_init__(self) -> None:
-        for what in ("steps", "context_length", "prompts", "rollouts_per_prompt"):
-            object.__setattr__(self, what, whole(f"{what} of a stage", getattr(self, what), 1, MAX_STEP))
-        for what in ("kl_coefficient", "entropy_coefficient"):
-            object.__setattr__(self, what, real(f"{what} of a stage", getattr(self, what)))
-        one_of("split of a stage", self.split, get_args(Split))
-
-    @property
-    def rollouts_per_step(self) -> int:
-        return self.prompts * self.rollouts_per_prompt
-
+from didact.stages import Stage, as_stages, scaled
 
 FOUR_STAGES = (
     Stage(steps=160, context_length=8192, split="short", prompts=128, rollouts_per_prompt=8),
@@ -91,7 +66,7 @@ class Memory:
     threshold: float = kept(0.0, least=0)  # mean prompt length at the start; 0 where nothing is split, or could be
     index: int = kept(0, least=0)  # of the stage
     began: int = kept(0, least=0)  # the step at which it did
-    cuts: dict[int, list[int]] = kept({}, least=0)  # by group: step, rollouts, cut off, whether one passed
+    cuts: Cuts = kept({}, least=0)  # of the latest steps of the stage
     splits: dict[str, NDArray[np.int32]] = derived(dict)  # positions, of the first `size` prompts
     size: int = derived(int)
 
@@ -130,13 +105,14 @@ class FastCuRL(Method):
         if not low < high:
             raise ValueError(f"truncation_low must be less than truncation_high, got {low} and {high}")
         if not isinstance(self.stages, str):
-            object.__setattr__(self, "stages", _named(self.stages))
+            object.__setattr__(self, "stages", as_stages(self.stages, SCHEDULES))
         self.schedule  # noqa: B018 - refused here and not in the middle of a run
 
     @cached_property
     def schedule(self) -> tuple[Stage, ...]:
         """The stages with the run's own steps and context lengths."""
-        return scaled(_named(self.stages), total_steps=self.total_steps, max_context=self.max_context)
+        stages = as_stages(self.stages, SCHEDULES)
+        return scaled(stages, total_steps=self.total_steps, max_context=self.max_context)
 
     def stages_of(self, memory: Memory) -> tuple[Stage, ...]:
         """The stages of a run."""
@@ -178,20 +154,14 @@ class FastCuRL(Method):
         return Draft(positions, largest_remainder(np.ones(num), rollouts), context_length=stage.context_length)
 
     def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
-        if self.advance != "truncation":
-            return
-        for group, outcome in arrivals:
-            row = memory.cuts.setdefault(group.group_id, [group.step, 0, 0, 0])
-            row[1] = len(group.rewards)
-            row[2] += sum(outcome.truncated or ())
-            row[3] = int((run.belief.passes(rewards_of(group)) >= 0.5).any())
+        if self.advance == "truncation":
+            note_cuts(memory.cuts, arrivals, run.belief)
 
     def resume(self, run: Run, memory: Memory) -> None:
         stages = self.stages_of(memory)
         if not (memory.index < len(stages) and memory.began <= max(run.step, 0)):
             raise ValueError(f"stage {memory.index} of {len(stages)} cannot have begun at step {memory.began}")
-        if not all(type(group) is int and len(row) == 4 for group, row in memory.cuts.items()):
-            raise ValueError(f"what was cut off is four numbers for each group, got {memory.cuts}")
+        check_cuts(memory.cuts)
         walked = memory.passes.state_dict()
         memory.passes = _passes(run, memory.index)
         memory.passes.load_state_dict(walked)
@@ -213,10 +183,9 @@ class FastCuRL(Method):
         memory.cuts = {group: row for group, row in memory.cuts.items() if row[0] >= max(first, memory.began)}
         if first < memory.began or not memory.cuts:
             return False
-        _, rollouts, cut, passed = np.array(list(memory.cuts.values())).T
+        cut, promising = shares_cut(memory.cuts)
         longer = self.stages_of(memory)[memory.index + 1].context_length > self.stage(memory).context_length
-        promising = (cut * passed).sum() / rollouts.sum()
-        return bool(cut.sum() / rollouts.sum() <= self.truncation_low or (longer and promising >= self.truncation_high))
+        return cut <= self.truncation_low or (longer and promising >= self.truncation_high)
 
     def _sizes(self, stage: Stage, run: Run, memory: Memory) -> tuple[int, int]:
         """Prompts and rollouts of a step of this stage."""
@@ -242,33 +211,5 @@ class FastCuRL(Method):
         return run.needed("prompt_tokens", method=self.name, because=why, complete=True)
 
 
-def scaled(
-    stages: Sequence[Stage], *, total_steps: int | None = None, max_context: int | None = None
-) -> tuple[Stage, ...]:
-    """The same stages for a run of another length and context, in proportion."""
-    if total_steps is not None and total_steps < len(stages):
-        raise ValueError(f"total_steps must be at least one for each of {len(stages)} stages, got {total_steps}")
-    steps = [stage.steps for stage in stages]
-    longest = max(stage.context_length for stage in stages)
-    parts = steps if total_steps is None else largest_remainder(steps, total_steps, minimum=1).tolist()
-    contexts = [max(round(stage.context_length * (max_context or longest) / longest), 1) for stage in stages]
-    return tuple(
-        replace(stage, steps=part, context_length=context)
-        for stage, part, context in zip(stages, parts, contexts, strict=True)
-    )
-
-
 def _passes(run: Run, index: int) -> ShuffledPasses:
     return ShuffledPasses(hashed_seed(run.seed, "stage", index))
-
-
-def _named(stages: str | Sequence[Stage]) -> tuple[Stage, ...]:
-    known = f"{', '.join(SCHEDULES)} or a non-empty list of Stage"
-    if isinstance(stages, str):
-        if stages not in SCHEDULES:
-            raise ValueError(f"unknown stages {stages!r}{nearest(stages, SCHEDULES)}; known: {known}")
-        return SCHEDULES[stages]
-    listed: tuple[Any, ...] = tuple(stages) if isinstance(stages, Sequence) else ()
-    if not listed or not all(isinstance(stage, Stage) for stage in listed):
-        raise ValueError(f"stages must be one of {known}, got {shortened(stages)}")
-    return listed
