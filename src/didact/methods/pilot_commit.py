@@ -24,20 +24,10 @@ import numpy as np
 
 from didact.admission import has_signal
 from didact.bounds import MAX_PER_STEP, MAX_STEP, real
-from didact.columns import Columns
 from didact.ledger import OpenGroup
-from didact.memory import derived, kept
 from didact.method import Arrivals, Draft, Floats, Method, Positions, Run, Turn, Verdict, option, rewards_of
+from didact.rounds.exclusion import Exclusions
 from didact.rounds.screen import Screen, sizes
-
-
-@dataclass
-class Memory:
-    """Which prompts are left out."""
-
-    pilots: Columns  # by prompt: "excluded", the step at which it was; "passed", rollouts at `exclude_at` in a row
-    barren: int = kept(0, least=0)  # pilots since the last one to commit to
-    num_excluded: int = derived(int)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,59 +63,40 @@ class PilotCommit(Method):
     def uneven(self, run: Run) -> bool:
         return False
 
-    def init(self, run: Run) -> Memory:
+    def init(self, run: Run) -> Exclusions:
         self._screen(run)
-        return Memory(run.pool.columns(excluded=np.int32(-1), passed=np.int32(0)))
+        return Exclusions.none_of(run.pool)
 
-    def draft(self, turn: Turn, memory: Memory) -> Draft:
+    def draft(self, turn: Turn, memory: Exclusions) -> Draft:
         def drawn(buffered: list[OpenGroup], missing: int) -> list[OpenGroup]:
             if len(buffered) <= missing:
                 return buffered
             return [buffered[index] for index in np.sort(turn.rng.choice(len(buffered), missing, replace=False))]
 
         def walk(num: int) -> Positions:
-            if memory.barren >= len(turn.pool) - memory.num_excluded:  # a few dead prompts must not end a run
-                memory.pilots.clear("excluded")
-                memory.pilots.clear("passed")
-                memory.barren = memory.num_excluded = 0
-            positions = turn.walk(num)
-            since = memory.pilots.get("excluded", positions)
-            back = self.retest_after is not None and turn.step - since >= self.retest_after
-            return positions[(since < 0) | back]
+            return memory.walk(num, turn, self.retest_after)
 
         return self._screen(turn).draft(turn, self, memory, drawn, walk)
 
-    def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
+    def observed(self, arrivals: Arrivals, run: Run, memory: Exclusions) -> None:
         pilots = [group for group in arrivals.came_back if group.reason == "pilot"]
-        positions = np.unique(np.array([group.position for group in pilots], dtype=np.int64))
-        passed = dict(zip(positions.tolist(), memory.pilots.get("passed", positions).tolist(), strict=True))
-        excluded = set()
-        for group in pilots:
-            rewards = rewards_of(group)
-            memory.barren = 0 if self._accepts(rewards, run) else memory.barren + 1
-            solved = self.exclude_at is not None and run.belief.passes(rewards).mean() >= self.exclude_at
-            passed[group.position] = passed[group.position] + len(rewards) if solved else 0
-            if passed[group.position] >= self.exclude_from:
-                excluded.add(group.position)
-        memory.pilots.put("passed", positions, list(passed.values()))
-        out = np.array(sorted(excluded), dtype=np.int64)
-        memory.num_excluded += int(np.count_nonzero(memory.pilots.get("excluded", out) < 0))
-        memory.pilots.put("excluded", out, run.step)
+        rewards = [rewards_of(group) for group in pilots]
+        accepted = [self._accepts(each, run) for each in rewards]
+        solved = [self._solved(each, run) for each in rewards]
+        memory.note(pilots, accepted, solved, self.exclude_from, run.step)
 
-    def verdict(self, group: OpenGroup, run: Run, memory: Memory) -> Verdict:
+    def verdict(self, group: OpenGroup, run: Run, memory: Exclusions) -> Verdict:
         return self._screen(run).verdict(group, run, lambda rewards: self._accepts(rewards, run))
 
-    def resume(self, run: Run, memory: Memory) -> None:
-        pilots, size = memory.pilots, len(run.pool)
-        if pilots.count("excluded", run.step + 1) or pilots.count("excluded", -1) < size:
-            raise ValueError(f"prompts are excluded since a step up to {run.step}, or not (-1)")
-        if pilots.count("passed", 0) < size:
-            raise ValueError("each prompt has passed so many rollouts in a row, and no fewer than 0")
-        memory.num_excluded = pilots.count("excluded", 0)
+    def resume(self, run: Run, memory: Exclusions) -> None:
+        memory.resume(len(run.pool), run.step)
 
     def _accepts(self, rewards: Floats, run: Run) -> bool:
         # Rewards between 0 and 1 can be all the same within the bounds: nothing to commit to.
         return bool(self.low <= run.belief.passes(rewards).mean() <= self.high) and has_signal(rewards)
+
+    def _solved(self, rewards: Floats, run: Run) -> bool:
+        return self.exclude_at is not None and bool(run.belief.passes(rewards).mean() >= self.exclude_at)
 
     def _screen(self, run: Run) -> Screen:
         both = sizes(run, self.num_pilot, self.num_commit)
