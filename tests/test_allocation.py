@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from didact.allocation import greedy, largest_remainder
+from didact.allocation import greedy, largest_remainder, without_singles
 
 shares_of_any_size = st.lists(st.floats(0, 1e308, allow_nan=False), min_size=1, max_size=40)
 whole_shares = st.lists(st.integers(0, 1000), min_size=1, max_size=30)
@@ -105,3 +105,11 @@ def test_greedy_keeps_to_its_bounds_and_gives_ties_to_the_lower_index() -> None:
         greedy(lambda index, have: 1.0, 0, low, high)
     with pytest.raises(ValueError, match="cannot split"):
         greedy(lambda index, have: 1.0, 5, high, low)
+
+
+def test_a_share_of_one_rollout_goes_to_the_others() -> None:
+    shares = np.array([0.5, 0.5, 0.02, 0.0])
+    assert without_singles(shares, 40, 0, None).tolist() == [20, 20, 0, 0]
+    assert without_singles(shares, 40, 1, None).tolist() == [19, 19, 1, 1]
+    assert without_singles(shares, 40, 2, None).tolist() == [18, 18, 2, 2]
+    assert without_singles(shares, 40, 0, 12).tolist() == [12, 12, 12, 4]

@@ -49,6 +49,25 @@ def largest_remainder(
     return parts
 
 
+def without_singles(shares: ArrayLike, total: int, minimum: int = 0, maximum: int | None = None) -> NDArray[np.int64]:
+    """Split `total` as `largest_remainder` does, but with no part of 1 unless `minimum` asks for it.
+
+    A single rollout has no advantage over its group: it goes to the others.
+
+    Args:
+        minimum, maximum: bounds of a part; of a maximum that is too small for `total`, as much more as it takes.
+    """
+    shares = np.asarray(shares, dtype=np.float64)
+    parts, kept = np.zeros(len(shares), dtype=np.int64), np.ones(len(shares), dtype=np.bool_)
+    while True:
+        most = None if maximum is None else max(maximum, -(-total // int(kept.sum())))
+        parts[kept] = largest_remainder(shares[kept], total, minimum, most)
+        alone = parts == 1
+        if minimum > 0 or not alone.any():
+            return parts
+        parts[alone], kept[alone] = 0, False
+
+
 def greedy(
     gain: Callable[[int, int], float], total: int, minimum: NDArray[np.int64], maximum: NDArray[np.int64]
 ) -> NDArray[np.int64]:

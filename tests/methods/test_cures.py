@@ -10,7 +10,7 @@ import pytest
 from didact import Curriculum, GroupOutcome, PromptPool, make
 from didact.allocation import largest_remainder
 from didact.methods import cures_released
-from didact.methods.cures import _split, allocation_scale, sampling_distribution
+from didact.methods.cures import allocation_scale, sampling_distribution
 from didact.methods.gradient_moments import gradient_moments
 from didact.plan import Plan
 from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
@@ -394,14 +394,6 @@ def test_where_every_pilot_was_unanimous_the_batch_is_rolled_out_in_equal_groups
     curriculum = make("cures", pool_of(8), **SIZES)
     curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [0.0] * num))
     assert [group.num_rollouts for group in curriculum.plan(0)] == [8, 8, 8, 8]
-
-
-def test_a_share_of_one_rollout_goes_to_the_others() -> None:
-    shares = np.array([0.5, 0.5, 0.02, 0.0])
-    assert _split(shares, 40, 0, None).tolist() == [20, 20, 0, 0]
-    assert _split(shares, 40, 1, None).tolist() == [19, 19, 1, 1]
-    assert _split(shares, 40, 2, None).tolist() == [18, 18, 2, 2]
-    assert _split(shares, 40, 0, 12).tolist() == [12, 12, 12, 4]
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,35 @@
 * Nothing is updated between pilots; pilot rollouts never train; GRPO advantages, token-mean loss.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
-from didact.method import Floats, Positions
+from didact.method import Arrivals, Draft, Floats, Positions, Run, Turn
 from didact.selection import draw
 
 NUM_GPUS = 8
 ROLLOUTS_PER_COPY = 4
 
 
-def most(prompts: int, budget: int) -> int:
+def largest_batch(run: Run) -> int:
     """No batch has more rollouts: each shard rounds the budget over its prompts, and the sum is aligned."""
-    return (NUM_GPUS * budget + prompts + NUM_GPUS) * ROLLOUTS_PER_COPY
+    return (NUM_GPUS * run.rollouts_per_step + run.prompts_per_step + NUM_GPUS) * ROLLOUTS_PER_COPY
+
+
+def note(accepted: dict[int, int], arrivals: Arrivals) -> None:
+    """Take in the passes of pilots, by position."""
+    for group in arrivals.groups:
+        if group.reason == "pilot":  # all parts so far
+            accepted[group.position] = sum(reward > 0.5 for reward in group.rewards)
+
+
+def draft(turn: Turn, subset: Positions, accepted: Mapping[int, int], pilot_rollouts: int) -> Draft:
+    """A step on a subset, given the passes of its pilots by position."""
+    passes = np.array([accepted.get(position, 0) for position in subset.tolist()])
+    chosen, sizes = batch(passes, pilot_rollouts, turn.prompts_per_step, turn.rollouts_per_step, turn.rng)
+    return Draft(subset[chosen], sizes, then="none")
 
 
 def batch(

@@ -1,9 +1,11 @@
 """What a Gram matrix of a prompt's gradients says, for the methods that weigh prompts by gradients (CurES, GVM)."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from didact.method import Floats
+from didact.method import Floats, Positions, Run
 
 _MAX_PRODUCT = 1e30
 
@@ -31,6 +33,43 @@ def gradient_moments(gram: ArrayLike, passed: ArrayLike) -> Floats:
         num, products = int(kind.sum()), gram[np.ix_(kind, kind)]
         apart += (products.sum() - np.trace(products)) / (num * (num - 1)) if num > 1 else products[0, 0]
     return np.array([norms[passed].mean(), norms[~passed].mean(), apart])
+
+
+def allocation_scale(
+    pass_rate: ArrayLike, gradient_moments: ArrayLike | None = None, *, spread: ArrayLike | None = None
+) -> Floats:
+    """sigma of eq. 21, shape (n,): the spread of advantage times gradient for one rollout of each prompt.
+
+        sigma^2 = p q^2 E[|g|^2 | r=1] + p^2 q E[|g|^2 | r=0] - p^2 q^2 |E[g|r=1] - E[g|r=0]|^2
+
+    Args:
+        pass_rate: p, shape (n,).
+        gradient_moments: the three expectations in this order, shape (n, 3), see `gradient_moments`. Without them, or
+            where they are nan, gradients count as equally long and sigma = sqrt(p q).
+        spread: standard deviation of the reward, shape (n,), in place of sqrt(p q) where rewards are not 0 or 1.
+    """
+    p = np.asarray(pass_rate, dtype=np.float64)
+    plain = np.sqrt(p * (1 - p)) if spread is None else np.asarray(spread, dtype=np.float64)
+    if gradient_moments is None:
+        return plain
+    moments = np.asarray(gradient_moments, dtype=np.float64)
+    known = np.isfinite(moments).all(axis=1)
+    passed, failed, apart = np.nan_to_num(moments).T
+    variance = p * (1 - p) ** 2 * passed + p**2 * (1 - p) * failed - (p * (1 - p)) ** 2 * apart
+    sigma = np.sqrt(np.maximum(variance, 0.0))
+    # Prompts without moments take the typical gradient length of the others, so that both kinds share one scale.
+    typical = np.median(sigma[known] / np.maximum(plain[known], 1e-12)) if known.any() else 1.0
+    return np.where(known, sigma, plain * typical)
+
+
+def believed_scale(positions: Positions, run: Run, moments: Mapping[int, Sequence[float]] | None) -> Floats:
+    """`allocation_scale` by the belief, shape (n,); `moments` of some prompts by position, or None for none at all."""
+    mean = run.belief.mean(positions, step=run.step)
+    spread = run.belief.spread(positions, step=run.step)
+    if moments is None:
+        return allocation_scale(mean, spread=spread)
+    known = np.array([moments.get(position, [np.nan] * 3) for position in positions.tolist()])
+    return allocation_scale(mean, known, spread=spread)
 
 
 def as_gram(gram: ArrayLike, passed: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:

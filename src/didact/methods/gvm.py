@@ -28,11 +28,10 @@ from numpy.typing import ArrayLike
 from didact.allocation import largest_remainder
 from didact.belief.latest import LatestVisit
 from didact.bounds import MAX_PER_STEP, MAX_STEP
-from didact.ledger import OpenGroup
 from didact.memory import kept
-from didact.method import NONE, Arrivals, Draft, Floats, Method, Positions, Run, Turn, Verdict, option
+from didact.method import NONE, Arrivals, Draft, Floats, Positions, Run, Turn, option
 from didact.methods.gradient_moments import as_gram
-from didact.rounds.iterations import next_pilots
+from didact.rounds.iterations import IteratedMethod, Iteration
 
 _MIN_ROLLOUTS = 2
 _MAX_BETA = 100.0  # the smallest rate of a pilot, to this power, is still a number
@@ -63,13 +62,11 @@ def allocation_weights(
     return np.where(p > 0, norm / np.sqrt(safe + alpha * safe ** (1 - beta)), 0.0)
 
 
-@dataclass
-class Memory:
+@dataclass(kw_only=True)
+class Memory(Iteration):
     """What is known of the iteration."""
 
     pilots: LatestVisit
-    subset: Positions = kept(NONE, holds="positions")
-    pending: Positions = kept(NONE, holds="positions")  # prompts of the subset still without a pilot
     queue: Positions = kept(NONE, holds="positions")  # prompts still to train in this iteration
     left: Positions = kept(NONE, least=1)  # the rollouts left for each of these
     split: bool = kept(True)  # whether the iteration's budget is split: nothing is left to split before the first
@@ -77,7 +74,7 @@ class Memory:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GVM(Method):
+class GVM(IteratedMethod):
     """Rollouts of an iteration by how hard prompts are to get right, after a pilot of each."""
 
     name = "gvm"
@@ -92,21 +89,9 @@ class GVM(Method):
     max_pass_rate: float = option(1.0, "prompts above this pilot rate are dropped; 1 drops none", above=0, most=1)
     gradient_norms: bool = option(False, "weigh by gradient lengths; the trainer must report those of pilot groups")
 
-    @property
-    def wants_gradients(self) -> bool:
-        return self.gradient_norms
-
-    def uneven(self, run: Run) -> bool:
-        return True
-
-    def most_rollouts(self, run: Run) -> int:
-        """The pilot of a subset and a batch."""
-        return self.steps_per_iteration * run.prompts_per_step * self.pilot_rollouts + run.rollouts_per_step
-
     def init(self, run: Run) -> Memory:
-        if self.pilot_rollouts > run.rollouts_per_step:
-            raise ValueError(f"pilot_rollouts={self.pilot_rollouts} exceeds rollouts_per_step={run.rollouts_per_step}")
-        return Memory(LatestVisit(run.pool.columns))
+        self.check_pilots(run)
+        return Memory(pilots=LatestVisit(run.pool.columns))
 
     def resume(self, run: Run, memory: Memory) -> None:
         if len(memory.queue) != len(memory.left):
@@ -114,14 +99,14 @@ class GVM(Method):
         if not np.isin([*memory.pending, *memory.queue, *memory.norms], memory.subset).all():
             raise ValueError("a prompt without a pilot, in the queue, or with gradients, is one of the iteration's")
 
-    def draft(self, turn: Turn, memory: Memory) -> Draft | None:
-        if memory.split and not len(memory.queue):
-            memory.subset = memory.pending = turn.walk(self.steps_per_iteration * turn.batch)
-            memory.split, memory.norms = False, {}
-        if len(memory.pending):
-            batch, memory.pending, then = next_pilots(turn, memory.pending, self.pilot_rollouts)
-            sizes = np.full(len(batch), self.pilot_rollouts, dtype=np.int64)
-            return Draft(batch, sizes, reason="pilot", then=then)
+    def is_over(self, memory: Memory) -> bool:
+        return memory.split and not len(memory.queue)
+
+    def begin(self, turn: Turn, memory: Memory) -> None:
+        memory.subset = memory.pending = turn.walk(self.steps_per_iteration * turn.batch)
+        memory.split, memory.norms = False, {}
+
+    def batch(self, turn: Turn, memory: Memory) -> Draft | None:
         if not turn.fitting(1, turn.rollouts_per_step):
             return None
         if not memory.split:
@@ -131,9 +116,6 @@ class GVM(Method):
     def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
         pilots = [pair for pair in zip(arrivals.groups, arrivals.rewards, strict=True) if pair[0].reason == "pilot"]
         memory.pilots.observe([group for group, _ in pilots], [rewards for _, rewards in pilots], run.belief)
-
-    def verdict(self, group: OpenGroup, run: Run, memory: Memory) -> Verdict:
-        return Verdict("discarded") if group.reason == "pilot" else super().verdict(group, run, memory)
 
     def gradients(self, position: int, gram: ArrayLike, passed: ArrayLike, memory: Memory) -> None:
         products, accepted = as_gram(gram, passed)
