@@ -54,3 +54,11 @@ def test_the_next_ones_go_round() -> None:
     first = np.concatenate([each[:2] for each in rounds])
     assert first.tolist() == [*arms.members[0], *arms.members[0]]
     assert cursors.tolist() == [0, 2]
+
+
+def test_the_next_ones_pass_over_the_busy() -> None:
+    arms, cursors = arms_of([0] * 5 + [1] * 3), np.array([3, 0])
+    first, second = arms.members
+    got = arms.next_ones(np.array([2, 3]), cursors, busy=[first[4], second[1]])
+    assert got.tolist() == [first[3], first[0], second[0], second[2]]
+    assert cursors.tolist() == [1, 0]

@@ -18,6 +18,8 @@ from didact.methods.wrappers.quotas import Quotas
 from didact.methods.wrappers.token_price import TokenPrice
 from didact.methods.wrappers.uniform_share import UniformShare
 
+__all__ = ["WRAPPERS", "Quotas", "TokenPrice", "UniformShare", "Wrapper", "wrapped"]
+
 #: The option that puts each wrapper on, the innermost first: what is priced are the prompts that are planned at last.
 WRAPPERS: dict[str, type[Wrapper]] = {"uniform_share": UniformShare, "quotas": Quotas, "token_price": TokenPrice}
 
