@@ -7,7 +7,7 @@ import pytest
 
 from didact.admission import AdmitAll
 from didact.method import Turn
-from didact.rounds.iterations import Iteration, IterationOfSteps
+from didact.rounds.iterations import IterationOfSteps
 from didact.testing import pool_of
 
 POOL = pool_of(10)
@@ -20,7 +20,7 @@ def turn_of(**turn: Any) -> Turn:
 
 
 def test_pilots_as_many_as_fit_and_the_last_of_them_are_waited_for() -> None:
-    iteration, drafts = Iteration(pending=np.arange(5)), []
+    iteration, drafts = IterationOfSteps(pending=np.arange(5)), []
     while len(iteration.pending):
         drafts.append(iteration.next_pilots(turn_of(), 4))
     assert [draft.positions.tolist() for draft in drafts] == [[0, 1], [2, 3], [4]]
@@ -29,7 +29,7 @@ def test_pilots_as_many_as_fit_and_the_last_of_them_are_waited_for() -> None:
 
 
 def test_pilots_that_a_step_has_no_room_for_stay_pending() -> None:
-    iteration = Iteration(pending=np.arange(5))
+    iteration = IterationOfSteps(pending=np.arange(5))
     draft = iteration.next_pilots(turn_of(fitting=lambda num, total: 1, fits=lambda total: False), 4)
     assert (draft.positions.tolist(), draft.then, iteration.pending.tolist()) == ([0], "later", [1, 2, 3, 4])
 
@@ -41,6 +41,7 @@ def test_a_subset_begins_with_what_has_no_pilot(forget: bool, pending: list[int]
     assert iteration.subset.tolist() == [0, 1, 2, 3, 4, 5]
     assert (iteration.pending.tolist(), iteration.first, iteration.steps_done) == (pending, 2, 0)
     assert turn.belief.evidence(np.array([5]), step=2)[0] == (0 if forget else 4)
+    assert [iteration.is_over(steps) for steps in (0, 1)] == [True, False]
     assert iteration.inside(np.array([2, 5, 7])).tolist() == [2, 5]
     iteration.check(turn)
     iteration.steps_done = 2

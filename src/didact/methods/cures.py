@@ -20,7 +20,7 @@ gives the paper's draw, a prompt drawn k times having k shares of the allocation
 other than 0 and 1 the standard deviation of the reward stands in for sqrt(p(1-p)), which it equals for those.
 
 `as_released=True` does what the published repository (ZexuSun/CurES) does instead, which differs much: see
-`didact.methods.cures_released`.
+`didact.methods.cures_released`. This file is longer than others for its options, of which that one is a second method.
 """
 
 from dataclasses import dataclass, field
@@ -98,9 +98,6 @@ class CurES(IteratedMethod):
         check_bounds(run, self.min_rollouts, self.max_rollouts)
         return Memory(rho=SpreadTree(run.pool.weight_tree(), self.temperature))
 
-    def is_over(self, memory: Memory) -> bool:
-        return memory.first < 0 or memory.steps_done >= self.steps_per_iteration
-
     def begin(self, turn: Turn, memory: Memory) -> None:
         memory.begin(turn, self.prompts_of(turn), self.pilot_rollouts, forget=self.reset)
         if self.reset:
@@ -108,12 +105,11 @@ class CurES(IteratedMethod):
         memory.rho.enter(memory.subset, turn)
 
     def batch(self, turn: Turn, memory: Memory) -> Draft | None:
-        if self.as_released:
-            memory.steps_done += 1
-            return cures_released.draft(turn, memory.subset, memory.accepted, self.pilot_rollouts)
-        if not turn.fitting(1, turn.rollouts_per_step):
+        if not self.as_released and not turn.fitting(1, turn.rollouts_per_step):
             return None
         memory.steps_done += 1
+        if self.as_released:
+            return cures_released.draft(turn, memory.subset, memory.accepted, self.pilot_rollouts)
         drawn = turn.batch_of(max(self.min_rollouts, 2))
         positions, times = memory.rho.draw(drawn, turn, with_replacement=self.with_replacement)
         sigma = believed_scale(positions, turn, memory.moments if self.gradient_norms else None)

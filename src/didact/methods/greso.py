@@ -13,8 +13,8 @@ A skipped prompt waits for the next pass. A group counts as a visit once all its
 the context count with their reward, for it is what decides whether a group has signal. The published batch sizes (384
 drawn and at least 64, for 256 that train) are kept in proportion, but no plan holds more prompts than train in a step.
 
-It has no belief about pass rates, and knows nothing of a prompt before its first visit. The published constants are
-fourteen options.
+It has no belief about pass rates, and knows nothing of a prompt before its first visit. This file is longer than others
+for the published constants, which are fourteen options, and for the walk that skips.
 """
 
 from dataclasses import dataclass

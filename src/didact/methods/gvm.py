@@ -72,6 +72,9 @@ class Memory(Iteration):
     split: bool = kept(True)  # whether the iteration's budget is split: nothing is left to split before the first
     norms: dict[int, float] = kept({}, least=0)  # gradient lengths by position
 
+    def is_over(self, steps: int) -> bool:
+        return self.split and not len(self.queue)
+
 
 @dataclass(frozen=True, kw_only=True)
 class GVM(IteratedMethod):
@@ -98,9 +101,6 @@ class GVM(IteratedMethod):
             raise ValueError("the prompts in the queue of an iteration have rollouts left, one number for each")
         if not np.isin([*memory.pending, *memory.queue, *memory.norms], memory.subset).all():
             raise ValueError("a prompt without a pilot, in the queue, or with gradients, is one of the iteration's")
-
-    def is_over(self, memory: Memory) -> bool:
-        return memory.split and not len(memory.queue)
 
     def begin(self, turn: Turn, memory: Memory) -> None:
         memory.subset = memory.pending = turn.walk(self.steps_per_iteration * turn.batch)

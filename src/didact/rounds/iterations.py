@@ -1,6 +1,6 @@
 """Iterations: a pilot of every prompt of a subset, steps on the subset, then the next. What CurES and GVM share."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,11 +12,15 @@ from didact.method import NONE, Draft, Method, Positions, Run, Turn, Verdict
 
 
 @dataclass
-class Iteration:
+class Iteration(ABC):
     """What is known of the iteration, as the first part of a memory."""
 
     subset: Positions = kept(NONE, holds="positions")
     pending: Positions = kept(NONE, holds="positions")  # prompts of the subset still without a pilot
+
+    @abstractmethod
+    def is_over(self, steps: int) -> bool:
+        """Whether the next subset is due, where an iteration has so many steps."""
 
     def next_pilots(self, turn: Turn, rollouts: int) -> Draft:
         """The next pilots, as many as fit the budget.
@@ -36,6 +40,9 @@ class IterationOfSteps(Iteration):
 
     steps_done: int = kept(0, least=0)
     first: int = kept(-1, holds="step")  # the step at which it began; -1 before any has
+
+    def is_over(self, steps: int) -> bool:
+        return self.first < 0 or self.steps_done >= steps
 
     def begin(self, turn: Turn, num: int, rollouts: int, *, forget: bool) -> None:
         """Begin with the next `num` prompts of the passes.
@@ -69,7 +76,7 @@ class IterationOfSteps(Iteration):
 
 
 class IteratedMethod(Method):
-    """A method in iterations; its memory is an `Iteration`. What is annotated here are options of its own."""
+    """A method in iterations; its memory is an `Iteration`. What is annotated here are options of the subclasses."""
 
     pilot_rollouts: int
     steps_per_iteration: int
@@ -105,16 +112,12 @@ class IteratedMethod(Method):
             raise ValueError(f"pilot_rollouts={self.pilot_rollouts} exceeds rollouts_per_step={run.rollouts_per_step}")
 
     def draft(self, turn: Turn, memory: Any) -> Draft | None:
-        if self.is_over(memory):
+        if memory.is_over(self.steps_per_iteration):
             self.begin(turn, memory)
         if not len(memory.pending):
             return self.batch(turn, memory)
         pilots: Draft = memory.next_pilots(turn, self.pilot_rollouts)
         return replace(pilots, then="none") if self.train_on_pilot else pilots
-
-    @abstractmethod
-    def is_over(self, memory: Any) -> bool:
-        """Whether the next subset is due."""
 
     @abstractmethod
     def begin(self, turn: Turn, memory: Any) -> None:
