@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from didact.method import Positions, Then, Turn
+from didact.arrays import Positions
+from didact.method import Then, Turn
 
 
 def next_pilots(turn: Turn, pending: Positions, rollouts: int) -> tuple[Positions, Positions, Then]:
