@@ -95,5 +95,5 @@ class BOTS(Method):
 
     def _posterior(self, counts: Singles, where: Positions | slice, run: Run) -> Singles:
         """alpha and beta, shape (2, n)."""
-        prior = np.reshape(run.belief.prior_at(where), (2, -1)).astype(np.float32)
+        prior = np.array(run.belief.prior_at(where), dtype=np.float32).reshape(2, -1)
         return np.asarray(np.maximum(counts + prior, np.float32(1e-9)))

@@ -97,7 +97,7 @@ class MoPPS(Method):
         """alpha and beta, shape (2, n). Offline rates take the place of the pool's."""
         counts = self._counts(positions, memory)
         if self.offline_rates is None:
-            start = np.reshape(run.belief.prior_at(positions), (2, -1))
+            start = np.array(run.belief.prior_at(positions)).reshape(2, -1)
         else:
             rates = self.offline_rates.of(len(run.pool))[positions].astype(np.float64)
             offline = np.nan_to_num(self.offline_weight * np.stack([rates, 1 - rates]))
