@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from didact.arrays import Positions
-from didact.method import Then, Turn
+from didact.method import Positions, Then, Turn
 
 
 def next_pilots(turn: Turn, pending: Positions, rollouts: int) -> tuple[Positions, Positions, Then]:
