@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from didact.selection import ShuffledPasses, band, draw, thompson, top_k
+from didact.selection import ShuffledPasses, band, best, draw, thompson, top_k, within_band
 
 
 def successive(weights: list[float], order: tuple[int, ...]) -> float:
@@ -53,6 +53,20 @@ def test_thompson_and_band() -> None:
     assert band([0.0, 0.2, 0.5, 1.0], 0.0, 0.5).tolist() == [False, True, False, False]
     with pytest.raises(ValueError, match="low < high"):
         band([0.5], 0.5, 0.5)
+
+
+def test_band_takes_the_nearest_when_too_few_are_inside() -> None:
+    draws, rng = np.array([0.05, 0.9, 0.5, 0.75, 0.28]), np.random.default_rng(0)
+    assert within_band(draws, 3, 0.3, 0.7, rng).tolist() == [2, 4, 3]
+    assert within_band(draws, 1, 0.3, 0.7, rng).tolist() == [2]
+    assert set(within_band(np.full(9, 0.5), 4, 0.3, 0.7, rng)) < set(range(9))
+
+
+def test_ties_at_the_edge_are_broken_at_random() -> None:
+    scores = np.array([0.0, 1.0, 0.0, 2.0, 0.0], dtype=np.float32)
+    drawn = [best(scores, 3, np.random.default_rng(seed)).tolist() for seed in range(40)]
+    assert {tuple(positions[:2]) for positions in drawn} == {(3, 1)}
+    assert {positions[2] for positions in drawn} == {0, 2, 4}
 
 
 def test_a_pass_holds_every_prompt_once() -> None:

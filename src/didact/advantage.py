@@ -19,9 +19,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from didact.arrays import Floats, Positions
+
 AdvantageKind = Literal["rloo", "grpo", "dr_grpo", "reinforce_pp", "reinforce_pp_baseline"]
 WeightMode = Literal["token", "sequence", "prompt"]
-Floats = NDArray[np.float64]
 
 
 def group_advantages(
@@ -135,7 +136,7 @@ def weighted_advantages(
 
 def _columns(
     rewards: ArrayLike, group_ids: Sequence[object] | NDArray[Any], lengths: ArrayLike | None
-) -> tuple[Floats, NDArray[np.int64], Floats]:
+) -> tuple[Floats, Positions, Floats]:
     rewards = np.asarray(rewards, dtype=np.float64)
     if rewards.ndim != 1 or len(rewards) != len(group_ids):
         raise ValueError(f"rewards of shape {rewards.shape} do not match {len(group_ids)} group ids")

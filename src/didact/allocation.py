@@ -6,6 +6,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from didact.arrays import Floats
+
 
 def largest_remainder(
     shares: ArrayLike, total: int, minimum: ArrayLike = 0, maximum: ArrayLike | None = None
@@ -100,9 +102,7 @@ def greedy(
     return np.array(parts, dtype=np.int64)
 
 
-def _water_fill(
-    shares: NDArray[np.float64], total: int, low: NDArray[np.int64], high: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _water_fill(shares: Floats, total: int, low: NDArray[np.int64], high: NDArray[np.int64]) -> Floats:
     quota = np.zeros(len(shares))
     free = np.ones(len(shares), dtype=bool)
     while free.any():

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from didact.arrays import Floats, Positions
 from didact.seeding import generator
 from didact.state import in_order
-
-Positions = NDArray[np.int64]
 
 
 def draw(weights: ArrayLike, num: int, rng: np.random.Generator) -> Positions:
@@ -48,6 +47,14 @@ def top_k(scores: ArrayLike, num: int) -> Positions:
     return candidates[np.argsort(-scores[candidates], kind="stable")[:num]]
 
 
+def best(scores: NDArray[np.floating[Any]], num: int, rng: np.random.Generator) -> Positions:
+    """Positions of the `num` largest scores, best first; among equal ones at the edge, a random choice."""
+    cut = np.partition(scores, len(scores) - num)[len(scores) - num]
+    above, tied = np.flatnonzero(scores > cut), np.flatnonzero(scores == cut)
+    above = above[np.argsort(-scores[above], kind="stable")]
+    return np.concatenate([above, rng.choice(tied, num - len(above), replace=False)])
+
+
 def thompson(sampled_pass_rates: ArrayLike, num: int, *, target: float = 0.5) -> Positions:
     """Positions whose pass rate, drawn from its posterior, is nearest to `target` (MoPPS, arXiv:2507.04632)."""
     return top_k(-np.abs(np.asarray(sampled_pass_rates, dtype=np.float64) - target), num)
@@ -59,6 +66,13 @@ def band(mean: ArrayLike, low: float, high: float) -> NDArray[np.bool_]:
         raise ValueError(f"a band needs low < high, got {low} and {high}")
     mean = np.asarray(mean, dtype=np.float64)
     return (mean > low) & (mean < high)
+
+
+def within_band(draws: Floats, num: int, low: float, high: float, rng: np.random.Generator) -> Positions:
+    """A random `num` of the draws in [low, high]; where they are fewer, the `num` nearest to the band."""
+    distance = np.maximum(np.maximum(low - draws, draws - high), 0.0)
+    inside = np.flatnonzero(distance == 0)
+    return rng.choice(inside, num, replace=False) if len(inside) >= num else np.argsort(distance, kind="stable")[:num]
 
 
 class ShuffledPasses:

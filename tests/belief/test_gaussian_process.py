@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from didact.belief.gaussian_process import described, process, sigmoid, spread_of_rates
+from didact.belief.gaussian_process import described, process, sigmoid, smoothed, spread_of_rates
 from didact.testing import pool_of
 
 
@@ -19,6 +19,12 @@ def test_one_observation_by_hand() -> None:
 def test_without_observations_the_prior_speaks() -> None:
     mean, variance = process(np.zeros((2, 1)), np.zeros(0), np.zeros(0), -1.0, 3.0, spread=True)
     assert (mean.tolist(), variance.tolist()) == ([-1.0, -1.0], [9.0, 9.0])
+
+
+def test_no_rate_is_certain() -> None:
+    logits, noise = smoothed(np.array([0.0, 2.0, 8.0]), np.array([8.0, 8.0, 8.0]))
+    assert logits == pytest.approx(np.log([0.5 / 8.5, 2.5 / 6.5, 8.5 / 0.5]))
+    assert noise.tolist() == [0.5] * 3
 
 
 def test_the_spread_of_a_rate_is_that_of_draws() -> None:

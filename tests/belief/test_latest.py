@@ -78,6 +78,17 @@ def test_rewards_count_as_the_belief_counts_them() -> None:
     assert visits.counts(np.array([0]))[0].tolist() == [1.5]
 
 
+def test_those_visited_last_come_in_order_and_ties_do_not_go_by_position() -> None:
+    visits = visits_of(40)
+    for position in range(40):
+        told(visits, position, position // 20, [1.0])
+    assert visits.last(np.array([39, 0, 21, 5]), 2).tolist() == [21, 39]
+    among_equals = visits.last(np.arange(40), 10).tolist()
+    assert among_equals == sorted(among_equals)
+    assert among_equals != list(range(20, 30))
+    assert min(among_equals) >= 20
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from didact import Curriculum, GroupOutcome, PromptPool, make
-from didact.methods.adarft import next_target
+from didact.reward_target import next_target
 from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 SIZES: dict[str, Any] = {"prompts_per_step": 4, "rollouts_per_step": 16}
@@ -51,16 +51,6 @@ def chosen(curriculum: Curriculum, step: int, reward: float) -> list[float]:
     return sorted(difficulty[positions].tolist())
 
 
-def test_the_target_moves_by_the_published_step() -> None:
-    """eta tanh(alpha (R - beta)) with eta 50, alpha 2, beta 0.5: 50 tanh(1) = 38.08 from a batch that always passes."""
-    assert next_target(0, 1.0) == pytest.approx(38.0797, abs=1e-4)
-    assert next_target(50, 0.75) == pytest.approx(50 + 50 * math.tanh(0.5))
-    assert next_target(50, 0.5) == 50
-    assert next_target(90, 1.0) == 100
-    assert next_target(10, 0.0) == 0
-    assert next_target(2, 1.0, beta=0.4, alpha=1, eta=1, difficulty_range=(1, 5)) == pytest.approx(2 + math.tanh(0.6))
-
-
 def test_a_run_follows_the_reward() -> None:
     curriculum = make("adarft", pool_of(101, difficulty=np.arange(101)), **SIZES)
     assert curriculum.memory.target == 0
@@ -72,22 +62,6 @@ def test_a_run_follows_the_reward() -> None:
         chosen(curriculum, step, 1.0)
     assert curriculum.memory.target == 100
     assert chosen(curriculum, 7, 0.0) == [97, 98, 99, 100]
-
-
-@pytest.mark.parametrize("as_released", [False, True])
-def test_it_takes_the_nearest_of_any_difficulties(as_released: bool) -> None:
-    """As a sort of the whole pool would, with many ties on both sides and targets outside of the pool."""
-    rng = np.random.default_rng(0)
-    for trial in range(200):
-        size = int(rng.integers(4, 30))
-        difficulty = rng.integers(0, 8, size).astype(np.float32) * 10
-        curriculum = make("adarft", pool_of(size, difficulty=difficulty), seed=trial, as_released=as_released, **SIZES)
-        curriculum.memory.target = float(rng.integers(0, 101))
-        distance = np.abs(difficulty - curriculum.memory.target)
-        positions = curriculum.pool.positions([group.prompt_id for group in curriculum.plan(0)])
-        assert sorted(distance[positions]) == sorted(distance)[:4]
-        if as_released:
-            assert set(positions) == set(np.argsort(distance, kind="stable")[:4])
 
 
 def test_equals_are_drawn_at_random_unless_as_released() -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from didact import Curriculum, make
-from didact.methods.bots import best
 from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 
@@ -159,13 +158,6 @@ def test_a_step_without_outcomes_moves_nothing() -> None:
     curriculum.plan(2)
     curriculum.plan(3)
     assert np.array_equal(posterior(curriculum), before)
-
-
-def test_ties_at_the_edge_are_broken_at_random() -> None:
-    scores = np.array([0.0, 1.0, 0.0, 2.0, 0.0], dtype=np.float32)
-    drawn = [best(scores, 3, np.random.default_rng(seed)).tolist() for seed in range(40)]
-    assert {tuple(positions[:2]) for positions in drawn} == {(3, 1)}
-    assert {positions[2] for positions in drawn} == {0, 2, 4}
 
 
 def test_a_small_tau_is_the_best_and_a_large_one_uniform() -> None:

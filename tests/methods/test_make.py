@@ -157,7 +157,9 @@ def test_a_method_of_your_own_is_the_class_or_where_it_is_found(monkeypatch: pyt
     with pytest.raises(ValueError, match="unknown method 'own'"):
         find("own")
     registered = EntryPoint(name="own", value=here, group="didact.methods")
-    monkeypatch.setattr("didact.methods.entry_points", lambda group: [registered] if group == "didact.methods" else [])
+    monkeypatch.setattr(
+        "didact.methods.registry.entry_points", lambda group: [registered] if group == "didact.methods" else []
+    )
     assert find("own") is Own
     assert check_options("own", **SIZES).method == Own()
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from didact import Curriculum, GroupOutcome, make
-from didact.methods.mopps import within_band
 from didact.testing import MethodContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 SIZES = {"prompts_per_step": 4, "rollouts_per_step": 32}
@@ -116,13 +115,6 @@ def test_what_it_believes_is_what_everybody_is_told() -> None:
     plan = curriculum.plan(12)
     told = [believed.mean[curriculum.pool.positions([group.prompt_id])[0]] for group in plan]
     assert [group.pass_rate for group in plan] == told
-
-
-def test_band_takes_the_nearest_when_too_few_are_inside() -> None:
-    draws, rng = np.array([0.05, 0.9, 0.5, 0.75, 0.28]), np.random.default_rng(0)
-    assert within_band(draws, 3, 0.3, 0.7, rng).tolist() == [2, 4, 3]
-    assert within_band(draws, 1, 0.3, 0.7, rng).tolist() == [2]
-    assert set(within_band(np.full(9, 0.5), 4, 0.3, 0.7, rng)) < set(range(9))
 
 
 def test_one_rollout_and_fractional_rewards_are_counted_as_they_are() -> None:

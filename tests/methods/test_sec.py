@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from didact import Curriculum, PromptPool, make
-from didact.methods.sec import payments
 from didact.state import seal
 from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, play, pool_of
 
@@ -38,24 +37,7 @@ class TestDUMP(CurriculumContract):
 
     @staticmethod
     def build(pool: PromptPool, **options: Any) -> Curriculum:
-        return make("dump", Sourced(pool), window=40, **options)
-
-
-@pytest.mark.parametrize(("passes", "expected"), [(0, 0.0), (1, 0.6614), (2, 0.8660), (4, 1.0), (7, 0.6614), (8, 0.0)])
-def test_a_group_pays_twice_the_spread_of_its_pass_rate(passes: int, expected: float) -> None:
-    """2 sqrt(q (1 - q)) for 8 rollouts: identity 2 of the notes."""
-    rewards = np.array([1.0] * passes + [0.0] * (8 - passes))
-    assert payments(rewards).mean() == pytest.approx(expected, abs=1e-4)
-    q = passes / 8
-    assert payments(rewards).mean() == pytest.approx(2 * math.sqrt(q * (1 - q)))
-
-
-@pytest.mark.parametrize(("p", "expected"), [(0.05, 0.235), (0.1, 0.419), (0.2, 0.674), (0.5, 0.928)])
-def test_what_a_group_of_eight_pays_on_average(p: float, expected: float) -> None:
-    """The expectation given the pass rate, not the value at it: 0.235 at 0.05, and not 0.436."""
-    paid = [payments(np.repeat([1.0, 0.0], [num, 8 - num])).mean() for num in range(9)]
-    chances = [math.comb(8, num) * p**num * (1 - p) ** (8 - num) for num in range(9)]
-    assert np.dot(paid, chances) == pytest.approx(expected, abs=1e-3)
+        return make("dump", Sourced(pool), advantage_window=40, **options)
 
 
 def two_sources(method: str, **options: Any) -> Curriculum:
@@ -129,7 +111,7 @@ def test_dump_adds_a_bonus_for_what_it_has_seen_little_of() -> None:
 
 
 def test_dump_looks_at_the_latest_rollouts_only() -> None:
-    curriculum = two_sources("dump", window=20)
+    curriculum = two_sources("dump", advantage_window=20)
     curriculum.plan(0)
     curriculum.method.pay([[1.0] * 15, [0.0]], curriculum.memory)
     curriculum.method.pay([[0.0] * 10, []], curriculum.memory)
@@ -185,7 +167,7 @@ def test_a_pool_without_sources_says_how_to_give_them(method: str) -> None:
         ("sec", {"alpha": 0}, "alpha must be more than 0"),
         ("sec", {"alpha": 1.5}, "alpha must be more than 0 and at most 1, got 1.5"),
         ("sec", {"temperature": 0}, "temperature must be more than 0"),
-        ("dump", {"window": 0}, "window must be a whole number from 1"),
+        ("dump", {"advantage_window": 0}, "advantage_window must be a whole number from 1"),
         ("dump", {"temperature": -1}, "temperature"),
     ],
 )

@@ -54,6 +54,15 @@ def process(
     return mean, np.maximum(variance, 0.0)
 
 
+def smoothed(passes: Floats, rollouts: Floats) -> tuple[Floats, Floats]:
+    """Logits of observed rates, with half a pass and half a failure more, and their variance, shape (n,) each.
+
+    The variance is that at p = 1/2. That at the observed rate would discount 0 of 8 against 1 of 8, and so predict hard
+    prompts as easier than they are.
+    """
+    return np.log((passes + 0.5) / (np.maximum(rollouts - passes, 0.0) + 0.5)), 4 / rollouts
+
+
 def spread_of_rates(mean: Floats, variance: Floats) -> Floats:
     """Standard deviation of pass rates whose logits are normal, shape (n,)."""
     rates = sigmoid(mean[:, None] + np.sqrt(variance)[:, None] * _NODES)

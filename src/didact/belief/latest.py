@@ -66,6 +66,12 @@ class LatestVisit:
         """Step of the latest visit, -1 where there was none."""
         return self._columns.get("steps", positions)
 
+    def last(self, positions: Positions, num: int) -> Positions:
+        """Those `num` of some distinct positions that were visited last, in order."""
+        # Ties go by a hash of the position: a pool sorted by source must not leave one source out.
+        order = np.lexsort(((positions * 2654435761) % 2**32, -self.steps(positions).astype(np.int64)))
+        return np.sort(positions[order[:num]])
+
     def state_dict(self) -> dict[str, Any]:
         """Only prompts that were visited are stored."""
         return self._columns.state_dict()

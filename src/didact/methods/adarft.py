@@ -17,9 +17,8 @@ verifier's. A bisection takes the place of a sort of the pool in each step.
 It estimates no difficulty, and has no memory of what was drawn.
 """
 
-from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from math import fsum, tanh
+from math import fsum
 from typing import Any
 
 import numpy as np
@@ -27,21 +26,9 @@ from numpy.typing import NDArray
 
 from didact.bounds import MAX_REWARD, two
 from didact.memory import derived, kept
-from didact.method import NONE, Arrivals, Draft, Method, Positions, Run, Turn, option
-
-
-def next_target(
-    target: float,
-    reward: float,
-    *,
-    beta: float = 0.5,
-    alpha: float = 2.0,
-    eta: float = 50.0,
-    difficulty_range: tuple[float, float] = (0.0, 100.0),
-) -> float:
-    """The target difficulty after a batch with this mean reward."""
-    low, high = difficulty_range
-    return min(max(target + eta * tanh(alpha * (reward - beta)), low), high)
+from didact.method import Arrivals, Draft, Method, Run, Turn, option
+from didact.ranking import Ranking
+from didact.reward_target import next_target as next_target
 
 
 @dataclass
@@ -52,12 +39,7 @@ class Memory:
     origin: float  # where d_min lies on the scale of the pool
     unit: float = kept(1.0, least=1e-300)  # how much of the range one unit of the pool's scale is
     rewards: list[float] = kept([])  # of the outcomes since the last update
-    order: NDArray[np.int32] | Positions = derived(lambda: NONE)  # the pool by difficulty
-    difficulty: NDArray[Any] = derived(lambda: np.zeros(0))  # in that order
-
-    def sort(self, difficulty: NDArray[Any]) -> None:
-        self.order = np.argsort(difficulty, kind="stable").astype(np.int32)
-        self.difficulty = difficulty[self.order]
+    ranking: Ranking = derived(lambda: Ranking(np.zeros(0)))  # the pool by difficulty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,19 +77,19 @@ class AdaRFT(Method):
         difficulty, (low, high) = self._difficulty(run), self.difficulty_range
         least, most = float(difficulty.min()), float(difficulty.max())
         scaled = self.scale == "range" and least < most
-        memory = Memory(low, least if scaled else low, (high - low) / (most - least) if scaled else 1.0)
-        memory.sort(difficulty)
-        return memory
+        origin, unit = (least, (high - low) / (most - least)) if scaled else (low, 1.0)
+        return Memory(low, origin, unit, ranking=Ranking(difficulty))
 
     def draft(self, turn: Turn, memory: Memory) -> Draft:
-        if len(memory.order) < len(turn.pool):
-            memory.sort(self._difficulty(turn))
+        if len(memory.ranking) < len(turn.pool):
+            memory.ranking = Ranking(self._difficulty(turn))
         if memory.rewards:
             # fsum: the order in which outcomes arrive must not show in the target.
             mean = fsum(memory.rewards) / len(memory.rewards)
             rule = {name: getattr(self, name) for name in ("beta", "alpha", "eta", "difficulty_range")}
             memory.target, memory.rewards = next_target(memory.target, mean, **rule), []
-        return turn.equal(self._nearest(turn.batch, memory, turn.rng))
+        target = (memory.target - self.difficulty_range[0]) / memory.unit + memory.origin
+        return turn.equal(memory.ranking.nearest(target, turn.batch, None if self.as_released else turn.rng))
 
     def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
         for rewards in arrivals.rewards:
@@ -118,36 +100,7 @@ class AdaRFT(Method):
         if not low <= memory.target <= high:
             raise ValueError(f"the target must be from {low} to {high}, got {memory.target}")
 
-    def _nearest(self, num: int, memory: Memory, rng: np.random.Generator) -> Positions:
-        """The `num` positions nearest to the target, by bisection: a step costs as much as its batch."""
-        order, size = memory.order, len(memory.order)
-        target = (memory.target - self.difficulty_range[0]) / memory.unit + memory.origin
-
-        def offset(index: int) -> float:
-            return float(memory.difficulty[index]) - target
-
-        start = bisect_left(range(size - num), True, key=lambda index: offset(index) + offset(index + num) >= 0)
-        reach = max(abs(offset(start)), abs(offset(start + num - 1)))
-        # All strictly within reach are in; of those exactly at it, on either side, as many as fit.
-        begin, first = (side(range(size), -reach, key=offset) for side in (bisect_left, bisect_right))
-        last, end = (side(range(size), reach, key=offset) for side in (bisect_left, bisect_right))
-        first = min(first, last)  # reach 0: nothing is strictly within
-        missing, left, right = num - (last - first), first - begin, end - last
-        if self.as_released:
-            sides = order[begin : begin + min(left, missing)], order[last : last + min(right, missing)]
-            ties = np.sort(np.concatenate(sides))[:missing]
-        else:
-            drawn = rng.choice(left + right, size=missing, replace=False)
-            ties = order[np.where(drawn < left, begin + drawn, last + drawn - left)]
-        return np.concatenate([order[first:last], ties]).astype(np.int64)
-
     def _difficulty(self, run: Run) -> NDArray[Any]:
-        difficulty = run.column("difficulty", self.name, complete=True)
-        if difficulty is None and (rate := run.column("pass_rate", self.name, complete=True)) is not None:
-            difficulty = 100 * (1 - rate)
-        if difficulty is None:
-            raise ValueError(
-                "adarft needs every prompt's difficulty, or how often another model passes it: "
-                "PromptPool(ids, difficulty=...) or PromptPool(ids, pass_rate=...)"
-            )
-        return difficulty
+        why = "adarft needs every prompt's difficulty, or how often another model passes it"
+        known = run.needed("difficulty", "pass_rate", method=self.name, because=why, complete=True)
+        return 100 * (1 - known) if run.pool.difficulty is None else known

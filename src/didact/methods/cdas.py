@@ -20,9 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from didact.arrays import Floats, Positions
 from didact.columns import Columns
 from didact.memory import kept
-from didact.method import Arrivals, Draft, Floats, Method, Positions, Run, Turn, option
+from didact.method import Arrivals, Draft, Method, Run, Turn, option
 from didact.rounds.news import News, check_news, note, read
 from didact.selection import top_k
 

@@ -21,9 +21,10 @@ from math import cos, pi
 import numpy as np
 
 from didact.arms import Arms
+from didact.arrays import Floats, Positions
 from didact.bounds import MAX_STEP
 from didact.memory import derived, kept
-from didact.method import Draft, Floats, Method, Positions, Run, Turn, option
+from didact.method import Draft, Method, Run, Turn, option
 
 _MOST_LABELS = 20  # distinct difficulties that are taken for levels
 _LEVELS = 4  # that finer ones are cut into: trivial, easy, medium and hard in the paper
@@ -102,7 +103,5 @@ class E2H(Method):
         return memory
 
     def _difficulty(self, run: Run) -> Floats:
-        difficulty = run.column("difficulty", self.name, complete=True)
-        if difficulty is None:
-            raise ValueError("e2h goes from easy to hard, and needs to know them: PromptPool(ids, difficulty=...)")
-        return difficulty
+        why = "e2h goes from easy to hard"
+        return run.needed("difficulty", method=self.name, because=why, complete=True)

@@ -20,28 +20,14 @@ from typing import Any
 
 import numpy as np
 
+from didact.arrays import Floats, Positions
 from didact.belief.beta import moments
-from didact.belief.latest import StepEvidence
+from didact.belief.counts import PassCounts
 from didact.belief.reference import ReferenceRates
 from didact.bounds import MAX_STEP
-from didact.columns import Columns
-from didact.method import Arrivals, Draft, Floats, Method, Positions, Run, Turn, option
+from didact.method import Arrivals, Draft, Method, Run, Turn, option
 from didact.selection import thompson
-
-
-def within_band(draws: Floats, num: int, low: float, high: float, rng: np.random.Generator) -> Positions:
-    """A random `num` of the draws in [low, high]; where they are fewer, the `num` nearest to the band."""
-    distance = np.maximum(np.maximum(low - draws, draws - high), 0.0)
-    inside = np.flatnonzero(distance == 0)
-    return rng.choice(inside, num, replace=False) if len(inside) >= num else np.argsort(distance, kind="stable")[:num]
-
-
-@dataclass
-class Memory:
-    """Evidence about each prompt beyond what it starts from, and that of the running step."""
-
-    counts: Columns  # "passes" and "failures"; with offline rates the share "left" of these
-    evidence: StepEvidence
+from didact.selection import within_band as within_band
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,22 +59,18 @@ class MoPPS(Method):
     def recorded(self) -> dict[str, Any]:
         return {**super().recorded(), "offline_rates": self.offline_rates and self.offline_rates.fingerprint}
 
-    def init(self, run: Run) -> Memory:
-        start = {"passes": np.float32(0), "failures": np.float32(0)}
-        if self.offline_rates is not None:
-            self.offline_rates.check(len(run.pool))
-            start["left"] = np.float32(1)
-        return Memory(run.pool.columns(**start), StepEvidence(run.pool.__len__))
+    def init(self, run: Run) -> PassCounts:
+        if self.offline_rates is None:
+            return PassCounts.of(run.pool)
+        self.offline_rates.check(len(run.pool))
+        return PassCounts.of(run.pool, left=np.float32(1))  # the share that visits left of them
 
-    def resume(self, run: Run, memory: Memory) -> None:
-        if any(memory.counts.count(name, 0) < len(run.pool) for name in self._names):
-            raise ValueError("counts must not be negative")
+    def resume(self, run: Run, memory: PassCounts) -> None:
+        memory.check(len(run.pool))
 
-    def draft(self, turn: Turn, memory: Memory) -> Draft:
+    def draft(self, turn: Turn, memory: PassCounts) -> Draft:
         told, _, _ = memory.evidence.gathered()  # the visits of the step before are over
-        for name, values in zip(self._names, self._counts(told, memory), strict=True):
-            memory.counts.put(name, told, values)
-        memory.evidence.take()
+        memory.settle(told, self._counts(told, memory))
         candidates = turn.walk(self.candidate_ratio * turn.batch)
         draws = np.asarray(turn.rng.beta(*self._posterior(candidates, turn, memory)))
         if self.mode == "top":
@@ -97,31 +79,27 @@ class MoPPS(Method):
             chosen = within_band(draws, turn.batch, self.low, self.high, turn.rng)
         return turn.equal(candidates[chosen])
 
-    def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
+    def observed(self, arrivals: Arrivals, run: Run, memory: PassCounts) -> None:
         memory.evidence.add(arrivals.groups, arrivals.rewards, run.belief)
 
-    def predict(self, positions: Positions, run: Run, memory: Memory) -> tuple[Floats, Floats]:
+    def predict(self, positions: Positions, run: Run, memory: PassCounts) -> tuple[Floats, Floats]:
         return moments(*self._posterior(positions, run, memory))
 
-    @property
-    def _names(self) -> list[str]:
-        return ["passes", "failures"] if self.offline_rates is None else ["passes", "failures", "left"]
-
-    def _counts(self, positions: Positions, memory: Memory) -> Floats:
+    def _counts(self, positions: Positions, memory: PassCounts) -> Floats:
         """The columns with the visits of the running step, shape (2 or 3, n)."""
-        counts = np.array([memory.counts.get(name, positions) for name in self._names], dtype=np.float64)
+        counts = memory.get(positions).astype(np.float64)
         rows, passes, sizes = memory.evidence.among(positions)
         counts[:, rows] *= self.lam
         counts[:2, rows] += [passes, sizes - passes]
         return counts
 
-    def _posterior(self, positions: Positions, run: Run, memory: Memory) -> Floats:
+    def _posterior(self, positions: Positions, run: Run, memory: PassCounts) -> Floats:
         """alpha and beta, shape (2, n). Offline rates take the place of the pool's."""
         counts = self._counts(positions, memory)
         if self.offline_rates is None:
-            start = np.array([np.broadcast_to(each, len(positions)) for each in run.belief.prior_at(positions)])
+            start = np.array(run.belief.prior_at(positions)).reshape(2, -1)
         else:
             rates = self.offline_rates.of(len(run.pool))[positions].astype(np.float64)
             offline = np.nan_to_num(self.offline_weight * np.stack([rates, 1 - rates]))
             start = np.array(run.belief.prior)[:, None] + counts[2] * offline
-        return np.maximum(start + counts[:2], 1e-9)
+        return np.asarray(np.maximum(start + counts[:2], 1e-9))

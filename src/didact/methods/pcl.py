@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from didact.arrays import Floats, Positions
 from didact.belief.features import ValueHead, as_rows
 from didact.bounds import MAX_PER_STEP
 from didact.memory import kept
-from didact.method import Arrivals, Draft, Floats, Method, Positions, Run, Turn, option
+from didact.method import Arrivals, Draft, Method, Run, Turn, option
 from didact.rounds.news import News, check_news, note, read
 from didact.selection import top_k
 
@@ -67,11 +68,9 @@ class PCL(Method):
         return {**super().recorded(), "features": named}
 
     def init(self, run: Run) -> Memory:
-        if self.features is None and run.column("features", self.name) is None:
-            raise ValueError(
-                "pcl predicts pass rates from what prompts look like: PromptPool(ids, features=...), or the option "
-                "features, a function of positions"
-            )
+        if self.features is None:
+            why = "pcl predicts pass rates by the option features, a function of positions, or by the pool's"
+            run.needed("features", method=self.name, because=why)
         size = len(run.pool)
         return Memory(ValueHead(self._features(run, np.unique(np.linspace(0, size - 1, _SAMPLE).astype(np.int64)))))
 

@@ -23,10 +23,11 @@ from typing import Literal
 
 import numpy as np
 
+from didact.arrays import Positions
 from didact.bounds import MAX_PER_STEP, MAX_REWARD
 from didact.ledger import OpenGroup
 from didact.memory import kept
-from didact.method import NONE, Draft, Method, Positions, Run, Turn, Verdict, admits, option, rewards_of
+from didact.method import NONE, Draft, Method, Run, Turn, Verdict, admits, option, rewards_of
 
 
 @dataclass

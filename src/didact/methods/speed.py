@@ -23,9 +23,10 @@ from dataclasses import dataclass
 
 from didact.admission import has_signal
 from didact.advantage import AdvantageKind
+from didact.arrays import Floats
 from didact.bounds import MAX_PER_STEP, MAX_STEP
 from didact.ledger import OpenGroup
-from didact.method import Draft, Floats, Method, Run, Turn, Verdict, option
+from didact.method import Draft, Method, Run, Turn, Verdict, option
 from didact.rounds.screen import Screen, sizes
 
 

@@ -8,9 +8,7 @@ arXiv:2602.01601; code HieuNT91/VIP.
     variance     v = 4 p (1-p);   RLOO  v / (n-1),   Dr.GRPO  v (n-1) / n^2
     allocation   minimise the sum of variances   subject to   sum n = budget,   low <= n <= high
 
-RLOO has n = 1 + sqrt(v / lambda); Dr.GRPO the larger root of v (n-2) / n^3 = lambda. lambda comes from bisection,
-floors are taken, and what remains goes one rollout at a time to the largest decrease. VIP chooses no prompts: they come
-in shuffled passes.
+`didact.gradient_variance` has the allocation. VIP chooses no prompts: they come in shuffled passes.
 
 Where this departs from paper and code: observed logits are smoothed by half a pass and half a failure and have a
 variance of 4 / n (the code clips at 1e-6, so that 0 of 8 reads as -13.8, and takes it as exact); the process is
@@ -19,62 +17,23 @@ that a step costs as much as these. A prompt's later visit replaces its earlier 
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from didact.advantage import AdvantageKind, WeightMode
-from didact.allocation import greedy, largest_remainder
-from didact.belief.gaussian_process import described, process, sigmoid, spread_of_rates
+from didact.arrays import Floats, Positions
+from didact.belief.gaussian_process import described, process, sigmoid, smoothed, spread_of_rates
 from didact.belief.latest import LatestVisit
 from didact.bounds import MAX_PER_STEP
+from didact.gradient_variance import allocate_by_variance as allocate_by_variance
+from didact.gradient_variance import gradient_variance as gradient_variance
 from didact.memory import kept
-from didact.method import NONE, Arrivals, Draft, Floats, Method, Positions, Run, Turn, option
+from didact.method import NONE, Arrivals, Draft, Method, Run, Turn, option
 from didact.rounds.bounds import check_bounds
 from didact.state import in_order
 
 _MAX_LOGIT = 100.0  # of the prior: a pass rate of 1e-44
 _BLOCK = 256  # prompts that are predicted together, where a batch is not larger
-
-
-def gradient_variance(pass_rate: ArrayLike, num_rollouts: ArrayLike, estimator: str = "rloo") -> Floats:
-    """Variance of a prompt's gradient estimate, up to the square of the gradient's length: n >= 2 rollouts."""
-    p, num = np.asarray(pass_rate, dtype=np.float64), np.asarray(num_rollouts, dtype=np.float64)
-    return np.asarray(4 * p * (1 - p) * _noise(num, estimator))
-
-
-def allocate_by_variance(
-    pass_rate: ArrayLike, total: int, minimum: int, maximum: int, estimator: str = "rloo"
-) -> NDArray[np.int64]:
-    """Rollouts by prompt, shape (n,), that minimise the sum of variances and add up to `total`.
-
-    Raises:
-        ValueError: bounds that cannot add up to `total`, or a minimum below 2.
-    """
-    p = np.asarray(pass_rate, dtype=np.float64)
-    if minimum < 2 or not minimum * len(p) <= total <= maximum * len(p):
-        raise ValueError(f"cannot split {total} over {len(p)} prompts with {minimum} to {maximum} rollouts each")
-    variance = 4 * p * (1 - p)
-    if not variance.any():
-        return largest_remainder(np.ones(len(p)), total)
-
-    def sizes(multiplier: float) -> Floats:
-        ratio = variance / multiplier
-        wanted = 1 + np.sqrt(ratio) if estimator == "rloo" else _cubic_root(ratio)
-        return np.clip(wanted, minimum, maximum)
-
-    low, high = 1e-12, float(variance.max())  # between all at the maximum and all at the minimum
-    for _ in range(80):
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if sizes(middle).sum() > total else (low, middle)
-    parts = np.floor(sizes(high) + 1e-9).astype(np.int64)
-    scale: list[float] = variance.tolist()
-
-    def gain(index: int, have: int) -> float:
-        return float(scale[index] * _noise(have, estimator) - scale[index] * _noise(have + 1, estimator))
-
-    return greedy(gain, total, parts, np.full(len(p), maximum, dtype=np.int64))
 
 
 @dataclass
@@ -109,11 +68,8 @@ class VIP(Method):
         return True
 
     def init(self, run: Run) -> Memory:
-        if all(run.column(name, self.name) is None for name in ("features", "source", "difficulty", "prompt_tokens")):
-            raise ValueError(
-                "vip predicts pass rates from what prompts look like, and this pool has nothing but ids: give "
-                "PromptPool features= (embeddings), or source=, difficulty= or prompt_tokens="
-            )
+        why = "vip predicts pass rates from what prompts look like (features are embeddings)"
+        run.needed("features", "source", "difficulty", "prompt_tokens", method=self.name, because=why)
         check_bounds(run, self.min_rollouts, self.max_rollouts)
         return Memory(LatestVisit(run.pool.columns))
 
@@ -131,10 +87,7 @@ class VIP(Method):
 
     def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
         told = memory.visits.observe(arrivals.groups, arrivals.rewards, run.belief)
-        seen = np.union1d(memory.recent, told)
-        # Ties go by a hash of the position: a pool sorted by source must not leave one source out of the history.
-        order = np.lexsort(((seen * 2654435761) % 2**32, -memory.visits.steps(seen).astype(np.int64)))
-        memory.recent = np.sort(seen[order[: self.history]])
+        memory.recent = memory.visits.last(np.union1d(memory.recent, told), self.history)
 
     def predict(self, positions: Positions, run: Run, memory: Memory) -> tuple[Floats, Floats]:
         """In blocks, each as if it were the next batch: a process over the whole pool would not fit in memory."""
@@ -147,21 +100,6 @@ class VIP(Method):
     def _logits(self, positions: Positions, run: Run, memory: Memory, *, spread: bool = False) -> tuple[Floats, Floats]:
         """Mean and, if asked for, variance of the logits of a batch, shape (n,)."""
         known = np.union1d(memory.recent, positions[memory.visits.steps(positions) >= 0])
-        passes, rollouts = memory.visits.counts(known)
-        logits = np.log((passes + 0.5) / (np.maximum(rollouts - passes, 0.0) + 0.5))
-        # The variance of a logit at p = 1/2. That at the observed rate would discount 0 of 8 against 1 of 8, and so
-        # predict hard prompts as easier than they are.
+        logits, noise = smoothed(*memory.visits.counts(known))
         features = described(run.pool, np.concatenate([known, positions]))
-        return process(features, logits, 4 / rollouts, self.prior_mean, self.prior_std, spread=spread)
-
-
-def _noise(num: Any, estimator: str) -> Any:
-    """What a group of n rollouts, or of each n of an array, leaves of the variance."""
-    return 1 / (num - 1) if estimator == "rloo" else (num - 1) / num**2
-
-
-def _cubic_root(ratio: Floats) -> Floats:
-    """The largest n with ratio (n - 2) = n^3, that is v (n-2) / n^3 = lambda; 0 where there is none (ratio < 27)."""
-    safe = np.maximum(ratio, 27.0)
-    angle = np.arccos(np.clip(-3 * np.sqrt(3 / safe), -1.0, 1.0)) / 3
-    return np.where(ratio < 27, 0.0, 2 * np.sqrt(safe / 3) * np.cos(angle))
+        return process(features, logits, noise, self.prior_mean, self.prior_std, spread=spread)

@@ -1,1 +1,1 @@
-"""How steps of several rounds go on, for the methods that share it."""
+"""What methods share of how a step goes on."""

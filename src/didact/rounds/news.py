@@ -6,7 +6,8 @@ of a group after its news was taken is news of its own. Nothing depends on the o
 
 import numpy as np
 
-from didact.method import Arrivals, Floats
+from didact.arrays import Floats
+from didact.method import Arrivals
 
 News = dict[int, list[float]]
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from didact.allocation import largest_remainder
-from didact.method import Draft, Method, Positions, Turn
+from didact.arrays import Positions
+from didact.method import Draft, Method, Turn
 
 
 def filled(turn: Turn, method: Method, memory: Any) -> int:

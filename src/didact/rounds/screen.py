@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from didact.arrays import Floats, Positions
 from didact.ledger import OpenGroup
-from didact.method import Draft, Floats, Method, Positions, Run, Turn, Verdict, admits, rewards_of
+from didact.method import Draft, Method, Run, Turn, Verdict, admits, rewards_of
 
 
 @dataclass(frozen=True)
