@@ -39,6 +39,7 @@ import numpy as np
 from overhead import GROUPS, SIZE, simulated
 
 from didact import Curriculum, PromptPool, make
+from didact.pool import Pool
 from didact.sharded import ShardedPool
 from didact.sharded.shards import LocalShards, Shards
 from didact.state import save_state
@@ -93,13 +94,13 @@ def measure(prompts: int, layout: str, steps: int, as_bytes: bool) -> dict[str, 
         del curriculum
         gc.collect()
     row["draw"] = _draw(pool, prompts)
-    pool._prints = pool._fingerprints = {}  # type: ignore[attr-defined]
+    pool._fingerprints = {}
     row["fingerprint"], _ = timed(pool.fingerprint)
     row["peak_here"] = _status("VmHWM")
     return row
 
 
-def _pool(kind: str, sources: list[Any]) -> PromptPool:
+def _pool(kind: str, sources: list[Any]) -> Pool:
     if kind == "pool":
         return PromptPool(sources[0]()["ids"])
     return ShardedPool(_ray_shards(sources) if kind == "ray" else LocalShards(sources))
@@ -119,7 +120,7 @@ def _empty_actor() -> int:
     return _actors_bytes(pool_shards(ShardedPool(_ray_shards([partial(numbered, 0, 1, False)]))))
 
 
-def pool_shards(pool: PromptPool) -> Shards | None:
+def pool_shards(pool: Pool) -> Shards | None:
     return pool.shards if isinstance(pool, ShardedPool) else None
 
 
@@ -151,7 +152,7 @@ def _steps(curriculum: Curriculum, steps: int, messages: list[int]) -> dict[str,
     }
 
 
-def _counted(pool: PromptPool) -> list[int]:
+def _counted(pool: Pool) -> list[int]:
     """A counter of the messages that go to all shards at once."""
     counter, shards = [0], pool_shards(pool)
     if shards is not None:
@@ -165,7 +166,7 @@ def _counted(pool: PromptPool) -> list[int]:
     return counter
 
 
-def _draw(pool: PromptPool, prompts: int) -> float:
+def _draw(pool: Pool, prompts: int) -> float:
     tree, rng = pool.weight_tree(), np.random.default_rng(0)
     for start in range(0, prompts, 1_000_000):
         some = np.arange(start, min(start + 1_000_000, prompts))

@@ -8,19 +8,51 @@ They grow with the pool, save no more than what differs from the start, and live
 method that keeps its state in them works there, too.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from didact.arrays import Positions
 from didact.state import in_order
 
-Positions = NDArray[np.int64]
+
+class Columns(ABC):
+    """Columns by name over the prompts of a pool, which `Pool.columns` makes."""
+
+    @abstractmethod
+    def get(self, name: str, positions: Positions | slice) -> NDArray[Any]:
+        """What stands at some positions, shape (n,) or (n, width): a copy, or of a slice perhaps a view."""
+
+    @abstractmethod
+    def put(self, name: str, positions: Positions | slice, values: ArrayLike) -> None:
+        """Write at some distinct positions: one value for each, or the same for all."""
+
+    @abstractmethod
+    def count(self, name: str, least: float) -> int:
+        """How many prompts of the pool have `least` or more."""
+
+    @abstractmethod
+    def clear(self, name: str) -> None:
+        """Put all prompts back to the start."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Only rows that differ from the start are stored."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state.
+
+        Raises:
+            ValueError: rows of no prompt here, columns that do not fit, or numbers that are none.
+        """
 
 
-class Columns:
-    """Columns by name over the prompts of a pool.
+class ArrayColumns(Columns):
+    """Columns that are arrays in this process.
 
     Args:
         size: gives the number of prompts.
@@ -34,23 +66,18 @@ class Columns:
         self._columns = {name: np.zeros((0, *value.shape), value.dtype) for name, value in self._start.items()}
 
     def get(self, name: str, positions: Positions | slice) -> NDArray[Any]:
-        """What stands at some positions, shape (n,) or (n, width): a copy, or of a slice perhaps a view."""
         return self._grown(name)[positions]
 
     def put(self, name: str, positions: Positions | slice, values: ArrayLike) -> None:
-        """Write at some distinct positions: one value for each, or the same for all."""
         self._grown(name)[positions] = values
 
     def count(self, name: str, least: float) -> int:
-        """How many prompts of the pool have `least` or more."""
         return int(np.count_nonzero(self._grown(name) >= least))
 
     def clear(self, name: str) -> None:
-        """Put all prompts back to the start."""
         self._columns[name] = self._columns[name][:0]
 
     def state_dict(self) -> dict[str, Any]:
-        """Only rows that differ from the start are stored."""
         size = self._size()
         differs = np.zeros(size, dtype=np.bool_)
         for name, start in self._start.items():
@@ -59,11 +86,6 @@ class Columns:
         return {"seen": seen, **{name: column[seen] for name, column in self._columns.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state.
-
-        Raises:
-            ValueError: rows of no prompt here, columns that do not fit, or numbers that are none.
-        """
         seen, size = state["seen"], self._size()
         if set(state) != {"seen", *self._start} or not in_order(seen, size):
             raise ValueError(f"columns {sorted(self._start)} of some of {size} prompts in order, got {sorted(state)}")

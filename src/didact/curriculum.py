@@ -31,7 +31,7 @@ from didact.method import Arrivals, Draft, Method, Run, Then, Turn, Verdict
 from didact.outcomes import GroupOutcome, Truncated
 from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan, PlannedGroup
-from didact.prompts import PromptPool
+from didact.pool import Pool
 from didact.seeding import generator
 from didact.state import check_seal, digest, in_order, seal
 
@@ -60,7 +60,7 @@ class Curriculum:
             own setting.
         admission: which groups train: "all", "signal", a band [low, high] of mean rewards, or an Admission; None is the
             method's own rule.
-        prior, discount, window, pass_above: how the belief counts, see BetaBelief; a prior of None is the method's own,
+        prior, discount, window, pass_above: how the belief counts, see Belief; a prior of None is the method's own,
             (1, 1) for most.
         prior_weight: pseudo-rollouts that the pool's `pass_rate` counts for where it is known, in place of `prior`.
             None is the method's own, 4 for most; without such a column it is nothing.
@@ -73,7 +73,7 @@ class Curriculum:
 
     def __init__(
         self,
-        pool: PromptPool,
+        pool: Pool,
         method: Method,
         *,
         prompts_per_step: int,
@@ -89,7 +89,7 @@ class Curriculum:
         pass_above: float | None = None,
         truncated: Truncated = "exclude",
     ) -> None:
-        if not isinstance(pool, PromptPool):
+        if not isinstance(pool, Pool):
             raise TypeError(f"pool must be a PromptPool, got {type(pool).__name__}; write PromptPool(ids)")
         if not isinstance(method, Method):
             raise TypeError(f"method must be a Method, got {method!r}; by name, write make(name, pool, ...)")

@@ -17,7 +17,7 @@ import numpy as np
 
 from didact.bounds import MAX_PER_STEP, plain, shortened
 from didact.outcomes import GroupOutcome
-from didact.prompts import PromptPool
+from didact.pool import Pool
 from didact.state import pieces
 
 _COLUMNS = {"group_id": int, "position": int, "step": int, "predicted": float, "planned": int}
@@ -154,7 +154,7 @@ class Ledger:
         """Groups that have something to train on and are not settled, oldest first."""
         return [group for group in self if not group.settled and group.usable]
 
-    def screen(self, outcomes: Sequence[GroupOutcome], pool: PromptPool) -> list[OpenGroup | None]:
+    def screen(self, outcomes: Sequence[GroupOutcome], pool: Pool) -> list[OpenGroup | None]:
         """The group of each outcome that tells something new; None for one that repeats others. Changes nothing.
 
         Raises:
@@ -221,7 +221,7 @@ class Ledger:
                 raise ValueError(f"no group can be as this one: {group}")
         self._groups, self._next_id = {group.group_id: group for group in groups}, int(state["next_id"])
 
-    def _find(self, outcome: GroupOutcome, pool: PromptPool) -> OpenGroup | None:
+    def _find(self, outcome: GroupOutcome, pool: Pool) -> OpenGroup | None:
         """The open group of an outcome; None if the group is closed."""
         group, prompt_id = self.find(outcome.group_id), outcome.prompt_id
         if not isinstance(prompt_id, str) or (group is None and prompt_id not in pool):

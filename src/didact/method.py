@@ -29,12 +29,12 @@ from numpy.typing import ArrayLike, NDArray
 from didact.admission import Admission, AdmitAll
 from didact.advantage import AdvantageKind, WeightMode
 from didact.allocation import largest_remainder
-from didact.belief import BetaBelief
+from didact.belief import Belief
 from didact.ledger import OpenGroup
 from didact.options import checked
 from didact.options import option as option
 from didact.outcomes import GroupOutcome, Truncated
-from didact.prompts import PromptPool
+from didact.pool import Pool
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -103,13 +103,13 @@ class Verdict:
 class Run:
     """The run as its method sees it, at one moment. A method writes nothing here."""
 
-    pool: PromptPool
+    pool: Pool
     prompts_per_step: int
     rollouts_per_step: int
     seed: int
     truncated: Truncated
     admission: Admission
-    belief: BetaBelief
+    belief: Belief
     step: int = -1  # of the latest plan
     num_admitted: int = 0  # groups admitted at this step so far
     num_planned: int = 0  # rollouts planned in the whole run so far

@@ -1,18 +1,16 @@
-"""Which prompts come next: draws and scores over the pool, and shuffled passes through it.
+"""Which prompts come next: draws and scores over the pool.
 
 The functions are stateless and cost one pass over the pool; `WeightTree` is the way to draw when only a few weights
 change between steps.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.arrays import Floats, Positions
-from didact.seeding import generator
-from didact.state import in_order
+from didact.passes import ShuffledPasses as ShuffledPasses
 
 
 def draw(weights: ArrayLike, num: int, rng: np.random.Generator) -> Positions:
@@ -73,75 +71,3 @@ def within_band(draws: Floats, num: int, low: float, high: float, rng: np.random
     distance = np.maximum(np.maximum(low - draws, draws - high), 0.0)
     inside = np.flatnonzero(distance == 0)
     return rng.choice(inside, num, replace=False) if len(inside) >= num else np.argsort(distance, kind="stable")[:num]
-
-
-class ShuffledPasses:
-    """Walks through the pool in shuffled passes: every prompt once, then reshuffled, and so on.
-
-    Prompts that join the pool during a pass are shuffled into a tail of that pass. A batch that spans two passes still
-    holds distinct prompts: those it already has are moved to the end of the new pass.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._pass = -1
-        self._cursor = 0
-        self._sizes: list[int] = []  # pool sizes this pass has known: the first, then one for each growth
-        self._postponed: Positions = np.zeros(0, dtype=np.int64)
-        self._order: Positions | NDArray[np.int32] = np.zeros(0, dtype=np.int64)
-
-    def take(self, num: int, size: int) -> Positions:
-        """The next `num` distinct positions of a pool of `size` prompts (all of them if `num` is larger)."""
-        num = min(num, size)
-        self._grow(size)
-        batch = self._advance(num)
-        if len(batch) < num:
-            self._pass, self._cursor, self._sizes, self._postponed = self._pass + 1, 0, [size], batch
-            self._order = self._shuffle()
-            batch = np.concatenate([batch, self._advance(num - len(batch))])
-        return batch.astype(np.int64)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "pass": self._pass,
-            "cursor": self._cursor,
-            "sizes": list(self._sizes),
-            "postponed": np.asarray(self._postponed, dtype=np.int64),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state.
-
-        Raises:
-            ValueError: a pass that cannot be.
-        """
-        self._pass, self._cursor, self._sizes = state["pass"], state["cursor"], list(state["sizes"])
-        self._postponed = state["postponed"].copy()
-        if {type(number) for number in (self._pass, self._cursor, *self._sizes)} != {int}:
-            raise ValueError(f"passes, places and sizes are whole numbers, got {state}")
-        if not (in_order(np.array([0, *self._sizes]), 1 << 62) and 0 <= self._cursor <= sum(self._sizes[-1:])):
-            raise ValueError(f"a pass through a pool of sizes {self._sizes} cannot be at {self._cursor}")
-        if (self._pass < 0) != (not self._sizes) or not in_order(np.sort(self._postponed), sum(self._sizes[:1])):
-            raise ValueError(f"pass {self._pass} cannot postpone {self._postponed.tolist()}, its sizes {self._sizes}")
-        self._order = self._shuffle() if self._sizes else np.zeros(0, dtype=np.int64)
-
-    def _advance(self, num: int) -> Positions:
-        batch = self._order[self._cursor : self._cursor + num]
-        self._cursor += len(batch)
-        return batch.astype(np.int64)
-
-    def _grow(self, size: int) -> None:
-        if self._sizes and size > self._sizes[-1]:
-            self._sizes.append(size)
-            self._order = np.concatenate([self._order, self._tail(len(self._sizes) - 1)])
-
-    def _shuffle(self) -> Positions | NDArray[np.int32]:
-        order = generator(self._seed, "pass", self._pass).permutation(np.arange(self._sizes[0], dtype=np.int32))
-        if len(self._postponed):
-            late = np.isin(order, self._postponed)
-            order = np.concatenate([order[~late], order[late]])
-        return np.concatenate([order, *(self._tail(index) for index in range(1, len(self._sizes)))])
-
-    def _tail(self, index: int) -> NDArray[np.int32]:
-        joined = np.arange(self._sizes[index - 1], self._sizes[index], dtype=np.int32)
-        return generator(self._seed, "pass", self._pass, "joined", index).permutation(joined)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from didact.weight_tree import WeightTree
+from didact.weight_tree import Weights
 
 if TYPE_CHECKING:
     from didact.method import Run, Turn
@@ -39,7 +39,7 @@ class SpreadTree:
         tree: over the whole pool, all zero; another takes its place when the pool has grown.
     """
 
-    def __init__(self, tree: WeightTree, temperature: float) -> None:
+    def __init__(self, tree: Weights, temperature: float) -> None:
         self._tree, self._temperature = tree, temperature
         self._subset: Positions = np.zeros(0, dtype=np.int64)
 

@@ -6,18 +6,44 @@ its children, never adjusted, so no rounding error builds up and the same weight
 whatever order they were set.
 """
 
+from abc import ABC, abstractmethod
+
 import numpy as np
-from numpy.typing import NDArray
+
+from didact.arrays import Floats, Positions
 
 _FANOUT = 32
 
 
-class WeightTree:
-    """Non-negative weights over `size` positions, all zero at the start."""
+class Weights(ABC):
+    """A non-negative weight for each prompt of a pool, which `Pool.weight_tree` makes, and draws by it."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Prompts of the pool when it was made."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> Floats:
+        """The weight of every position; read-only."""
+
+    @abstractmethod
+    def set(self, positions: Positions, weights: Floats | float) -> None:
+        """Set the weights of some (distinct) positions."""
+
+    @abstractmethod
+    def draw(self, num: int, rng: np.random.Generator) -> Positions:
+        """Draw `num` distinct positions one after the other, each with probability in proportion to its weight among
+        those not drawn yet (successive sampling, the law of the Gumbel top-k trick). Fewer, if fewer have weight.
+        """
+
+
+class WeightTree(Weights):
+    """Weights over `size` positions in this process, all zero at the start."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._levels: list[NDArray[np.float64]] = []
+        self._levels: list[Floats] = []
         width = size
         while True:
             blocks = -(-width // _FANOUT)
@@ -35,29 +61,24 @@ class WeightTree:
         return float(self._levels[-1].sum())
 
     @property
-    def weights(self) -> NDArray[np.float64]:
-        """The weight of every position; read-only."""
+    def weights(self) -> Floats:
         view = self._levels[0].reshape(-1)[: self._size]
         view.flags.writeable = False
         return view
 
-    def set(self, positions: NDArray[np.int64], weights: NDArray[np.float64] | float) -> None:
-        """Set the weights of some (distinct) positions."""
+    def set(self, positions: Positions, weights: Floats | float) -> None:
         self._levels[0].reshape(-1)[positions] = weights
         blocks = positions
         for lower, upper in zip(self._levels, self._levels[1:], strict=False):
             blocks = np.unique(blocks // _FANOUT)
             upper.reshape(-1)[blocks] = lower[blocks].sum(axis=1)
 
-    def draw(self, num: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Draw `num` distinct positions one after the other, each with probability in proportion to its weight among
-        those not drawn yet (successive sampling, the law of the Gumbel top-k trick). Fewer, if fewer have weight.
-
-        Independent draws with the repeats struck out follow that law exactly; what has come up is taken out of the tree
-        between rounds so that a few heavy prompts cannot make the rounds many.
+    def draw(self, num: int, rng: np.random.Generator) -> Positions:
+        """See `Weights`. Independent draws with the repeats struck out follow that law exactly; what has come up is
+        taken out of the tree between rounds so that a few heavy prompts cannot make the rounds many.
         """
-        drawn: list[NDArray[np.int64]] = []
-        saved: list[NDArray[np.float64]] = []
+        drawn: list[Positions] = []
+        saved: list[Floats] = []
         missing = num
         while missing > 0 and self.total > 0:
             found = self.descend(rng.random(missing))
@@ -73,7 +94,7 @@ class WeightTree:
             self.set(positions, np.concatenate(saved))
         return positions
 
-    def descend(self, uniform: NDArray[np.float64]) -> NDArray[np.int64]:
+    def descend(self, uniform: Floats) -> Positions:
         """Independent draws, with repeats: a position for each number in [0, 1). Some weight must be positive."""
         node = np.zeros(len(uniform), dtype=np.int64)
         for level in reversed(self._levels):

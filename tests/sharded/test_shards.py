@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from didact import METHODS, GroupOutcome, PromptPool, make
 from didact.belief import BetaBelief
 from didact.desk import Dispatcher
-from didact.sharded.pool import ShardedBelief, ShardedPasses, ShardedPool, ShardedTree, pick
+from didact.sharded.passes import ShardedPasses
+from didact.sharded.pool import ShardedPool
 from didact.sharded.shards import LocalShards, Shard
+from didact.sharded.tree import ShardedTree, pick
 from didact.state import load_state, save_state, seal
 from didact.testing import MethodContract, SimulatedPolicy, VariantContract, play, pool_of
 from didact.testing.contract import same_state
@@ -136,7 +138,7 @@ def test_a_wrong_law_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     weights, size, num_shards, num = CASES[0]
     tree, rng = sharded(size, num_shards).weight_tree(), np.random.default_rng(1)
     tree.set(np.array(list(weights)), np.array(list(weights.values())))
-    monkeypatch.setattr("didact.sharded.pool.pick", lambda totals, uniform: pick((totals > 0).astype(float), uniform))
+    monkeypatch.setattr("didact.sharded.tree.pick", lambda totals, uniform: pick((totals > 0).astype(float), uniform))
     seen = Counter(tuple(tree.draw(num, rng).tolist()) for _ in range(4_000))
     assert chi_square(seen, successive(weights, num)) > 30
 
@@ -229,12 +231,6 @@ def test_a_belief_in_shards_holds_the_same_values(options: dict, num_shards: int
     ids = pool_of(700).ids
     for name, column in vars(here.pass_rates(ids, step=11)).items():
         assert np.array_equal(column, getattr(there.pass_rates(ids, step=11), name), equal_nan=name != "ids"), name
-
-
-def test_every_method_of_a_belief_was_thought_of() -> None:
-    """What ShardedBelief inherits would look at a belief without prompts."""
-    public = {name for name, value in vars(BetaBelief).items() if callable(value) and not name.startswith("_")}
-    assert public - set(vars(ShardedBelief)) == {"passes", "prior_at"}  # which looks at the pool
 
 
 @pytest.mark.parametrize("method", ["cures", "speed"])  # what draws by weights, and what walks
@@ -456,7 +452,7 @@ def test_ids_that_were_let_go_are_asked_for_again() -> None:
     pool = sharded(30, 3)
     curriculum = make("uniform", pool, **SIZES)
     plan = curriculum.plan(0)
-    pool._rows.clear()
+    pool._rows.forget()
     curriculum.observe(GroupOutcome(group.group_id, group.prompt_id, [1.0] * group.num_rollouts) for group in plan)
     assert curriculum.metrics()["rollouts"] == 32
 

@@ -15,7 +15,7 @@ from didact.arrays import Positions
 from didact.belief.latest import StepEvidence
 from didact.columns import Columns
 from didact.memory import derived
-from didact.prompts import PromptPool
+from didact.pool import Pool
 
 
 @dataclass
@@ -27,7 +27,7 @@ class PassCounts:
     names: Sequence[str] = derived(tuple)  # of the columns
 
     @classmethod
-    def of(cls, pool: PromptPool, **others: np.float32) -> Self:
+    def of(cls, pool: Pool, **others: np.float32) -> Self:
         """Counts of nothing; `others` are further columns, with what stands in them at the start."""
         start = {"passes": np.float32(0), "failures": np.float32(0), **others}
         return cls(pool.columns(**start), StepEvidence(pool.__len__), names=tuple(start))

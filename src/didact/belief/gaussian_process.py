@@ -8,18 +8,17 @@ Nothing is kept here: a method says what was observed, of which prompts, and how
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from didact.arrays import Floats, Positions
 
 if TYPE_CHECKING:
-    from didact.prompts import PromptPool
+    from didact.pool import Pool
 
-Floats = NDArray[np.float64]
-Positions = NDArray[np.int64]
 _WIDTH_SAMPLE = 256
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)  # for means over a normal distribution
 
 
-def described(pool: "PromptPool", positions: Positions) -> Floats:
+def described(pool: "Pool", positions: Positions) -> Floats:
     """Features of some prompts, shape (n, d); without any, their other columns."""
     if pool.features is not None:
         return np.asarray(pool.features[positions], dtype=np.float64).reshape(len(positions), -1)

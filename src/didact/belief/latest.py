@@ -11,29 +11,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from didact.belief.beta import BetaBelief
+from didact.arrays import Floats, Positions
+from didact.belief.base import Belief
 from didact.columns import Columns, parts_of
 
 if TYPE_CHECKING:
     from didact.ledger import OpenGroup
-
-Floats = NDArray[np.float64]
-Positions = NDArray[np.int64]
 
 
 class LatestVisit:
     """Passes and rollouts of the latest visit.
 
     Args:
-        columns: makes columns over the prompts, `PromptPool.columns`.
+        columns: makes columns over the prompts, `Pool.columns`.
     """
 
     def __init__(self, columns: Callable[..., Columns]) -> None:
         self._columns = columns(steps=np.int32(-1), passes=np.float64(0), rollouts=np.int32(0))
 
-    def observe(
-        self, groups: Sequence["OpenGroup"], rewards: Sequence[Sequence[float]], belief: BetaBelief
-    ) -> Positions:
+    def observe(self, groups: Sequence["OpenGroup"], rewards: Sequence[Sequence[float]], belief: Belief) -> Positions:
         """Take in rewards, a list for each group; `belief` says what a pass is.
 
         Returns:
@@ -101,7 +97,7 @@ class StepEvidence:
         self._size = size
         self._parts: list[tuple[Positions, Floats, Floats]] = []
 
-    def add(self, groups: Sequence["OpenGroup"], rewards: Sequence[Sequence[float]], belief: BetaBelief) -> None:
+    def add(self, groups: Sequence["OpenGroup"], rewards: Sequence[Sequence[float]], belief: Belief) -> None:
         """Take in rewards, a list for each group; `belief` says what a pass is."""
         self._parts.append(counted(groups, rewards, belief))
 
@@ -147,7 +143,7 @@ class StepEvidence:
 
 
 def counted(
-    groups: Sequence["OpenGroup"], rewards: Sequence[Sequence[float]], belief: BetaBelief
+    groups: Sequence["OpenGroup"], rewards: Sequence[Sequence[float]], belief: Belief
 ) -> tuple[Positions, Floats, Floats]:
     """Position, passes and rollouts of each group with rewards, shape (n,) each."""
     sizes = np.array([len(usable) for usable in rewards], dtype=np.int64)

@@ -7,23 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from didact.belief.beta import BetaBelief
+from didact.arrays import Floats, Positions
+from didact.belief.base import Belief
 from didact.columns import Columns, parts_of
 
 if TYPE_CHECKING:
     from didact.ledger import OpenGroup
-
-Floats = NDArray[np.float64]
-Positions = NDArray[np.int64]
 
 
 class RecentRewards:
     """The last `keep` rewards of each prompt, in the order in which they came.
 
     Args:
-        columns: makes columns over the prompts, `PromptPool.columns`.
+        columns: makes columns over the prompts, `Pool.columns`.
         keep: rewards that are remembered; each takes 4 bytes a prompt.
         known_from: rewards from which a prompt has a rate.
     """
@@ -32,7 +29,7 @@ class RecentRewards:
         self._keep, self._known_from = keep, known_from
         self._columns = columns(passes=np.zeros(keep, dtype=np.float32), counts=np.int64(0))
 
-    def observe(self, groups: Sequence["OpenGroup"], rewards: Sequence[Sequence[float]], belief: BetaBelief) -> None:
+    def observe(self, groups: Sequence["OpenGroup"], rewards: Sequence[Sequence[float]], belief: Belief) -> None:
         """Take in rewards, a list for each group; `belief` says what a pass is."""
         told, rows = np.unique(np.array([group.position for group in groups], dtype=np.int64), return_inverse=True)
         kept, counts = self._columns.get("passes", told), self._columns.get("counts", told)

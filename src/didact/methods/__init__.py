@@ -13,12 +13,13 @@ from didact.methods.descriptions import about, described, method_options
 from didact.methods.registry import METHODS, as_method, find, spelling
 from didact.methods.wrappers import WRAPPERS, wrapped
 from didact.naming import nearest
+from didact.pool import Pool
 from didact.prompts import PromptPool
 
 __all__ = ("METHODS", "about", "check_options", "described", "find", "make", "method_options", "spelling")
 
 
-def make(method: str | type[Method], pool: PromptPool, **options: Any) -> Curriculum:
+def make(method: str | type[Method], pool: Pool, **options: Any) -> Curriculum:
     """Build a curriculum: `make("cures", pool, prompts_per_step=64, rollouts_per_step=512, seed=0)`.
 
     Args:

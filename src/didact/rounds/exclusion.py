@@ -14,7 +14,7 @@ from didact.columns import Columns
 from didact.ledger import OpenGroup
 from didact.memory import derived, kept
 from didact.method import Positions, Turn
-from didact.prompts import PromptPool
+from didact.pool import Pool
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Exclusions:
     num_excluded: int = derived(int)
 
     @classmethod
-    def none_of(cls, pool: PromptPool) -> "Exclusions":
+    def none_of(cls, pool: Pool) -> "Exclusions":
         """Of this pool, none is left out."""
         return cls(pool.columns(excluded=np.int32(-1), passed=np.int32(0)))
 

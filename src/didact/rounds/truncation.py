@@ -6,13 +6,13 @@ cut off, and whether one passed (1) or none (0). Nothing depends on the order of
 
 import numpy as np
 
-from didact.belief import BetaBelief
+from didact.belief import Belief
 from didact.method import Arrivals, rewards_of
 
 Cuts = dict[int, list[int]]
 
 
-def note_cuts(cuts: Cuts, arrivals: Arrivals, belief: BetaBelief) -> None:
+def note_cuts(cuts: Cuts, arrivals: Arrivals, belief: Belief) -> None:
     """Add what came back, in parts or whole; `belief` says what a pass is."""
     for group, outcome in arrivals:
         row = cuts.setdefault(group.group_id, [group.step, 0, 0, 0])

@@ -12,11 +12,11 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from didact.prompts import as_id
+from didact.arrays import Positions
+from didact.prompt_ids import as_id, refuse_single
 
 Bytes = NDArray[np.uint8]
 Ends = NDArray[np.uint32] | NDArray[np.int64]
-Positions = NDArray[np.int64]
 
 _CHUNK = 65536
 _MAX_BLOCK = 1 << 24  # bytes hashed at a time
@@ -129,8 +129,7 @@ def _encoded(ids: Iterable[str] | NDArray[np.bytes_]) -> tuple[Bytes, Ends]:
     """All letters in a row, and where each id ends."""
     if isinstance(ids, np.ndarray) and ids.dtype.kind == "S":
         return _from_fixed_width(ids)
-    if isinstance(ids, str):
-        raise TypeError(f"ids must be a sequence of strings, not the single string {ids!r}")
+    refuse_single(ids)
     blocks: list[bytes] = []
     lengths: list[NDArray[np.int64]] = []
     for chunk in _chunks(ids):

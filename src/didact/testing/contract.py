@@ -39,6 +39,7 @@ from didact.curriculum import Curriculum
 from didact.ledger import LATE_STEPS, LOST_STEPS
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
+from didact.pool import Pool
 from didact.prompts import PromptPool
 from didact.state import load_state, save_state, seal
 from didact.testing.fakes import SimulatedPolicy, Trace, outcomes_of, play, pool_of
@@ -69,10 +70,10 @@ class _Contract:
     prompts_per_step: ClassVar[int] = 4
     rollouts_per_step: ClassVar[int] = 32
     #: How a pool is made of ids and columns; another kind of pool can be put through the same.
-    pool_type: ClassVar[Callable[..., PromptPool]] = PromptPool
+    pool_type: ClassVar[Callable[..., Pool]] = PromptPool
 
     @staticmethod
-    def build(pool: PromptPool, **options: Any) -> Curriculum:
+    def build(pool: Pool, **options: Any) -> Curriculum:
         """What has to be said: a new curriculum from `prompts_per_step`, `rollouts_per_step` and `seed`."""
         raise NotImplementedError("set build = staticmethod(your_method)")
 
@@ -81,17 +82,17 @@ class _Contract:
         """Columns of `PromptPool` for the prompts of these ids, one row each; the same id always gets the same row."""
         return {}
 
-    def pool_of(self, size: int, *, prefix: str = "prompt") -> PromptPool:
+    def pool_of(self, size: int, *, prefix: str = "prompt") -> Pool:
         """A pool of `size` prompts called prompt-0, prompt-1, ..."""
         ids = [f"{prefix}-{index}" for index in range(size)]
         return type(self).pool_type(ids, **self.columns(ids))
 
-    def extend(self, pool: PromptPool, ids: Sequence[str]) -> None:
+    def extend(self, pool: Pool, ids: Sequence[str]) -> None:
         """Prompts of these ids join, with their columns."""
         pool.extend(ids, **self.columns(ids))
 
-    def new(self, pool: PromptPool | int | None = None, *, seed: int = 0, **options: Any) -> Curriculum:
-        if not isinstance(pool, PromptPool):
+    def new(self, pool: Pool | int | None = None, *, seed: int = 0, **options: Any) -> Curriculum:
+        if not isinstance(pool, Pool):
             pool = self.pool_of(self.pool_size if pool is None else pool)
         sizes = {"prompts_per_step": self.prompts_per_step, "rollouts_per_step": self.rollouts_per_step}
         return self.build(pool, **{**sizes, "seed": seed, **options})

@@ -8,8 +8,8 @@ import numpy as np
 from didact.memory import kept
 from didact.method import Draft, Positions, Run, Turn, option
 from didact.methods.wrappers.base import Wrapper, busy, replaced
+from didact.passes import Passes
 from didact.seeding import hashed_seed
-from didact.selection import ShuffledPasses
 
 
 @dataclass
@@ -17,7 +17,7 @@ class Memory:
     """The passes, and the fraction of a prompt that is still to come from them."""
 
     inner: Any
-    passes: ShuffledPasses
+    passes: Passes
     owed: float = kept(0.0, least=0, most=1)  # of the next prompt
 
 
