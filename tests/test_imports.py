@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "didact"
 #: What one reads to know the engine, in one sitting.
 CORE = (
     *("prompts", "outcomes", "plan", "ledger", "columns", "books", "curriculum", "method", "memory", "state"),
-    *("seeding", "pass_rates", "belief.beta"),
+    *("seeding", "pass_rates", "pool", "prompt_ids", "passes", "belief.base", "belief.beta", "belief.evidence"),
 )
 #: Packages that stand on the engine, and that it must not know.
 ABOVE = (

@@ -79,7 +79,8 @@ class BetaBelief(Belief):
         if self.pass_above is not None:
             mean = self.mean(positions, step=step)
             return np.sqrt(mean * (1 - mean))
-        faded, columns = self._evidence.read(positions, step, "evidence", "reward_sum", "reward_squares")
+        faded = self._evidence.faded(positions, step)
+        columns = self._evidence.sums(positions, step, "evidence", "reward_sum", "reward_squares")
         evidence, sums, squares = (column * faded for column in columns)
         passes, failures = self.prior_at(positions)
         unknown = _unknown(evidence, passes + failures)
@@ -88,8 +89,8 @@ class BetaBelief(Belief):
         return np.sqrt(np.maximum((squares + passes) / total - mean**2, 0.0))
 
     def evidence(self, positions: Where = ALL, *, step: int = 0) -> Floats:
-        faded, [evidence] = self._evidence.read(positions, step, "evidence")
-        return evidence * faded
+        [evidence] = self._evidence.sums(positions, step, "evidence")
+        return evidence * self._evidence.faded(positions, step)
 
     def sample(self, rng: np.random.Generator, *, step: int = 0) -> Floats:
         """One draw of every pass rate from its posterior (for Thompson sampling): a pass over the pool, and therefore
@@ -110,7 +111,7 @@ class BetaBelief(Belief):
     def pass_rates(self, ids: NDArray[np.object_], *, step: int = 0) -> PassRates:
         mean, std = moments(*self._posterior(ALL, step))
         # The discount cancels out of the means.
-        faded, (evidence, sums, squares) = self._evidence.read(ALL, step, "evidence", "reward_sum", "reward_squares")
+        evidence, sums, squares = self._evidence.sums(ALL, step, "evidence", "reward_sum", "reward_squares")
         with np.errstate(invalid="ignore", divide="ignore"):
             reward_mean = sums / evidence
             variance = squares / evidence - reward_mean**2
@@ -119,7 +120,7 @@ class BetaBelief(Belief):
             mean=mean,
             std=std,
             num_rollouts=self._costs["num_rollouts"].astype(np.int64),
-            evidence=evidence * faded,
+            evidence=self.evidence(step=step),
             reward_mean=reward_mean,
             reward_std=np.sqrt(np.maximum(variance, 0.0)),
             response_tokens=self._costs["response_tokens"].copy(),
@@ -147,7 +148,8 @@ class BetaBelief(Belief):
         self._costs = costs
 
     def _posterior(self, positions: Where, step: int) -> tuple[Floats, Floats]:
-        faded, (passes, evidence) = self._evidence.read(positions, step, "passes", "evidence")
+        passes, evidence = self._evidence.sums(positions, step, "passes", "evidence")
+        faded = self._evidence.faded(positions, step)
         alpha, beta = self.prior_at(positions)
         unknown = _unknown(evidence * faded, alpha + beta)
         return passes * faded + alpha + unknown, (evidence - passes) * faded + beta + unknown

@@ -31,7 +31,7 @@ class Evidence:
 
     def __init__(self, size: int, *, discount: float, window: int | None) -> None:
         self._discount, self._window = discount, window
-        self._sums = {name: np.zeros(size) for name in SUMS}
+        self._sums = {name: np.full(size, 0.0) for name in SUMS}
         self._updated = np.zeros(size, dtype=np.int32)  # the version that the sums have faded to
         self._recent: deque[tuple[int, Positions, Floats]] = deque()  # what a window takes out again, by version
 
@@ -61,14 +61,17 @@ class Evidence:
             kept = ~np.isin(seen, positions)
             self._recent[index] = (version, seen[kept], increments[:, kept])
 
-    def read(self, positions: Where, step: int, *names: str) -> tuple[Floats | float, list[Floats]]:
-        """A factor by which sums have faded at this step, and these sums before it: copies, or of a slice views."""
+    def sums(self, positions: Where, step: int, *names: str) -> list[Floats]:
+        """These sums at a step, but for what `faded` says: copies, or of a slice views."""
         self._forget(step)
-        faded: Floats | float = 1.0
-        if self._discount < 1:
-            age = np.maximum(step - self._updated[positions], 0)
-            faded = np.asarray(self._discount**age, dtype=np.float64)
-        return faded, [self._sums[name][positions] for name in names]
+        return [self._sums[name][positions] for name in names]
+
+    def faded(self, positions: Where, step: int) -> Floats | float:
+        """The factor by which the sums of some prompts have faded at a step."""
+        if self._discount == 1:
+            return 1.0
+        age = np.maximum(step - self._updated[positions], 0)
+        return np.asarray(self._discount**age, dtype=np.float64)
 
     def columns(self, seen: Positions) -> dict[str, NDArray[Any]]:
         """What is kept about some prompts."""

@@ -28,6 +28,7 @@ from didact.curriculum import Curriculum
 from didact.files import write_whole
 from didact.journal import Journal, read_journal, record
 from didact.methods import make
+from didact.pool import Pool
 from didact.pool_columns import COLUMNS
 from didact.prompts import PromptPool
 
@@ -237,7 +238,7 @@ def _repeated_ids(table: Any, infos: list[Mapping[str, Any]], ids: list[str], ke
     )
 
 
-def _write_prompts(path: Path, pool: PromptPool) -> None:
+def _write_prompts(path: Path, pool: Pool) -> None:
     given = {name: pool.given(name) for name in ("source", "difficulty", "prompt_tokens", "pass_rate")}
     names = [name for name, column in given.items() if column is not None]
     columns = [pool.ids.tolist(), *(column.tolist() for column in given.values() if column is not None)]
