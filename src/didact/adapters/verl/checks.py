@@ -3,8 +3,7 @@
 import logging
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from didact.adapters.verl.settings import setting
 from didact.context import FixedContext
 from didact.curriculum import Curriculum
 
@@ -27,7 +26,7 @@ def refuse(config: Any, curriculum: Curriculum, estimator: str, response_length:
     """
 
     def of(name: str) -> Any:
-        return setting(config, name, None)
+        return setting(config, name, needed=False)
 
     longest = getattr(curriculum.context, "longest", None)
     limited = not (isinstance(curriculum.context, FixedContext) and longest is None)
@@ -81,11 +80,3 @@ def warn(curriculum: Curriculum, estimator: str) -> None:
             "method %r makes groups of unequal sizes, and algorithm.adv_estimator=%s weighs prompts by their rollouts; "
             "didact weighs them alike", curriculum.name, estimator,
         )  # fmt: skip
-
-
-def setting(config: Any, name: str, *default: Any) -> Any:
-    """A setting of the whole configuration that `config` (its node data) is a part of."""
-    value = OmegaConf.select(config, f"..{name}")
-    if value is None and not default:
-        raise ValueError(f"{name} is not to be found from config.data: hand over a node of verl's whole configuration")
-    return value

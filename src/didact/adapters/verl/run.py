@@ -10,19 +10,11 @@ import transfer_queue as tq
 import verl
 from tensordict import NonTensorStack, TensorDict
 
-from didact.adapters.verl.checks import LOOPS, refuse, setting, warn
+from didact.adapters.verl.checks import LOOPS, refuse, warn
+from didact.adapters.verl.data import check_mark, evidence_of, mark_of, pool_of
 from didact.adapters.verl.seams import SUPPORTED, TRAIN, RLHFDataset
 from didact.adapters.verl.session import Returned, Sent, Session, TrainingGroup
-from didact.adapters.verl.settings import (
-    check_mark,
-    curriculum_of,
-    evidence_of,
-    mark_of,
-    pool_of,
-    record_run,
-    rollouts_per_prompt,
-    settings_of,
-)
+from didact.adapters.verl.settings import curriculum_of, record_run, rollouts_per_prompt, setting, settings_of
 from didact.journal import read_journal
 
 logger = logging.getLogger(__name__)

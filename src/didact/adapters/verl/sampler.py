@@ -19,18 +19,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from didact.adapters.scale import check_scale
-from didact.adapters.verl.settings import (
-    PASS_ABOVE,
-    check_mark,
-    curriculum_of,
-    mark_of,
-    pool_of,
-    prompt_id_of,
-    record_run,
-    rollouts_per_prompt,
-    scores_of,
-    settings_of,
-)
+from didact.adapters.verl.data import check_mark, mark_of, pool_of, prompt_id_of, scores_of
+from didact.adapters.verl.settings import PASS_ABOVE, curriculum_of, record_run, rollouts_per_prompt, settings_of
 from didact.context import FixedContext
 from didact.curriculum import Curriculum
 from didact.journal import outcomes_of, read_journal
