@@ -29,6 +29,24 @@ def test_a_sealed_folder_is_whole(folder):
     assert fault(folder) is None
 
 
+def test_a_folder_that_must_hold_nothing_else(folder):
+    assert fault(folder, alone=True) is None
+    (folder / "deep" / "empty").mkdir()
+    assert fault(folder, alone=True) == "deep/empty is not in manifest.json"
+    (folder / "deep" / "empty").rmdir()
+    (folder / "elsewhere").symlink_to(folder.parent / "outside")
+    assert fault(folder, alone=True) == "elsewhere is not in manifest.json"
+    assert fault(folder) is None
+
+
+def test_a_manifest_of_another_name_with_more_in_it(folder):
+    (folder / MANIFEST).unlink()
+    seal(folder, {}, manifest="whole.json", seed=3)
+    assert fault(folder, manifest="whole.json", alone=True) is None
+    assert fault(folder) == "it has no manifest.json: it was not finished"
+    assert json.loads((folder / "whole.json").read_text())["seed"] == 3
+
+
 def test_what_is_wrong_is_said(folder):
     (folder / "a.bin").unlink()
     assert fault(folder) == "a.bin is missing"

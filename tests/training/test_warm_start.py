@@ -56,9 +56,22 @@ def test_the_result_is_cached_and_reused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["truncate", "flip", "remove", "manifest", "other", "code", "pickle", "link", "folder"]
+    ("damage", "said"),
+    [
+        ("truncate", "model.safetensors has 1,000 bytes instead of"),
+        ("flip", "model.safetensors is damaged"),
+        ("remove", "tokenizer.json is missing"),
+        ("manifest", "warm_start.json is damaged"),
+        ("other", "it is of another configuration"),
+        ("code", "modeling_own.py is not in warm_start.json"),
+        ("pickle", "pytorch_model.bin is no part of a model's data"),
+        ("link", "model.safetensors is a link"),
+        ("folder", "mine is not in warm_start.json"),
+    ],
 )
-def test_a_damaged_cache_is_set_aside_and_built_again(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_cache_is_set_aside_and_built_again(
+    tmp_path: Path, damage: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = warm_started_model(TINY, tmp_path)
     weights = folder / "model.safetensors"
     good = weights.read_bytes()
@@ -85,6 +98,7 @@ def test_a_damaged_cache_is_set_aside_and_built_again(tmp_path: Path, damage: st
         (folder / "mine" / "thesis.txt").write_text("ten years of work")
     before = {path.name for path in folder.iterdir()}
     assert warm_started_model(TINY, tmp_path) == folder
+    assert f"is damaged ({said}" in caplog.text
     assert weights.read_bytes() == good
     assert not weights.is_symlink()
     assert (folder / "tokenizer.json").exists()
@@ -97,8 +111,22 @@ def _with_recorded(folder: Path, name: str) -> None:
     """A file more, and in the manifest too."""
     (folder / name).write_bytes(b"whatever")
     manifest = json.loads((folder / "warm_start.json").read_text())
-    manifest["files"][name] = digest(folder / name)
+    manifest["files"][name] = [8, digest(folder / name)]
     (folder / "warm_start.json").write_text(json.dumps(manifest))
+
+
+def test_a_cache_from_before_lengths_were_recorded_serves(tmp_path: Path) -> None:
+    folder = warm_started_model(TINY, tmp_path)
+    manifest = json.loads((folder / "warm_start.json").read_text())
+    manifest["files"] = {name: wanted for name, (_, wanted) in manifest["files"].items()}
+    (folder / "warm_start.json").write_text(json.dumps(manifest))
+    before = (folder / "model.safetensors").stat().st_mtime_ns
+    assert warm_started_model(TINY, tmp_path) == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == before
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    warm_started_model(TINY, tmp_path)
+    assert (folder / "model.safetensors").read_bytes() == weights
 
 
 def test_a_link_in_the_place_of_a_model_is_not_followed_when_it_is_set_aside(tmp_path: Path) -> None:

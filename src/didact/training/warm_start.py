@@ -30,7 +30,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from didact.files import digest, locked
+from didact.files import locked
+from didact.manifest import fault, files_in, seal
 from didact.tasks.task import split_of
 from didact.training.beds import bed
 from didact.training.small_model import SmallModelConfig, build_model, build_tokenizer
@@ -156,22 +157,23 @@ def warm_started_model(
     """
     cache = cache_dir or cache_folder()
     folder = cache / f"warm-start-{config.key()}"
-    if _intact(folder, config):
+    if _fault(folder, config) is None:
         return folder
     cache.mkdir(parents=True, exist_ok=True)
     with locked(folder.with_suffix(".lock"), seconds=None):
-        if _intact(folder, config):
+        if (why := _fault(folder, config)) is None:
             return folder
         model, tokenizer = train(config, progress=progress)
         with tempfile.TemporaryDirectory(dir=cache, prefix=f"{folder.name}.", suffix=".partial") as partial:
             whole = Path(partial) / "model"
             model.save_pretrained(whole)
             tokenizer.save_pretrained(whole)
-            manifest = {"config": asdict(config), "files": _checksums(whole)}
-            (whole / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            seal(whole, {}, manifest=_MANIFEST, config=asdict(config))
             if os.path.lexists(folder):
                 aside = Path(tempfile.mkdtemp(dir=cache, prefix=f"{folder.name}.", suffix=".damaged")) / "model"
-                logger.warning("the cached warm start %s is damaged: built again, the old one is %s", folder, aside)
+                logger.warning(
+                    "the cached warm start %s is damaged (%s): built again, the old one is %s", folder, why, aside
+                )
                 folder.rename(aside)
             whole.rename(folder)
     return folder
@@ -243,22 +245,11 @@ def _target_loss(model: LlamaForCausalLM, inputs: torch.Tensor, targets: torch.T
     return torch.nn.functional.cross_entropy(model.lm_head(hidden[wanted]), targets[wanted], reduction="sum")
 
 
-def _intact(folder: Path, config: WarmStartConfig) -> bool:
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        same = manifest["config"] == json.loads(json.dumps(asdict(config)))
-        return bool(same and manifest["files"] and manifest["files"] == _checksums(folder))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    """Of every file but the manifest.
-
-    Raises:
-        ValueError: something that no saved model of ours has, such as a link, a folder or a program.
-    """
-    paths = [path for path in sorted(folder.iterdir()) if path.name != _MANIFEST]
-    if strange := [path.name for path in paths if path.suffix not in _PLAIN or not stat.S_ISREG(path.lstat().st_mode)]:
-        raise ValueError(f"{folder} holds {strange[0]}, which is no part of a model's data")
-    return {path.name: digest(path) for path in paths}
+def _fault(folder: Path, config: WarmStartConfig) -> str | None:
+    """Why a cached folder is not used; None if it is the model of this configuration, and holds nothing else."""
+    if (wrong := fault(folder, manifest=_MANIFEST, alone=True)) is not None:
+        return wrong
+    if strange := [name for name in files_in(folder) if Path(name).suffix not in _PLAIN]:
+        return f"{strange[0]} is no part of a model's data"
+    recorded = json.loads((folder / _MANIFEST).read_text(encoding="utf-8")).get("config")
+    return None if recorded == json.loads(json.dumps(asdict(config))) else "it is of another configuration"
