@@ -104,7 +104,7 @@ def _named(folder: Path, manifest: str) -> dict[str, tuple[int | None, str]]:
     """
     try:
         files = json.loads((folder / manifest).read_text(encoding="utf-8"))["files"]
-        named = {
+        named: dict[str, tuple[int | None, str]] = {
             str(name): (None, entry) if isinstance(entry, str) else (int(entry[0]), str(entry[1]))
             for name, entry in files.items()
         }

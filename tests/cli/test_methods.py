@@ -50,6 +50,26 @@ def test_a_method_of_ones_own_by_module_and_name(didact, refused, tmp_path, monk
     assert "No module named 'my_curriculum'" in refused("methods", "my_curriculum:Latest")
 
 
+def test_what_installed_packages_register_is_listed(didact, tmp_path, monkeypatch):
+    (tmp_path / "my_package.py").write_text(OWN, encoding="utf-8")
+    info = tmp_path / "my_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[didact.methods]\nnewest = my_package:Latest\ngone = my_package:Gone\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    ended = didact("methods")
+    assert ended.code == 0
+    assert ended.out.splitlines()[-1].split()[:4] == ["newest", "The", "prompts", "that"]
+    assert "'gone' cannot be loaded" in ended.err
+    assert "newest" in json.loads(didact("methods", "--json").out)
+
+
+def test_a_method_without_a_docstring_has_no_line(didact, tmp_path, monkeypatch):
+    (tmp_path / "unsaid.py").write_text(OWN.replace('    """The prompts that joined last."""\n', ""), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert didact("methods", "unsaid:Latest").out.splitlines()[0].split() == ["unsaid:Latest", "latest", "-"]
+
+
 def test_json_is_one_object(didact):
     everything = json.loads(didact("methods", "--json").out)
     assert list(everything) == list(METHODS)

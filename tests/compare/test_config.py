@@ -24,6 +24,32 @@ def test_uniform_and_the_oracle_always_take_part_and_seeds_may_be_a_number() -> 
     assert compare_config({"cells": [CELL]}).seeds == list(range(1, 11))
 
 
+OWN = """
+from dataclasses import dataclass
+from didact import Method
+
+@dataclass(frozen=True, kw_only=True)
+class Nameless(Method):
+    def draft(self, turn, memory):
+        return turn.equal(turn.walk(turn.batch))
+
+class Half(Nameless):
+    name = "half"
+
+class Namesake(Nameless):
+    name = "uniform"
+"""
+
+
+def test_methods_of_ones_own_go_by_their_own_names_unless_those_are_anothers(tmp_path, monkeypatch) -> None:
+    (tmp_path / "own_rules.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    spelled = ["own_rules:Half", "own_rules:Namesake", "own_rules:Nameless"]
+    variants = compare_config({"cells": [CELL], "variants": spelled}).variants[2:]
+    assert [variant.method for variant in variants] == spelled
+    assert [variant.name for variant in variants] == ["half", *spelled[1:]]
+
+
 def test_a_resolved_config_reads_back_as_itself() -> None:
     values = {
         "name": "x",

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from didact import METHODS, Curriculum, Draft, Method, Turn, make, option
-from didact.methods import about, check_options, find, method_options
+from didact.methods import about, check_options, find, method_options, spelling
+from didact.methods.registry import registered
 from didact.testing import SimulatedPolicy, play, pool_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::didact.silence.NothingLearnt")
@@ -162,12 +163,32 @@ def test_a_method_of_your_own_is_the_class_or_where_it_is_found(monkeypatch: pyt
     )
     assert find("own") is Own
     assert check_options("own", **SIZES).method == Own()
+    assert spelling(Own()) == "own"
+
+
+def test_an_installed_package_takes_no_published_name_and_a_broken_one_is_named(monkeypatch) -> None:
+    values = {"uniform": f"{__name__}:Own", "mine": f"{__name__}:Own", "gone": "no_such_module:Own"}
+    entries = [EntryPoint(name=name, value=value, group="didact.methods") for name, value in values.items()]
+    monkeypatch.setattr("didact.methods.registry.entry_points", lambda group: entries)
+    assert find("uniform") is METHODS["uniform"]
+    assert list(registered()) == ["mine", "gone"]
+    assert spelling(Own()) == "mine"  # as it is registered, whatever the class calls itself
+    with pytest.raises(ValueError, match=r"'gone' cannot be loaded \(ModuleNotFoundError: .* as no_such_module:Own$"):
+        find("gone")
 
 
 @pytest.mark.parametrize("method", ["no_such_module:Own", f"{__name__}:NoSuch", f"{__name__}:", ":Own"])
 def test_what_cannot_be_loaded_says_how_to_write_it(method: str) -> None:
     with pytest.raises(ValueError, match=r"cannot be loaded .*: write module:NAME"):
         find(method)
+
+
+@pytest.mark.parametrize("text", ["def (", "undefined", "1 / 0"])
+def test_a_module_that_cannot_be_imported_is_named(tmp_path, monkeypatch, text: str) -> None:
+    (tmp_path / "broken_rules.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=r"'broken_rules:Own' cannot be loaded \((Syntax|Name|ZeroDivision)Error: "):
+        find("broken_rules:Own")
 
 
 @pytest.mark.parametrize("name", ["SIZES", "Method", "pool_of"])

@@ -51,10 +51,32 @@ def test_a_method_of_ones_own_is_replayed_by_its_name_and_imported_by_no_journal
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
     run = write_run(tmp_path / "run", "new_method:Frontier", curiosity=0.5)
     assert '"made_by":"new_method:Frontier"' in (run / "journal.jsonl").read_text().splitlines()[0]
-    with pytest.raises(ValueError, match="'frontier' is none of didact's; it was new_method:Frontier: say --method"):
+    with pytest.raises(ValueError, match=r"'frontier' is none of didact's, .*: say --method new_method:Frontier"):
         replay(run)
     result = replay(run, "new_method:Frontier")
     assert (result["method"], result["plans"], result["first_difference"]) == ("frontier", 4, None)
+
+
+def test_a_method_of_ones_own_that_is_called_like_a_published_one_is_not_taken_for_it(tmp_path, monkeypatch):
+    (tmp_path / "namesakes.py").write_text(NAMESAKE)
+    monkeypatch.syspath_prepend(tmp_path)
+    run = write_run(tmp_path / "run", "namesakes:Namesake")
+    with pytest.raises(ValueError, match=r"'uniform' is none of didact's, .*: say --method namesakes:Namesake"):
+        replay(run)
+    assert replay(run, "namesakes:Namesake")["first_difference"] is None
+
+
+NAMESAKE = """
+from dataclasses import dataclass
+from didact import Method
+
+@dataclass(frozen=True, kw_only=True)
+class Namesake(Method):
+    name = "uniform"
+
+    def draft(self, turn, memory):
+        return turn.equal(turn.walk(turn.batch), then="none")
+"""
 
 
 def test_a_wrapped_method_is_replayed_as_it_was_wrapped(tmp_path):

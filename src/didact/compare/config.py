@@ -236,12 +236,17 @@ def compare_config(values: Mapping[str, Any]) -> CompareConfig:
 
 
 def _named(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A variant with its method; one that is called module:NAME, which is of the user's own, by that method's name."""
+    """A variant with its method; one that is called module:NAME, which is of the user's own, by that method's name.
+
+    Unless it has none of its own, or another's: then module:NAME tells it apart.
+    """
     name = row.get("name")
     if "method" not in row and isinstance(name, str) and ":" in name:
-        from didact.methods import find
+        from didact.method import Method
+        from didact.methods import METHODS, find
 
-        return {**row, "method": name, "name": find(name).name}
+        own = find(name).name
+        return {**row, "method": name, "name": name if own in (Method.name, ORACLE, *METHODS) else own}
     return {"method": name, **row}
 
 

@@ -17,7 +17,10 @@ _WORDS = {"least": "at least", "above": "more than", "most": "at most", "below":
 def about(method: str | type[Method]) -> tuple[str, str]:
     """One line on a method, the first of its docstring, and its paper."""
     kind = find(method) if isinstance(method, str) else method
-    return (inspect.getdoc(kind) or kind.name).splitlines()[0].rstrip("."), kind.paper
+    words = inspect.getdoc(kind) or ""
+    if words.startswith(f"{kind.__name__}("):  # what a dataclass says of itself where its author said nothing
+        words = ""
+    return (words or kind.name).splitlines()[0].rstrip("."), kind.paper
 
 
 def method_options(method: str | type[Method]) -> Mapping[str, Field[Any] | inspect.Parameter]:

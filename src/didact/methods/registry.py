@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import Field, is_dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from didact.bounds import shortened
 from didact.method import Method
@@ -48,22 +48,30 @@ def find(name: str) -> type[Method]:
         raise TypeError(f"a method is known by its name, got {shortened(name)}")
     if name in METHODS:
         return METHODS[name]
-    registered = {each.name: each for each in entry_points(group=_GROUP)}
-    if name in registered:
-        return as_method(name, registered[name].load())
-    if ":" not in name:
-        known = [*METHODS, *registered]
+    named = registered()
+    if name not in named and ":" not in name:
+        known = [*METHODS, *named]
         raise ValueError(f"unknown method {name!r}{nearest(name, known)}; methods: {', '.join(known)}, or module:NAME")
+    try:
+        found = named[name].load() if name in named else _imported(name)
+    except Exception as error:  # importing runs what somebody wrote
+        hint = "write module:NAME, for a module that Python finds and can import"
+        if name in named:
+            hint = f"an installed package registers it as {named[name].value}"
+        raise ValueError(f"method {name!r} cannot be loaded ({type(error).__name__}: {error}): {hint}") from error
+    return as_method(name, found)
+
+
+def registered() -> dict[str, EntryPoint]:
+    """The methods that installed packages register in the entry-point group "didact.methods", by name."""
+    return {each.name: each for each in entry_points(group=_GROUP) if each.name not in METHODS}
+
+
+def _imported(name: str) -> object:
     module, _, attribute = name.partition(":")
     if (here := os.getcwd()) not in sys.path:
         sys.path.append(here)  # last: nothing that lies about takes the place of an installed module
-    try:
-        found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"method {name!r} cannot be loaded ({error}): write module:NAME, for a module that Python finds"
-        ) from error
-    return as_method(name, found)
+    return getattr(import_module(module), attribute)
 
 
 def spelling(method: Method) -> str:
@@ -71,9 +79,10 @@ def spelling(method: Method) -> str:
     while isinstance(method, Wrapper):
         method = method.method
     kind = type(method)
-    if METHODS.get(kind.name) is kind or any(each.name == kind.name for each in entry_points(group=_GROUP)):
+    if METHODS.get(kind.name) is kind:
         return kind.name
-    return f"{kind.__module__}:{kind.__qualname__}"
+    here = f"{kind.__module__}:{kind.__qualname__}"
+    return next((name for name, each in registered().items() if each.value == here), here)
 
 
 def as_method(name: str, found: object) -> type[Method]:

@@ -62,11 +62,12 @@ def _known(start: Mapping[str, Any]) -> str:
     Raises:
         ValueError: it is none of these.
     """
-    if start["method"] in METHODS:
-        return str(start["method"])
-    made = start.get("made_by", "a program of its own")
+    made_by = str(start.get("made_by", start["method"]))
+    if made_by in METHODS:
+        return made_by
     raise ValueError(
-        f"the run's method {start['method']!r} is none of didact's; it was {made}: say --method module:NAME"
+        f"the run's method {start['method']!r} is none of didact's, and a journal runs no code by itself: say "
+        f"--method {made_by}, or --method module:NAME if it lies elsewhere now"
     )
 
 
