@@ -31,15 +31,16 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from didact.bounds import MAX_STEP, shortened, whole
 from didact.curriculum import Curriculum
 from didact.desk.call_log import CallLog
+from didact.desk.leases import MAX_PARTS, Assignment, Lease, Leases, Receipt
 from didact.ledger import LATE_STEPS
 from didact.outcomes import GroupOutcome
 from didact.pace import Pace
@@ -48,62 +49,11 @@ from didact.plan import AdmittedGroup, Plan, PlannedGroup
 from didact.state import check_seal, seal
 
 SCHEMA = 2
-#: Closed leases whose receipts are kept, for reports that are repeated because their answer got lost.
-RECEIPTS = 4096
-_MAX_PARTS = 1 << 16
-_MAX_LEASE = 1 << 46  # times the parts of a lease still a 64-bit label
 _MAX_NAME = 256  # characters of a worker or a request
 _COUNTS = ("leases", "leases_expired", "leases_lost", "leases_abandoned", "reports_duplicate", "reports_late")
 _LAGS = ("lag_sum", "lag_count", "lag_max")
 _STATE: tuple[str, ...] = ("schema", "options", "curriculum", "version", "next_lease", "queue", "leases", "receipts")
 _STATE += ("awaited", "step", "ready", "answer", "counts")
-_LEASE = ("number", "step", "attempt", "version", "worker", "request", "deadline", "done", "status")
-
-#: out: with a worker. queued: to be handed out again. lost: handed out again. abandoned: given up.
-Status = Literal["out", "queued", "lost", "abandoned"]
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """Roll `group.prompt_id` out `group.num_rollouts` times, and report under `lease`.
-
-    `group.num_rollouts` is this lease's share of the group; `step` is the step it was planned for.
-    """
-
-    lease: int
-    group: PlannedGroup
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of a report: `positions` are those of its rollouts in the group, as `AdmittedGroup.rollouts` names
-    them. A `duplicate` was not counted again, and has the positions of the first report if that is not long ago.
-    """
-
-    lease: int
-    group_id: int
-    positions: range
-    duplicate: bool = False
-
-
-@dataclass(slots=True)
-class _Lease:
-    number: int
-    group: PlannedGroup
-    step: int
-    attempt: int
-    version: int  # the desk's when it was handed out
-    worker: str
-    request: str | None
-    deadline: float
-    done: int = 0
-    status: Status = "out"
-    parts: dict[int, range] = field(default_factory=dict)
-
-    @property
-    def rest(self) -> int:
-        return self.group.num_rollouts - self.done
 
 
 @dataclass(slots=True)
@@ -169,11 +119,7 @@ class Dispatcher:
         self._lock = threading.RLock()
         self._version = max(curriculum.step, 0)
         self._queue: deque[_Work] = deque()
-        self._leases: dict[int, _Lease] = {}
-        self._workers: dict[str, list[int]] = {}  # leases that are out, by worker
-        self._receipts: dict[int, tuple[int, dict[int, range]]] = {}  # of closed leases: group and parts
-        self._next_lease = 0
-        self._next_due = math.inf
+        self._leases = Leases()
         self._pace = Pace(curriculum)
         self._awaited: dict[int, int] = {}  # rollouts still to come by group of the current step
         self._asked = 0  # groups asked for at the current step, in all its rounds
@@ -217,7 +163,7 @@ class Dispatcher:
         """
         given = {"num": whole("num", num, 0, MAX_STEP), "worker": _name("worker", worker)}
         given["request"] = None if request is None else _name("request", request)
-        leases: list[_Lease] = self._perform("ask", **given, now=self._clock())
+        leases: list[Lease] = self._perform("ask", **given, now=self._clock())
         return [Assignment(lease.number, lease.group, lease.step) for lease in leases]
 
     def report(
@@ -241,7 +187,7 @@ class Dispatcher:
             ValueError, TypeError: a lease that was never handed out, no rewards, more than are out, or columns that do
                 not fit or are out of range.
         """
-        part = whole("part", part, 0, _MAX_PARTS - 1)
+        part = whole("part", part, 0, MAX_PARTS - 1)
         outcome = GroupOutcome(
             self._group_of(lease), "", rewards, num_tokens, truncated, errored, policy_version, None, prompt_tokens
         )
@@ -319,7 +265,7 @@ class Dispatcher:
         """The curriculum's metrics, and those of the desk; docs/asynchronous.md explains each."""
         with self._turn():
             counts = self._counts
-            out = [lease for lease in self._leases.values() if lease.status == "out"]
+            out = self._leases.out()
             queued = sum(work.group.num_rollouts for work in self._queue)
             lags = max(counts["lag_count"], 1)
             return {
@@ -398,7 +344,7 @@ class Dispatcher:
             try:
                 answer = _CALLS[kind](self, **given)
                 if self._log is not None and self._changes != before:
-                    self._log.append({"kind": kind, "given": given, "leases": self._next_lease})
+                    self._log.append({"kind": kind, "given": given, "leases": self._leases.next_number})
             except BaseException as error:
                 if self._changes != before or not isinstance(error, Exception):  # memory is ahead of the file
                     self._failed = f"{kind} failed half-way with {type(error).__name__}: {error}"
@@ -415,20 +361,20 @@ class Dispatcher:
         except OSError as error:
             warnings.warn(f"no snapshot in {self._log.folder} ({error}); its calls are kept", stacklevel=2)
 
-    def _ask(self, num: int, worker: str, request: str | None, now: float) -> list[_Lease]:
-        held = [self._leases[number] for number in self._workers.get(worker, ())]
+    def _ask(self, num: int, worker: str, request: str | None, now: float) -> list[Lease]:
+        held = self._leases.of(worker)
         same = [lease for lease in held if request is not None and lease.request == request and lease.deadline > now]
         if same:
             return same
         self._expire(now)
-        leases: list[_Lease] = []
+        leases: list[Lease] = []
         while len(leases) < num and (self._queue or self._draw()):
             leases.append(self._hand_out(self._queue.popleft(), worker, request, now))
         return leases
 
     def _report(self, lease: int, part: int, now: float, columns: Mapping[str, Any]) -> Receipt:
         held = self._leases.get(lease)
-        group, parts = self._receipts.get(lease, (-1, {})) if held is None else (held.group.group_id, held.parts)
+        group, parts = self._leases.reported(lease)
         size = len(columns["rewards"])
         if part in parts and len(parts[part]) not in (0, size):
             raise ValueError(
@@ -446,7 +392,7 @@ class Dispatcher:
             )
         version = held.version if columns["policy_version"] is None else columns["policy_version"]
         rest = {name: column for name, column in columns.items() if name != "policy_version"}
-        label = held.number * _MAX_PARTS + part
+        label = held.number * MAX_PARTS + part
         outcome = GroupOutcome(group, held.group.prompt_id, policy_version=version, part=label, **rest)
         self._changes += 1
         self._take_back(held, size)
@@ -457,11 +403,11 @@ class Dispatcher:
         if held.status == "out" and self.options["lease_seconds"] is not None:
             held.deadline = now + self.options["lease_seconds"]
         if held.rest == 0:
-            self._close(held)
+            self._leases.close(held)
         return Receipt(lease, group, positions, duplicate=not positions)
 
     def _lost(self, worker: str) -> int:
-        leases = [self._leases[number] for number in self._workers.get(worker, ())]
+        leases = self._leases.of(worker)
         self._counts["leases_lost"] += len(leases)
         rollouts = sum(lease.rest for lease in leases)
         for lease in reversed(leases):
@@ -524,7 +470,7 @@ class Dispatcher:
 
     # Leases -----------------------------------------------------------------------------------------------------
 
-    def _hand_out(self, work: _Work, worker: str, request: str | None, now: float) -> _Lease:
+    def _hand_out(self, work: _Work, worker: str, request: str | None, now: float) -> Lease:
         self._changes += 1
         if work.origin >= 0:
             origin = self._leases[work.origin]
@@ -532,28 +478,27 @@ class Dispatcher:
             origin.status = "lost"
         seconds = self.options["lease_seconds"]
         deadline = math.inf if seconds is None else now + seconds
-        lease = _Lease(self._next_lease, work.group, work.step, work.attempt, self._version, worker, request, deadline)
-        self._leases[lease.number] = lease
-        self._workers.setdefault(worker, []).append(lease.number)
-        self._next_lease += 1
-        self._next_due = min(self._next_due, deadline)
         self._counts["leases"] += 1
-        return lease
+        return self._leases.hand_out(
+            work.group,
+            work.step,
+            work.attempt,
+            version=self._version,
+            worker=worker,
+            request=request,
+            deadline=deadline,
+        )
 
     def _expire(self, now: float) -> None:
-        if now < self._next_due:
-            return
-        out = [lease for lease in self._leases.values() if lease.status == "out"]
-        due = [lease for lease in out if lease.deadline <= now]
+        due = self._leases.due(now)
         self._counts["leases_expired"] += len(due)
         for lease in reversed(due):
             self._hand_back(lease)
-        self._next_due = min((lease.deadline for lease in out if lease.status == "out"), default=math.inf)
 
-    def _hand_back(self, lease: _Lease) -> None:
+    def _hand_back(self, lease: Lease) -> None:
         """What is left of a lease is handed out again, before anything else; or given up."""
         self._changes += 1
-        self._leave(lease)
+        self._leases.leave(lease)
         if lease.attempt < self.options["max_attempts"]:
             lease.status = "queued"
             group = replace(lease.group, num_rollouts=lease.rest)
@@ -561,13 +506,13 @@ class Dispatcher:
             return
         self._give_up(lease)
 
-    def _give_up(self, lease: _Lease) -> None:
+    def _give_up(self, lease: Lease) -> None:
         lease.status = "abandoned"
         self._counts["leases_abandoned"] += 1
         self.curriculum.lost(lease.group.group_id, lease.rest)
         self._arrived(lease.group.group_id, lease.rest)
 
-    def _take_back(self, lease: _Lease, size: int) -> None:
+    def _take_back(self, lease: Lease, size: int) -> None:
         """Rollouts of this lease came: if it was handed back, they were not lost after all."""
         group_id = lease.group.group_id
         self._counts["reports_late"] += lease.status != "out"
@@ -593,33 +538,17 @@ class Dispatcher:
             del self._awaited[group_id]
             self._back += 1
 
-    def _close(self, lease: _Lease) -> None:
-        if lease.status == "out":
-            self._leave(lease)
-        del self._leases[lease.number]
-        self._receipts[lease.number] = (lease.group.group_id, lease.parts)
-        if len(self._receipts) > RECEIPTS:
-            del self._receipts[next(iter(self._receipts))]
-
-    def _leave(self, lease: _Lease) -> None:
-        """The lease is no longer with its worker."""
-        numbers = self._workers[lease.worker]
-        numbers.remove(lease.number)
-        if not numbers:
-            del self._workers[lease.worker]
-
     def _forget(self, step: int) -> None:
         """Leases are waited for as long as the curriculum waits, so that the books stay bounded and add up: those that
         are out when `plan(step)` would give their rollouts up, and lost ones after that."""
         overdue = set(self.curriculum.overdue(step))
-        for lease in [each for each in self._leases.values() if each.status == "out"]:
+        for lease in self._leases.out():
             if lease.group.group_id in overdue:
-                self._leave(lease)
+                self._leases.leave(lease)
                 self._give_up(lease)
         first = self.curriculum.step - LATE_STEPS
-        old = [lease for lease in self._leases.values() if lease.status in ("lost", "abandoned") and lease.step < first]
-        for lease in old:
-            del self._leases[lease.number]
+        for lease in [each for each in self._leases if each.status in ("lost", "abandoned") and each.step < first]:
+            self._leases.remove(lease)
 
     def _count_lag(self, lag: int) -> None:
         counts = self._counts
@@ -630,12 +559,10 @@ class Dispatcher:
     def _group_of(self, lease: int) -> int:
         known = isinstance(lease, int | np.integer) and not isinstance(lease, bool)
         with self._turn():
-            if not known or not 0 <= lease < self._next_lease:
-                raise ValueError(
-                    f"unknown lease {shortened(lease)}: leases so far are the whole numbers below {self._next_lease}"
-                )
-            held = self._leases.get(int(lease))
-            return held.group.group_id if held is not None else self._receipts.get(int(lease), (-1, {}))[0]
+            num = self._leases.next_number
+            if not known or not 0 <= lease < num:
+                raise ValueError(f"unknown lease {shortened(lease)}: leases so far are the whole numbers below {num}")
+            return self._leases.reported(int(lease))[0]
 
     # Loading ----------------------------------------------------------------------------------------------------
 
@@ -645,10 +572,8 @@ class Dispatcher:
             "options": dict(self.options),
             "curriculum": self.curriculum.state_dict(),
             "version": self._version,
-            "next_lease": self._next_lease,
             "queue": [[list(astuple(work.group)), work.step, work.attempt, work.origin] for work in self._queue],
-            "leases": [_packed(lease) for lease in self._leases.values()],
-            "receipts": [[lease, group, _rows(parts)] for lease, (group, parts) in self._receipts.items()],
+            **self._leases.state(),
             "awaited": [list(item) for item in self._awaited.items()],
             "step": [not self._pace.open, self._asked, self._back, self.curriculum.num_admitted, self._pace.news],
             "ready": [list(astuple(group)) for group in self._ready],
@@ -664,7 +589,7 @@ class Dispatcher:
         state, records = log.latest()
         mine = self.options
         if state is not None:
-            self._next_lease = 0  # those of calls that are not on file were given to nobody
+            self._leases.next_number = 0  # those of calls that are not on file were given to nobody
             self._restore(state)
             self.options = dict(state["options"])  # what was decided under these is decided again
             try:
@@ -679,7 +604,7 @@ class Dispatcher:
     def _repeat(self, record: Mapping[str, Any], log: CallLog) -> None:
         try:
             _CALLS[record["kind"]](self, **record["given"])
-            same = self._next_lease == record["leases"]
+            same = self._leases.next_number == record["leases"]
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise ValueError(f"{log.folder}: {record} cannot be done again: {error}") from error
         if not same:
@@ -690,10 +615,8 @@ class Dispatcher:
         check_seal(state, "dispatcher", _STATE, SCHEMA)
         try:
             version = whole("version", state["version"], 0, MAX_STEP - self.options["max_lag"])
-            next_lease = whole("next_lease", state["next_lease"], 0, _MAX_LEASE)
             queue = deque(_Work(PlannedGroup(*group), *rest) for group, *rest in state["queue"])
-            leases = {row["number"]: _unpacked(row) for row in state["leases"]}
-            receipts = {lease: (group, _parts(rows)) for lease, group, rows in state["receipts"]}
+            leases = Leases.restored(state)
             awaited = dict(state["awaited"])
             over, asked, back, _, news = state["step"]
             ready = [_admitted_of(row) for row in state["ready"]]
@@ -701,22 +624,14 @@ class Dispatcher:
                 None if state["answer"] is None else (state["answer"][0], list(map(_admitted_of, state["answer"][1])))
             )
             counts = {name: state["counts"][name] for name in _COUNTS + _LAGS}
-            out = [lease for lease in leases.values() if lease.status == "out"]
-            next_due = min((lease.deadline for lease in out), default=math.inf)
-            queued = [lease.number for lease in leases.values() if lease.status == "queued"]
+            queued = [lease.number for lease in leases if lease.status == "queued"]
             if sorted(queued) != sorted(work.origin for work in queue if work.origin >= 0):
                 raise ValueError("what is queued again is not what was handed back")
-            if max(leases, default=-1) >= next_lease or len(leases) < len(state["leases"]):
-                raise ValueError("a lease has a number that was not given out, or another's")
         except (LookupError, TypeError, ValueError) as error:
             raise ValueError(f"this state of a dispatcher is damaged ({type(error).__name__}: {error})") from error
         self.curriculum.load_state_dict(state["curriculum"])
-        self._version, self._next_lease = version, max(self._next_lease, next_lease)
-        self._queue, self._leases, self._receipts, self._awaited = queue, leases, receipts, awaited
-        self._workers = {}
-        for lease in out:
-            self._workers.setdefault(lease.worker, []).append(lease.number)
-        self._next_due = next_due
+        leases.next_number = max(leases.next_number, self._leases.next_number)  # a number is given out once
+        self._version, self._queue, self._leases, self._awaited = version, queue, leases, awaited
         self._pace.open, self._pace.news, self._asked, self._back = not over, news, asked, back
         self._ready, self._answer, self._counts = ready, answer, counts
 
@@ -746,24 +661,6 @@ def _is_text(value: str) -> bool:
 
 def _listed(column: Sequence[Any] | None) -> list[Any] | None:
     return None if column is None else list(column)
-
-
-def _rows(parts: Mapping[int, range]) -> list[list[int]]:
-    return [[part, where.start, where.stop] for part, where in parts.items()]
-
-
-def _parts(rows: Sequence[Sequence[int]]) -> dict[int, range]:
-    return {part: range(start, stop) for part, start, stop in rows}
-
-
-def _packed(lease: _Lease) -> dict[str, Any]:
-    plain = {name: getattr(lease, name) for name in _LEASE}
-    return {**plain, "group": list(astuple(lease.group)), "parts": _rows(lease.parts)}
-
-
-def _unpacked(row: Mapping[str, Any]) -> _Lease:
-    plain = {name: row[name] for name in _LEASE}
-    return _Lease(**plain, group=PlannedGroup(*row["group"]), parts=_parts(row["parts"]))
 
 
 def _admitted_of(row: Sequence[Any]) -> AdmittedGroup:
