@@ -1,5 +1,6 @@
 """PCL: candidates by a value that is learnt from features."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,24 +13,19 @@ from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, pla
 SIZES: dict[str, Any] = {"prompts_per_step": 8, "rollouts_per_step": 64}
 
 
-class Described(PromptPool):
-    """The contract's own pool, which grows without columns, seen with two features for each prompt."""
-
-    def __init__(self, pool: PromptPool) -> None:
-        self.__dict__ = pool.__dict__
-
-    @property
-    def features(self) -> np.ndarray:
-        last = np.array([ord(name[-1]) for name in self.ids], dtype=np.float32)
-        return np.stack([last % 7, last % 3], axis=1)
+def features(ids: Sequence[str]) -> dict[str, Any]:
+    """Two features for each prompt."""
+    last = np.array([ord(name[-1]) for name in ids], dtype=np.float32)
+    return {"features": np.stack([last % 7, last % 3], axis=1)}
 
 
 class TestPCL(CurriculumContract):
     keeps_budget = True
+    columns = staticmethod(features)
 
     @staticmethod
     def build(pool: PromptPool, **options: Any) -> Curriculum:
-        return make("pcl", Described(pool), **options)
+        return make("pcl", pool, **options)
 
 
 def steps(positions: np.ndarray) -> np.ndarray:

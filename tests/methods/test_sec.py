@@ -1,6 +1,7 @@
 """SEC and DUMP: what sources are paid, and which prompts that draws."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,31 +14,27 @@ from didact.testing import CurriculumContract, SimulatedPolicy, outcomes_of, pla
 SIZES: dict[str, Any] = {"prompts_per_step": 8, "rollouts_per_step": 64}
 
 
-class Sourced(PromptPool):
-    """The contract's own pool, which grows without columns, seen with one of three sources for each prompt."""
-
-    def __init__(self, pool: PromptPool) -> None:
-        self.__dict__ = pool.__dict__
-
-    @property
-    def source(self) -> np.ndarray:
-        return np.array([f"source-{ord(name[-1]) % 3}" for name in self.ids], dtype=object)
+def sources(ids: Sequence[str]) -> dict[str, Any]:
+    """One of three sources for each prompt."""
+    return {"source": [f"source-{ord(name[-1]) % 3}" for name in ids]}
 
 
 class TestSEC(CurriculumContract):
     keeps_budget = True
+    columns = staticmethod(sources)
 
     @staticmethod
     def build(pool: PromptPool, **options: Any) -> Curriculum:
-        return make("sec", Sourced(pool), **options)
+        return make("sec", pool, **options)
 
 
 class TestDUMP(CurriculumContract):
     keeps_budget = True
+    columns = staticmethod(sources)
 
     @staticmethod
     def build(pool: PromptPool, **options: Any) -> Curriculum:
-        return make("dump", Sourced(pool), advantage_window=40, **options)
+        return make("dump", pool, advantage_window=40, **options)
 
 
 def two_sources(method: str, **options: Any) -> Curriculum:

@@ -1,8 +1,8 @@
 """Wrappers: the contract, around methods of one round and of several, and what they look through."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 
 from didact import Curriculum, PromptPool, make
@@ -15,27 +15,19 @@ pytestmark = pytest.mark.filterwarnings("ignore::didact.silence.NothingLearnt")
 SIZES: dict[str, Any] = {"prompts_per_step": 8, "rollouts_per_step": 64}
 
 
-class Sourced(PromptPool):
-    """The contract's own pool, which grows without columns, seen with one of three sources for each prompt."""
-
-    def __init__(self, pool: PromptPool) -> None:
-        self.__dict__ = pool.__dict__
-
-    @property
-    def source(self) -> np.ndarray:
-        return np.array([f"source-{ord(name[-1]) % 3}" for name in self.ids], dtype=object)
-
-
 class Wrapped(CurriculumContract):
     """All wrappers that a method takes, at once. Each pool of the contract begins with a prompt of the first source."""
 
     method = "uniform"
     options: ClassVar[dict[str, Any]] = {"uniform_share": 0.3, "token_price": 0.5}
 
+    @staticmethod
+    def columns(ids: Sequence[str]) -> dict[str, Any]:
+        return {"source": [f"source-{ord(name[-1]) % 3}" for name in ids]}
+
     @classmethod
     def build(cls, pool: PromptPool, **options: Any) -> Curriculum:
-        sourced = Sourced(pool)
-        return make(cls.method, sourced, quotas={sourced.source[0]: 0.6}, **cls.options, **options)
+        return make(cls.method, pool, quotas={pool.source[0]: 0.6}, **cls.options, **options)
 
 
 class TestWrappedUniform(Wrapped):
