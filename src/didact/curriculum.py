@@ -10,9 +10,9 @@ cost, and the belief. What a round holds and which groups train is the method's 
 subclasses it.
 """
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any, final
 
 import numpy as np
@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike
 from didact import silence
 from didact.admission import Admission, as_admission
 from didact.belief import BetaBelief
-from didact.bounds import MAX_PER_STEP, MAX_STEP, flag, one_of, real, whole
-from didact.context import ContextSchedule, DraftedContext, FixedContext, as_context, as_length
+from didact.bounds import MAX_STEP, flag, one_of, whole, whole_or_none
+from didact.context import ContextSchedule, DraftedContext, as_context, as_length
 from didact.draft import Draft, Then, Verdict
 from didact.group import OpenGroup
 from didact.listener import Listener
@@ -31,6 +31,7 @@ from didact.outcomes import GroupOutcome, Truncated
 from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan, PlannedGroup
 from didact.prompts import PromptPool
+from didact.run_setup import budget, check_fit, described, weight_of_pass_rates
 from didact.run_state import RunState
 from didact.seeding import generator
 from didact.state import check_seal, digest, seal
@@ -91,21 +92,9 @@ class Curriculum:
     ) -> None:
         check_fit(pool, method, context)
         self.pool, self.method, self.name = pool, method, method.name
-        self.prompts_per_step = whole("prompts_per_step", prompts_per_step, 1, MAX_PER_STEP)
-        self.rollouts_per_step = whole("rollouts_per_step", rollouts_per_step, 1, MAX_PER_STEP)
+        most = whole_or_none("max_rollouts_per_step", max_rollouts_per_step, 1)
+        self.prompts_per_step, self.rollouts_per_step = budget(prompts_per_step, rollouts_per_step, most, len(pool))
         self.seed = whole("seed", seed, -(2**128), 2**128)
-        if self.rollouts_per_step < 2 * min(self.prompts_per_step, len(pool)):
-            raise ValueError(
-                f"rollouts_per_step={rollouts_per_step} is less than 2 rollouts for each of {prompts_per_step} "
-                "prompts: a group of one has no advantage; raise rollouts_per_step or lower prompts_per_step"
-            )
-        if max_rollouts_per_step is not None:
-            max_rollouts_per_step = whole("max_rollouts_per_step", max_rollouts_per_step, 1)
-            if max_rollouts_per_step < self.rollouts_per_step:
-                raise ValueError(
-                    f"max_rollouts_per_step={max_rollouts_per_step} has no room for a plan of rollouts_per_step="
-                    f"{rollouts_per_step}; give at least that, or leave it out"
-                )
         one_of("truncated", truncated, ("exclude", "observe"))
         self.admission = as_admission(method.admission if admission is None else admission)
         self.context = as_context(context)
@@ -116,7 +105,7 @@ class Curriculum:
             "pass_above": pass_above,
             "prior_weight": weight_of_pass_rates(pool, method, prior_weight),
         }
-        self._max_rollouts, self._truncated = max_rollouts_per_step, truncated
+        self._max_rollouts, self._truncated = most, truncated
         self.listener = Listener()
         # What was said already, in this process: no part of the state, since it changes nothing.
         self._said_at, self._out_of_range = 0, False
@@ -132,7 +121,7 @@ class Curriculum:
             "prompts_per_step": self.prompts_per_step,
             "rollouts_per_step": self.rollouts_per_step,
             "seed": self.seed,
-            "context": self.context.length if isinstance(self.context, FixedContext) else described(self.context),
+            "context": described(self.context),
             "admission": None if own_rule else described(self.admission),
             "prior": list(self.belief.prior),
             "discount": self.belief.discount,
@@ -141,7 +130,7 @@ class Curriculum:
             "truncated": truncated,
             **method.recorded(),
         }
-        rare = {"max_rollouts_per_step": max_rollouts_per_step, "prior_weight": self._believing["prior_weight"] or None}
+        rare = {"max_rollouts_per_step": most, "prior_weight": self._believing["prior_weight"] or None}
         self.options |= {name: value for name, value in rare.items() if value is not None}
         if method.sets_context:  # not among the options: it follows from the method's own
             self.context = DraftedContext(method.longest_context(run))
@@ -225,8 +214,15 @@ class Curriculum:
         Raises:
             ValueError: an unknown group or prompt id, or more rewards than were planned. TypeError: not a GroupOutcome.
         """
-        given = list(outcomes)
-        placed = self._take_in(given)
+        given, state = list(outcomes), self._state
+        groups = state.ledger.screen(given, self.pool)
+        new = [(group, outcome) for group, outcome in zip(groups, given, strict=True) if group is not None]
+        arrivals = Arrivals([group for group, _ in new], [outcome for _, outcome in new], self._truncated)
+        if self.belief.pass_above is None and not self._out_of_range:  # said before anything is taken in
+            self._out_of_range = silence.out_of_range(arrivals.verdicts)
+        state.books.repeated(len(given) - len(new))
+        ranges = iter(self._take_in(arrivals) if new else ())
+        placed = [range(0) if group is None else next(ranges) for group in groups]
         self.listener.observed(self, given, placed)
         return placed
 
@@ -346,7 +342,7 @@ class Curriculum:
             try:
                 fresh = self._begun()
                 fresh.load_state_dict(state, self.pool)
-                self.method.resume(self._seen(fresh), fresh.memory)
+                self.method.resume(self._shown(fresh), fresh.memory)
                 fresh.check(self.pool)
                 if digest({**self._contents(fresh), "pool": state["pool"]}) != state["digest"]:
                     raise ValueError("loaded, it would be another")
@@ -357,9 +353,9 @@ class Curriculum:
     # What the method is shown -----------------------------------------------------------------------------------
 
     def _run(self) -> Run:
-        return self._seen(self._state)
+        return self._shown(self._state)
 
-    def _seen(self, state: RunState) -> Run:
+    def _shown(self, state: RunState) -> Run:
         return Run(
             pool=self.pool,
             prompts_per_step=self.prompts_per_step,
@@ -423,63 +419,34 @@ class Curriculum:
         return planned
 
     def _opened(self, draft: Draft) -> list[PlannedGroup]:
-        state = self._state
-        books, ledger, belief = state.books, state.ledger, state.belief
-        rows = draft.rows(self.name, len(self.pool), ledger, weighs=self.weighs_groups)
-        most = self.max_rollouts_per_step
-        if not books.fitting(1, int(rows.num_rollouts.sum()), most):  # it draws more than there is room for, unasked
-            rows = rows.within(books.room(most))
-        length = (
-            draft.context_length if self.method.sets_context else self.context.context_length(state.step, books.now)
-        )
-        context = as_length(length)
+        state, most = self._state, self.max_rollouts_per_step
+        rows = draft.rows(self.name, len(self.pool), state.ledger, weighs=self.weighs_groups)
+        if not state.books.fitting(1, sum(row.num_rollouts for row in rows), most):
+            # A method that draws more than there is room for has not asked.
+            room, ends = state.books.room(most), accumulate(row.num_rollouts for row in rows)
+            rows = [row for row, end in zip(rows, ends, strict=True) if end <= room]
+        schedule = self.context.context_length(state.step, state.books.now)
+        context = as_length(draft.context_length if self.method.sets_context else schedule)
+        positions = np.array([row.position for row in rows], dtype=np.int64)
         predicted = draft.predicted
         if predicted is None:
-            own = self.method.predict(rows.positions, self._run(), state.memory)
-            predicted = belief.mean(rows.positions, step=state.step) if own is None else own[0]
-        last_seen = belief.last_seen(rows.positions)
-        ages = state.step - last_seen[last_seen >= 0]
-        planned = []
-        told = zip(rows, self.pool.ids[rows.positions], predicted[: len(rows.positions)].tolist(), strict=True)
-        for (position, num_rollouts, group_id, reason, weight), prompt_id, mean in told:
-            if group_id is None:
-                group = ledger.open(position, state.step, reason, mean, num_rollouts, weight)
-            else:
-                group = ledger.extend(group_id, num_rollouts, state.step, reason, weight)
-            planned.append(PlannedGroup(group.group_id, prompt_id, num_rollouts, context, reason, mean))
-        age = float(ages.mean()) if len(ages) else 0.0
-        books.planned(int(rows.num_rollouts.sum()), context_length=context, evidence_age=age)
-        return planned
+            own = self.method.predict(positions, self._run(), state.memory)
+            predicted = state.belief.mean(positions, step=state.step) if own is None else own[0]
+        return state.planned(rows, self.pool.ids[positions], predicted[: len(rows)], context)
 
-    def _take_in(self, given: list[GroupOutcome]) -> list[range]:
+    def _take_in(self, arrivals: Arrivals) -> list[range]:
         state = self._state
-        groups = state.ledger.screen(given, self.pool)
-        new = [(group, outcome) for group, outcome in zip(groups, given, strict=True) if group is not None]
-        rewards = [reward for _, outcome in new for reward in outcome.usable("observe")]
-        if self.belief.pass_above is None and not self._out_of_range:  # said before anything is taken in
-            self._out_of_range = silence.out_of_range(rewards)
-        state.books.repeated(len(given) - len(new))
-        if not new:
-            return [range(0)] * len(given)
-        placed = []
-        for group, outcome in new:
-            length = self.pool.prompt_length(group.position) if outcome.prompt_tokens is None else outcome.prompt_tokens
-            placed.append(state.books.came(group, outcome, state.step, length or 0))
-            state.ledger.close(group)
-        arrivals = Arrivals([group for group, _ in new], [outcome for _, outcome in new], self._truncated)
-        state.spend(arrivals)
-        state.books.scored(rewards)
+        placed = state.spent(arrivals, self.pool)
         state.believe(arrivals, [self.method.forgot(group, state.memory) for group in arrivals.groups])
         self.method.observed(arrivals, self._run(), state.memory)
-        ranges = iter(placed)
-        return [range(0) if group is None else next(ranges) for group in groups]
+        return placed
 
     # States -----------------------------------------------------------------------------------------------------
 
     def _begun(self) -> RunState:
         """A run at its beginning."""
         state = RunState(self.pool.belief(**self._believing), self.pool.passes(self.seed))
-        state.memory = self.method.init(self._seen(state))
+        state.memory = self.method.init(self._shown(state))
         return state
 
     def _contents(self, state: RunState) -> dict[str, Any]:
@@ -510,39 +477,3 @@ class Curriculum:
                 f"pool's {len(self.pool)} are not the same; load it with its own prompts in their own order (and "
                 "shards)"
             )
-
-
-def check_fit(pool: object, method: object, context: object) -> None:
-    """Whether a curriculum can be made of these.
-
-    Raises:
-        TypeError, ValueError: it cannot.
-    """
-    if not isinstance(pool, PromptPool):
-        raise TypeError(f"pool must be a PromptPool, got {type(pool).__name__}; write PromptPool(ids)")
-    if not isinstance(method, Method):
-        raise TypeError(f"method must be a Method, got {method!r}; by name, write make(name, pool, ...)")
-    if pool.sharded and not method.shardable:
-        raise ValueError(
-            f"method {method.name!r} keeps or passes over figures of the whole pool, so the pool cannot be a "
-            f"{type(pool).__name__}; docs/scale.md says which methods can"
-        )
-    if method.sets_context and context is not None:
-        raise ValueError(f"method {method.name!r} sets the context length by its own options: do not give context")
-
-
-def weight_of_pass_rates(pool: PromptPool, method: Method, given: float | None) -> float:
-    """The weight of the pool's pass rates, 0 where there are none to use."""
-    weight = method.prior_weight if given is None else real("prior_weight", given, 0)
-    try:
-        return weight if weight > 0 and pool.pass_rate is not None else 0.0
-    except ValueError as error:
-        if given is None:
-            warnings.warn(f"{error}; the belief starts at its prior everywhere", stacklevel=4)
-            return 0.0
-        raise
-
-
-def described(stage: object) -> str:
-    """A stage's own repr; the default one holds an address, which no state of another process would match."""
-    return type(stage).__qualname__ if type(stage).__repr__ is object.__repr__ else repr(stage)

@@ -1,8 +1,8 @@
 """What a method answers: the draft of a round, and a verdict on a group that came back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,83 +56,52 @@ class Draft:
         ids = [group.group_id for group in groups]
         return cls(positions, sizes, reason="continue", group_ids=ids, **draft)
 
-    def rows(self, method: str, pool_size: int, ledger: Ledger, *, weighs: bool) -> "Rows":
-        """What a plan is made of, nothing left out; there must be some.
-
-        Args:
-            method: its name, for the error.
-            weighs: whether it declared that it gives weights.
+    def rows(self, method: str, pool_size: int, ledger: Ledger, *, weighs: bool) -> list["Drafted"]:
+        """Its groups one by one; `weighs` is whether the method of this name declared that it gives weights.
 
         Raises:
             ValueError: a draft that no plan can hold.
         """
-        positions, sizes = np.asarray(self.positions), np.asarray(self.num_rollouts)
-        if any(each.ndim != 1 or each.dtype.kind not in "iu" for each in (positions, sizes)):
+        numbers = [np.asarray(self.positions), np.asarray(self.num_rollouts)]
+        if any(each.ndim != 1 or each.dtype.kind not in "iu" for each in numbers):
             raise ValueError(f"method {method!r} drafted positions or rollouts that are no lists of whole numbers")
-        num = len(positions)
+        num = len(self.positions)
         weights = np.ones(num) if self.weights is None else np.asarray(self.weights)
-        numbers = weights.ndim == 1 and weights.dtype.kind in "iuf"
-        if not numbers or not ((weights > 0) & (weights <= MAX_PER_STEP)).all():
+        counts = weights.ndim == 1 and weights.dtype.kind in "iuf"
+        if not counts or not ((weights > 0) & (weights <= MAX_PER_STEP)).all():
             raise ValueError(f"method {method!r} drafted weights that are no list of numbers above 0 up to 2**20")
         if self.weights is not None and not weighs:
             raise ValueError(f"method {method!r} drafted weights: it must declare weighs_groups = True")
-        rows = Rows(
-            positions.astype(np.int64),
-            sizes.astype(np.int64),
-            [None] * num if self.group_ids is None else self.group_ids,
-            [self.reason] * num if isinstance(self.reason, str) else self.reason,
-            weights.astype(np.float64),
-        )
-        if fault := rows.fault(pool_size, ledger):
-            raise ValueError(f"method {method!r} {fault}")
+        reasons = [self.reason] * num if isinstance(self.reason, str) else self.reason
+        known = [None] * num if self.group_ids is None else self.group_ids
+        columns = [*(each.tolist() for each in numbers), reasons, known, weights.astype(np.float64).tolist()]
+        if len({len(column) for column in columns}) > 1:
+            lengths = [len(column) for column in columns]
+            raise ValueError(f"method {method!r} drafted columns of different lengths: {lengths}")
+        rows = [Drafted(*row) for row in zip(*columns, strict=True)]
+        if len({row.position for row in rows}) < num:
+            raise ValueError(f"method {method!r} drafted the same prompt twice in one plan")
+        for row in rows:
+            if not 0 <= row.position < pool_size:
+                raise ValueError(f"method {method!r} drafted a prompt that is not in the pool of {pool_size}")
+            if row.num_rollouts < 1:
+                raise ValueError(f"method {method!r} drafted a group of {row.num_rollouts} rollouts")
+            group = None if row.group_id is None else ledger.find(row.group_id)
+            if row.group_id is not None and (group is None or group.settled or group.position != row.position):
+                raise ValueError(
+                    f"method {method!r} continues group {row.group_id}, which is not an open one of its prompt"
+                )
         return rows
 
 
-@dataclass(frozen=True)
-class Rows:
-    """The columns of a draft, one row for each group."""
+class Drafted(NamedTuple):
+    """A group of a draft; the id is that of an open group that it continues."""
 
-    positions: Positions
-    num_rollouts: NDArray[np.int64]
-    group_ids: Sequence[int | None]
-    reasons: Sequence[str]
-    weights: Floats
-
-    def __iter__(self) -> Iterator[tuple[int, int, int | None, str, float]]:
-        """Position, rollouts, group id, reason and weight of each group."""
-        numbers = self.positions.tolist(), self.num_rollouts.tolist(), self.weights.tolist()
-        for position, num_rollouts, weight, group_id, reason in zip(
-            *numbers, self.group_ids, self.reasons, strict=True
-        ):
-            yield position, num_rollouts, group_id, reason, weight
-
-    def fault(self, pool_size: int, ledger: Ledger) -> str | None:
-        """Why no plan of this pool can hold them, as the rest of a sentence about their method; None if one can."""
-        columns = (self.positions, self.num_rollouts, self.group_ids, self.reasons, self.weights)
-        if len({len(column) for column in columns}) > 1:
-            return f"drafted columns of different lengths: {[len(column) for column in columns]}"
-        if len(np.unique(self.positions)) < len(self.positions):
-            return "drafted the same prompt twice in one plan"
-        if self.positions.min() < 0 or self.positions.max() >= pool_size:
-            return f"drafted a prompt that is not in the pool of {pool_size}"
-        if self.num_rollouts.min() < 1:
-            return f"drafted a group of {self.num_rollouts.min()} rollouts"
-        for group_id, position in zip(self.group_ids, self.positions.tolist(), strict=True):
-            group = None if group_id is None else ledger.find(group_id)
-            if group_id is not None and (group is None or group.settled or group.position != position):
-                return f"continues group {group_id}, which is not an open one of its prompt"
-        return None
-
-    def within(self, num_rollouts: int) -> "Rows":
-        """The first of them, of no more rollouts in all than these."""
-        num = int(np.searchsorted(self.num_rollouts.cumsum(), num_rollouts, side="right"))
-        return Rows(
-            self.positions[:num],
-            self.num_rollouts[:num],
-            self.group_ids[:num],
-            self.reasons[:num],
-            self.weights[:num],
-        )
+    position: int
+    num_rollouts: int
+    reason: str
+    group_id: int | None
+    weight: float
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Ledger:
     def __iter__(self) -> Iterator[OpenGroup]:
         return iter(self._groups.values())
 
-    def gave_out(self, group_id: int) -> bool:
+    def gave_out(self, group_id: object) -> bool:
         """Whether a group was ever opened under this id."""
         return type(group_id) is int and 0 <= group_id < self._next_id
 
@@ -58,10 +58,10 @@ class Ledger:
             ValueError: an id that was never given out.
         """
         number = plain(group_id)
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < self._next_id:
+        if not self.gave_out(number):
             known = f"plans so far gave out 0 to {self._next_id - 1}" if self._next_id else "no plan gave one out yet"
             raise ValueError(f"unknown group id {shortened(group_id)}: {known}")
-        return self._groups.get(int(number))
+        return self._groups.get(number)
 
     def extend(self, group_id: int, num_rollouts: int, step: int, reason: str, weight: float = 1.0) -> OpenGroup:
         """Plan further rollouts of an open group."""

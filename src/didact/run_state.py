@@ -1,20 +1,21 @@
-"""All of a curriculum that changes as a run goes: where it stands, the open groups, the books, belief, walk and memory."""
+"""What changes as a run goes: where it stands, the open groups, the books, the belief, the walk and the memory."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from didact import memory
+from didact.arrays import Floats
 from didact.belief import BetaBelief
 from didact.books import Books
 from didact.bounds import MAX_PER_STEP, one_of
-from didact.draft import Then
+from didact.draft import Drafted, Then
 from didact.group import OpenGroup
 from didact.ledger import Ledger
-from didact.plan import AdmittedGroup
+from didact.plan import AdmittedGroup, PlannedGroup
 from didact.prompts import PromptPool
 from didact.selection import ShuffledPasses
 from didact.state import in_order
@@ -60,21 +61,48 @@ class RunState:
             self.step, self.round, self.then, self.admitted, self.books.now = before
             raise
 
+    def planned(
+        self, rows: Sequence[Drafted], prompt_ids: Iterable[str], predicted: Floats, context: int | None
+    ) -> list[PlannedGroup]:
+        """The groups of a draft, opened."""
+        last_seen = self.belief.last_seen(np.array([row.position for row in rows], dtype=np.int64))
+        ages = self.step - last_seen[last_seen >= 0]
+        groups = []
+        for row, prompt_id, mean in zip(rows, prompt_ids, predicted.tolist(), strict=True):
+            if row.group_id is None:
+                group = self.ledger.open(row.position, self.step, row.reason, mean, row.num_rollouts, row.weight)
+            else:
+                group = self.ledger.extend(row.group_id, row.num_rollouts, self.step, row.reason, row.weight)
+            groups.append(PlannedGroup(group.group_id, prompt_id, row.num_rollouts, context, row.reason, mean))
+        age = float(ages.mean()) if len(ages) else 0.0
+        self.books.planned(sum(row.num_rollouts for row in rows), context_length=context, evidence_age=age)
+        return groups
+
     def settle(self, group: OpenGroup, admitted: AdmittedGroup | None) -> None:
         """A group trains, or is discarded."""
         self.books.settle(group, admitted)
         self.ledger.close(group)
 
-    def spend(self, arrivals: Arrivals) -> None:
-        """Count what came back, whether or not it tells anything."""
-        positions = arrivals.positions
+    def spent(self, arrivals: Arrivals, pool: PromptPool) -> list[range]:
+        """Write down what came back, whether or not it tells anything.
+
+        Returns:
+            For each outcome the positions of its rollouts in their group.
+        """
+        placed = []
+        for group, outcome in arrivals:
+            length = pool.prompt_length(group.position) if outcome.prompt_tokens is None else outcome.prompt_tokens
+            placed.append(self.books.came(group, outcome, self.step, length or 0))
+            self.ledger.close(group)
+        self.books.scored(arrivals.verdicts)
         rollouts = np.array([len(outcome.rewards) for outcome in arrivals.outcomes], dtype=np.int64)
         tokens = np.array([sum(outcome.num_tokens or ()) for outcome in arrivals.outcomes], dtype=np.int64)
-        unique, index = np.unique(positions, return_inverse=True)
+        unique, index = np.unique(arrivals.positions, return_inverse=True)
         before = self.belief.num_rollouts(unique).astype(np.float64)
         added = np.bincount(index, weights=rollouts).astype(np.float64)
         self.books.spent(before, added, int(tokens.sum()))
-        self.belief.count(positions, rollouts, tokens, step=self.step)
+        self.belief.count(arrivals.positions, rollouts, tokens, step=self.step)
+        return placed
 
     def believe(self, arrivals: Arrivals, forgotten: list[bool]) -> None:
         """Take the rewards into the belief, but for those of groups whose prompt was forgotten since."""

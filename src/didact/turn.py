@@ -120,6 +120,11 @@ class Arrivals:
         """Of each outcome, the rewards that may inform a belief."""
         return [outcome.usable(self.truncated) for outcome in self.outcomes]
 
+    @cached_property
+    def verdicts(self) -> list[float]:
+        """The rewards of all rollouts that have one."""
+        return [reward for outcome in self.outcomes for reward in outcome.usable("observe")]
+
     @property
     def positions(self) -> Positions:
         """The prompt of each outcome, shape (n,); one can come up several times."""
