@@ -9,8 +9,9 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "didact"
 #: What one reads to know the engine, in one sitting.
 CORE = (
-    *("prompts", "outcomes", "plan", "ledger", "columns", "books", "curriculum", "method", "memory", "state"),
-    *("seeding", "pass_rates", "pool", "prompt_ids", "passes", "belief.base", "belief.beta", "belief.evidence"),
+    *("prompts", "outcomes", "plan", "group", "ledger", "columns", "books", "calibration", "curriculum", "run_setup"),
+    *("run_state", "method", "draft", "turn", "memory", "state", "state_file", "seeding", "pass_rates", "arrays"),
+    "belief.beta",
 )
 #: Packages that stand on the engine, and that it must not know.
 ABOVE = (

@@ -8,7 +8,7 @@ import numpy as np
 
 from didact import silence
 from didact.admission import has_signal
-from didact.arrays import Floats, Positions
+from didact.arrays import Floats
 from didact.calibration import Calibration
 from didact.group import OpenGroup
 from didact.outcomes import GroupOutcome
@@ -34,7 +34,7 @@ class Books:
 
     def __init__(self, passes: Callable[[Floats], Floats]) -> None:
         self._passes = passes
-        self._calibration = Calibration()
+        self.calibration = Calibration()
         self.totals: dict[str, float] = dict.fromkeys(TOTALS, 0.0)
         self.now: dict[str, float] = {}
 
@@ -92,10 +92,6 @@ class Books:
         self.count("lag_count", 1)
         return range(len(group.rewards) - size, len(group.rewards))
 
-    def repeated(self, num_outcomes: int) -> None:
-        """Outcomes that told nothing new."""
-        self.totals["outcomes_duplicate"] += num_outcomes
-
     def lost(self, num_rollouts: int, *, again: bool = False) -> None:
         """Rollouts were written off, and perhaps as many asked for again; less than 0 of them were found."""
         self.totals["rollouts_lost"] += num_rollouts
@@ -113,10 +109,6 @@ class Books:
         totals["rollouts"] += float(added.sum())
         totals["response_tokens"] += float(tokens)
         totals["prompts_seen"] += float(((before == 0) & (added > 0)).sum())
-
-    def calibrate(self, predicted: Sequence[float], sizes: Positions, rewards: Floats) -> None:
-        """Compare what was believed when a group was planned with what came back."""
-        self._calibration.observe(predicted, sizes, self._passes(rewards))
 
     def settle(self, group: OpenGroup, admitted: AdmittedGroup | None) -> None:
         """A group trains, or is discarded."""
@@ -151,7 +143,7 @@ class Books:
             "pass_rate": _ratio(now.get("passes"), now.get("scored")),
             "evidence_age": now.get("evidence_age", 0.0),
             "lag": _ratio(now.get("lag"), now.get("lag_count")),
-            "calibration_error": self._calibration.error,
+            "calibration_error": self.calibration.error,
             "effective_prompts": _ratio(totals["rollouts"] ** 2, totals["_rollout_squares"]),
             "context_length": now.get("context_length", 0.0),
             "steps_without_signal": now.get("silent_steps", 0.0),
@@ -159,11 +151,7 @@ class Books:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "totals": dict(self.totals),
-            "now": dict(self.now),
-            "calibration": self._calibration.state_dict(),
-        }
+        return {"totals": dict(self.totals), "now": dict(self.now), "calibration": self.calibration.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state.
@@ -181,7 +169,7 @@ class Books:
         done = totals["rollouts_trained"] + totals["rollouts_discarded"]
         if done > totals["rollouts"] or totals["groups_trained"] > totals["groups"]:
             raise ValueError(f"{done:g} of {totals['rollouts']:g} rollouts cannot have trained or been discarded")
-        self._calibration.load_state_dict(state["calibration"])
+        self.calibration.load_state_dict(state["calibration"])
         self.totals, self.now = totals, now
 
 

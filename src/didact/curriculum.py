@@ -31,7 +31,7 @@ from didact.outcomes import GroupOutcome, Truncated
 from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan, PlannedGroup
 from didact.prompts import PromptPool
-from didact.run_setup import budget, check_fit, described, weight_of_pass_rates
+from didact.run_setup import budget, check_fit, check_same, described, weight_of_pass_rates
 from didact.run_state import RunState
 from didact.seeding import generator
 from didact.state import check_seal, digest, seal
@@ -220,7 +220,7 @@ class Curriculum:
         arrivals = Arrivals([group for group, _ in new], [outcome for _, outcome in new], self._truncated)
         if self.belief.pass_above is None and not self._out_of_range:  # said before anything is taken in
             self._out_of_range = silence.out_of_range(arrivals.verdicts)
-        state.books.repeated(len(given) - len(new))
+        state.books.totals["outcomes_duplicate"] += len(given) - len(new)
         ranges = iter(self._take_in(arrivals) if new else ())
         placed = [range(0) if group is None else next(ranges) for group in groups]
         self.listener.observed(self, given, placed)
@@ -338,7 +338,8 @@ class Curriculum:
             ValueError: a state of another schema, method, pool or options; one that was altered, or that cannot be.
         """
         with self.listener.loading(state) as state:
-            self._check_state(state)
+            check_seal(state, "curriculum", _STATE, SCHEMA)
+            check_same(state, self.name, self.options, self.pool)
             try:
                 fresh = self._begun()
                 fresh.load_state_dict(state, self.pool)
@@ -458,22 +459,3 @@ class Curriculum:
             "pool": {"size": len(self.pool), "fingerprint": self.pool.fingerprint()},
             **state.state_dict(),
         }
-
-    def _check_state(self, state: Mapping[str, Any]) -> None:
-        check_seal(state, "curriculum", _STATE, SCHEMA)
-        if state["method"] != self.name:
-            raise ValueError(f"state of method {state['method']!r}, this curriculum is {self.name!r}")
-        options, pool = state["options"], state["pool"]
-        if not isinstance(options, Mapping) or not isinstance(pool, Mapping) or type(pool.get("size")) is not int:
-            raise ValueError(f"a state says what options and what pool it was made with, this one {options} and {pool}")
-        for name in sorted(set(options) | set(self.options)):
-            saved, mine = options.get(name, "unset"), self.options.get(name, "unset")
-            if saved != mine:
-                raise ValueError(f"state made with {name}={saved!r}, this curriculum has {name}={mine!r}")
-        size = pool["size"]
-        if size > len(self.pool) or self.pool.fingerprint(size) != pool.get("fingerprint"):
-            raise ValueError(
-                f"state of another pool: it knew {size} prompts, and the first {min(size, len(self.pool))} of this "
-                f"pool's {len(self.pool)} are not the same; load it with its own prompts in their own order (and "
-                "shards)"
-            )

@@ -62,30 +62,30 @@ class Draft:
         Raises:
             ValueError: a draft that no plan can hold.
         """
-        numbers = [np.asarray(self.positions), np.asarray(self.num_rollouts)]
-        if any(each.ndim != 1 or each.dtype.kind not in "iu" for each in numbers):
+        positions, sizes = np.asarray(self.positions), np.asarray(self.num_rollouts)
+        if any(each.ndim != 1 or each.dtype.kind not in "iu" for each in (positions, sizes)):
             raise ValueError(f"method {method!r} drafted positions or rollouts that are no lists of whole numbers")
-        num = len(self.positions)
+        num = len(positions)
         weights = np.ones(num) if self.weights is None else np.asarray(self.weights)
-        counts = weights.ndim == 1 and weights.dtype.kind in "iuf"
-        if not counts or not ((weights > 0) & (weights <= MAX_PER_STEP)).all():
+        numbers = weights.ndim == 1 and weights.dtype.kind in "iuf"
+        if not numbers or not ((weights > 0) & (weights <= MAX_PER_STEP)).all():
             raise ValueError(f"method {method!r} drafted weights that are no list of numbers above 0 up to 2**20")
         if self.weights is not None and not weighs:
             raise ValueError(f"method {method!r} drafted weights: it must declare weighs_groups = True")
         reasons = [self.reason] * num if isinstance(self.reason, str) else self.reason
         known = [None] * num if self.group_ids is None else self.group_ids
-        columns = [*(each.tolist() for each in numbers), reasons, known, weights.astype(np.float64).tolist()]
-        if len({len(column) for column in columns}) > 1:
-            lengths = [len(column) for column in columns]
+        lengths = [len(column) for column in (positions, sizes, reasons, known, weights)]
+        if len(set(lengths)) > 1:
             raise ValueError(f"method {method!r} drafted columns of different lengths: {lengths}")
-        rows = [Drafted(*row) for row in zip(*columns, strict=True)]
-        if len({row.position for row in rows}) < num:
+        if len(np.unique(positions)) < num:
             raise ValueError(f"method {method!r} drafted the same prompt twice in one plan")
-        for row in rows:
-            if not 0 <= row.position < pool_size:
-                raise ValueError(f"method {method!r} drafted a prompt that is not in the pool of {pool_size}")
-            if row.num_rollouts < 1:
-                raise ValueError(f"method {method!r} drafted a group of {row.num_rollouts} rollouts")
+        if positions.min() < 0 or positions.max() >= pool_size:
+            raise ValueError(f"method {method!r} drafted a prompt that is not in the pool of {pool_size}")
+        if sizes.min() < 1:
+            raise ValueError(f"method {method!r} drafted a group of {sizes.min()} rollouts")
+        columns = positions.tolist(), sizes.tolist(), reasons, known, weights.astype(np.float64).tolist()
+        rows = [Drafted(*row) for row in zip(*columns, strict=True)]
+        for row in rows if self.group_ids is not None else ():
             group = None if row.group_id is None else ledger.find(row.group_id)
             if row.group_id is not None and (group is None or group.settled or group.position != row.position):
                 raise ValueError(

@@ -10,18 +10,19 @@ that was asked for, so planned = observed + in flight + lost, and the ledger hol
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from didact.bounds import plain, shortened
-from didact.group import OpenGroup
+from didact.group import OpenGroup as OpenGroup
 from didact.outcomes import GroupOutcome
 from didact.pool import Pool
 from didact.state import pieces
 
-_COLUMNS = {"group_id": int, "position": int, "step": int, "predicted": float, "planned": int}
-_COLUMNS |= {"completed": int, "settled": bool, "asked": int, "again": int, "lost": int, "weight": float}
+#: Those fields of a group that are columns of a state.
+_COLUMNS: dict[str, Any] = {each.name: each.type for each in fields(OpenGroup) if each.type in (int, float, bool)}
 #: Steps since a group was last asked for after which what is missing of it is written off.
 LOST_STEPS = 50
 #: Steps after which rollouts that were written off are no longer waited for: when they come now, they are a repetition.
@@ -118,9 +119,8 @@ class Ledger:
 
     def forget(self, step: int) -> None:
         """Strike out settled groups that have waited for nothing but lost rollouts for LATE_STEPS steps."""
-        old = [group for group in self if group.settled and group.lost and group.asked < step - LATE_STEPS]
-        for group in old:
-            if group.in_flight <= 0:
+        for group in list(self):
+            if group.settled and group.lost and group.in_flight <= 0 and group.asked < step - LATE_STEPS:
                 del self._groups[group.group_id]
 
     def unclaimed(self, step: int) -> list[OpenGroup]:

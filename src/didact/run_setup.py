@@ -1,6 +1,8 @@
 """What a curriculum is set up with: whether its parts fit each other, and how states and journals write it down."""
 
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 from didact.bounds import MAX_PER_STEP, real, whole
 from didact.context import FixedContext
@@ -68,3 +70,26 @@ def described(stage: object) -> str | int | None:
     if isinstance(stage, FixedContext):
         return stage.length
     return type(stage).__qualname__ if type(stage).__repr__ is object.__repr__ else repr(stage)
+
+
+def check_same(state: Mapping[str, Any], method: str, options: Mapping[str, Any], pool: PromptPool) -> None:
+    """Whether a state is of this method, these options, and this pool, which may have grown since.
+
+    Raises:
+        ValueError: it is of others, or does not say of which.
+    """
+    if state["method"] != method:
+        raise ValueError(f"state of method {state['method']!r}, this curriculum is {method!r}")
+    given, known = state["options"], state["pool"]
+    if not isinstance(given, Mapping) or not isinstance(known, Mapping) or type(known.get("size")) is not int:
+        raise ValueError(f"a state says what options and what pool it was made with, this one {given} and {known}")
+    for name in sorted({*given, *options}):
+        saved, mine = given.get(name, "unset"), options.get(name, "unset")
+        if saved != mine:
+            raise ValueError(f"state made with {name}={saved!r}, this curriculum has {name}={mine!r}")
+    size = known["size"]
+    if size > len(pool) or pool.fingerprint(size) != known.get("fingerprint"):
+        raise ValueError(
+            f"state of another pool: it knew {size} prompts, and the first {min(size, len(pool))} of this pool's "
+            f"{len(pool)} are not the same; load it with its own prompts in their own order (and shards)"
+        )

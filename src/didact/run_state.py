@@ -68,12 +68,13 @@ class RunState:
         last_seen = self.belief.last_seen(np.array([row.position for row in rows], dtype=np.int64))
         ages = self.step - last_seen[last_seen >= 0]
         groups = []
-        for row, prompt_id, mean in zip(rows, prompt_ids, predicted.tolist(), strict=True):
-            if row.group_id is None:
-                group = self.ledger.open(row.position, self.step, row.reason, mean, row.num_rollouts, row.weight)
+        told = zip(rows, prompt_ids, predicted.tolist(), strict=True)
+        for (position, num_rollouts, reason, group_id, weight), prompt_id, mean in told:
+            if group_id is None:
+                group = self.ledger.open(position, self.step, reason, mean, num_rollouts, weight)
             else:
-                group = self.ledger.extend(row.group_id, row.num_rollouts, self.step, row.reason, row.weight)
-            groups.append(PlannedGroup(group.group_id, prompt_id, row.num_rollouts, context, row.reason, mean))
+                group = self.ledger.extend(group_id, num_rollouts, self.step, reason, weight)
+            groups.append(PlannedGroup(group.group_id, prompt_id, num_rollouts, context, reason, mean))
         age = float(ages.mean()) if len(ages) else 0.0
         self.books.planned(sum(row.num_rollouts for row in rows), context_length=context, evidence_age=age)
         return groups
@@ -109,7 +110,8 @@ class RunState:
         used = [[] if gone else usable for gone, usable in zip(forgotten, arrivals.rewards, strict=True)]
         sizes = np.array([len(usable) for usable in used], dtype=np.int64)
         rewards = np.fromiter((reward for usable in used for reward in usable), np.float64, int(sizes.sum()))
-        self.books.calibrate([group.predicted for group in arrivals.groups], sizes, rewards)
+        predicted = [group.predicted for group in arrivals.groups]
+        self.books.calibration.observe(predicted, sizes, self.belief.passes(rewards))
         versions = [
             group.asked if outcome.policy_version is None else outcome.policy_version for group, outcome in arrivals
         ]
