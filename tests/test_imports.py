@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "didact"
 CORE = (
     *("prompts", "outcomes", "plan", "group", "ledger", "columns", "books", "calibration", "curriculum", "run_setup"),
     *("run_state", "method", "draft", "turn", "memory", "state", "state_file", "seeding", "pass_rates", "arrays"),
-    "belief.beta",
+    *("pool", "prompt_ids", "passes", "belief.base", "belief.beta", "belief.evidence"),
 )
 #: Packages that stand on the engine, and that it must not know.
 ABOVE = (

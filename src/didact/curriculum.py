@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from didact import silence
 from didact.admission import Admission, as_admission
-from didact.belief import BetaBelief
+from didact.belief import Belief
 from didact.bounds import MAX_STEP, flag, one_of, whole, whole_or_none
 from didact.context import ContextSchedule, DraftedContext, as_context, as_length
 from didact.draft import Draft, Then, Verdict
@@ -30,7 +30,7 @@ from didact.method import Method
 from didact.outcomes import GroupOutcome, Truncated
 from didact.pass_rates import PassRates
 from didact.plan import AdmittedGroup, Plan, PlannedGroup
-from didact.prompts import PromptPool
+from didact.pool import Pool
 from didact.run_setup import budget, check_fit, check_same, described, weight_of_pass_rates
 from didact.run_state import RunState
 from didact.seeding import generator
@@ -61,7 +61,7 @@ class Curriculum:
             own setting.
         admission: which groups train: "all", "signal", a band [low, high] of mean rewards, or an Admission; None is the
             method's own rule.
-        prior, discount, window, pass_above: how the belief counts, see BetaBelief; a prior of None is the method's own,
+        prior, discount, window, pass_above: how the belief counts, see Belief; a prior of None is the method's own,
             (1, 1) for most.
         prior_weight: pseudo-rollouts that the pool's `pass_rate` counts for where it is known, in place of `prior`.
             None is the method's own, 4 for most; without such a column it is nothing.
@@ -74,7 +74,7 @@ class Curriculum:
 
     def __init__(
         self,
-        pool: PromptPool,
+        pool: Pool,
         method: Method,
         *,
         prompts_per_step: int,
@@ -141,7 +141,7 @@ class Curriculum:
         return self._state.step
 
     @property
-    def belief(self) -> BetaBelief:
+    def belief(self) -> Belief:
         """What is believed from own outcomes, and what was spent on each prompt."""
         return self._state.belief
 

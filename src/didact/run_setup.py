@@ -7,7 +7,7 @@ from typing import Any
 from didact.bounds import MAX_PER_STEP, real, whole
 from didact.context import FixedContext
 from didact.method import Method
-from didact.prompts import PromptPool
+from didact.pool import Pool
 
 
 def check_fit(pool: object, method: object, context: object) -> None:
@@ -16,7 +16,7 @@ def check_fit(pool: object, method: object, context: object) -> None:
     Raises:
         TypeError, ValueError: it cannot.
     """
-    if not isinstance(pool, PromptPool):
+    if not isinstance(pool, Pool):
         raise TypeError(f"pool must be a PromptPool, got {type(pool).__name__}; write PromptPool(ids)")
     if not isinstance(method, Method):
         raise TypeError(f"method must be a Method, got {method!r}; by name, write make(name, pool, ...)")
@@ -50,7 +50,7 @@ def budget(prompts_per_step: int, rollouts_per_step: int, most: int | None, num_
     return prompts, rollouts
 
 
-def weight_of_pass_rates(pool: PromptPool, method: Method, given: float | None) -> float:
+def weight_of_pass_rates(pool: Pool, method: Method, given: float | None) -> float:
     """The weight of the pool's pass rates, 0 where there are none to use."""
     weight = method.prior_weight if given is None else real("prior_weight", given, 0)
     try:
@@ -72,7 +72,7 @@ def described(stage: object) -> str | int | None:
     return type(stage).__qualname__ if type(stage).__repr__ is object.__repr__ else repr(stage)
 
 
-def check_same(state: Mapping[str, Any], method: str, options: Mapping[str, Any], pool: PromptPool) -> None:
+def check_same(state: Mapping[str, Any], method: str, options: Mapping[str, Any], pool: Pool) -> None:
     """Whether a state is of this method, these options, and this pool, which may have grown since.
 
     Raises:

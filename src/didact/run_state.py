@@ -9,15 +9,15 @@ import numpy as np
 
 from didact import memory
 from didact.arrays import Floats
-from didact.belief import BetaBelief
+from didact.belief import Belief
 from didact.books import Books
 from didact.bounds import MAX_PER_STEP, one_of
 from didact.draft import Drafted, Then
 from didact.group import OpenGroup
 from didact.ledger import Ledger
+from didact.passes import Passes
 from didact.plan import AdmittedGroup, PlannedGroup
-from didact.prompts import PromptPool
-from didact.selection import ShuffledPasses
+from didact.pool import Pool
 from didact.state import in_order
 from didact.turn import Arrivals
 
@@ -35,7 +35,7 @@ class RunState:
     #: What a state holds.
     KEYS = ("step", "round", "then", "ledger", "admitted", "books", "belief", "walk", "memory")
 
-    def __init__(self, belief: BetaBelief, walk: ShuffledPasses) -> None:
+    def __init__(self, belief: Belief, walk: Passes) -> None:
         self.step, self.round = -1, 0
         self.then: Then = "later"
         self.admitted: list[AdmittedGroup] = []
@@ -84,7 +84,7 @@ class RunState:
         self.books.settle(group, admitted)
         self.ledger.close(group)
 
-    def spent(self, arrivals: Arrivals, pool: PromptPool) -> list[range]:
+    def spent(self, arrivals: Arrivals, pool: Pool) -> list[range]:
         """Write down what came back, whether or not it tells anything.
 
         Returns:
@@ -137,7 +137,7 @@ class RunState:
             "memory": memory.save(self.memory),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any], pool: PromptPool) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], pool: Pool) -> None:
         """Restore a state, into a run that has only begun.
 
         Raises:
@@ -158,7 +158,7 @@ class RunState:
         self.walk.load_state_dict(state["walk"])
         memory.load(self.memory, state["memory"], pool_size=len(pool), step=self.step)
 
-    def check(self, pool: PromptPool) -> None:
+    def check(self, pool: Pool) -> None:
         """Raises ValueError where figures that are kept in two places differ, or point to nothing."""
         totals, groups, size = self.books.totals, list(self.ledger), len(pool)
         planned = totals["rollouts"] + sum(group.in_flight for group in groups) + totals["rollouts_lost"]

@@ -11,24 +11,24 @@ from numpy.typing import NDArray
 from didact.admission import Admission
 from didact.allocation import largest_remainder
 from didact.arrays import Positions
-from didact.belief import BetaBelief
+from didact.belief import Belief
 from didact.draft import NONE, Draft
 from didact.group import OpenGroup
 from didact.outcomes import GroupOutcome, Truncated
-from didact.prompts import PromptPool
+from didact.pool import Pool
 
 
 @dataclass(frozen=True)
 class Run:
     """The run as its method sees it, at one moment. A method writes nothing here."""
 
-    pool: PromptPool
+    pool: Pool
     prompts_per_step: int
     rollouts_per_step: int
     seed: int
     truncated: Truncated
     admission: Admission
-    belief: BetaBelief
+    belief: Belief
     step: int = -1  # of the latest plan
     num_admitted: int = 0  # groups admitted at this step so far
     num_planned: int = 0  # rollouts planned in the whole run so far
