@@ -9,9 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from didact.arrays import Positions
 from didact.seeding import generator
-
-Positions = NDArray[np.int64]
 
 
 class Arms:

@@ -1,45 +1,28 @@
-"""The books: what a run has planned, paid for, trained on and thrown away, and how well it predicted."""
+"""The books: what a run has planned, paid for, trained on and thrown away."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from didact import silence
 from didact.admission import has_signal
-from didact.ledger import OpenGroup
+from didact.arrays import Floats
+from didact.calibration import Calibration
+from didact.group import OpenGroup
 from didact.outcomes import GroupOutcome
 from didact.plan import AdmittedGroup
 
 #: Reasons of rollouts that are made to learn about a prompt before the rest of its group, if any.
 PROBES = ("pilot", "screen")
+#: Figures of the whole run, in the order in which metrics name them.
 TOTALS = (
-    "rollouts",
-    "rollouts_planned",
-    "rollouts_trained",
-    "rollouts_discarded",
-    "rollouts_pilot",
-    "rollouts_errored",
-    "rollouts_truncated",
-    "rollouts_lost",
-    "response_tokens",
-    "prompt_tokens",
-    "groups",
-    "groups_trained",
-    "groups_with_signal",
-    "groups_all_pass",
-    "groups_all_fail",
-    "outcomes",
-    "outcomes_late",
-    "outcomes_partial",
-    "outcomes_duplicate",
-    "prompts_seen",
-    "_rollout_squares",
+    *("rollouts", "rollouts_planned", "rollouts_trained", "rollouts_discarded", "rollouts_pilot", "rollouts_errored"),
+    *("rollouts_truncated", "rollouts_lost", "response_tokens", "prompt_tokens"),
+    *("groups", "groups_trained", "groups_with_signal", "groups_all_pass", "groups_all_fail"),
+    *("outcomes", "outcomes_late", "outcomes_partial", "outcomes_duplicate", "prompts_seen", "_rollout_squares"),
 )
-_BINS = 10
-_STATE = ("totals", "now", "calibration")
 
 
 class Books:
@@ -49,11 +32,11 @@ class Books:
         passes: says how much of a pass each reward is, as the belief does.
     """
 
-    def __init__(self, passes: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> None:
+    def __init__(self, passes: Callable[[Floats], Floats]) -> None:
         self._passes = passes
+        self.calibration = Calibration()
         self.totals: dict[str, float] = dict.fromkeys(TOTALS, 0.0)
         self.now: dict[str, float] = {}
-        self._calibration = np.zeros((3, _BINS))  # rollouts, predicted passes, passes, by predicted pass rate
 
     def count(self, name: str, value: float) -> None:
         """Add to a figure of the current step."""
@@ -66,63 +49,66 @@ class Books:
         capped = self.now.get("capped_steps", 0.0)
         self.now = {**self.silence(), **({"capped_steps": capped} if capped else {})}
 
-    def planned(self, num_rollouts: int) -> None:
-        self.totals["rollouts_planned"] += float(num_rollouts)
-        self.count("planned", float(num_rollouts))
+    def fitting(self, num: int, num_rollouts: int, most: int) -> int:
+        """How many of `num` groups alike, of `num_rollouts` in all, can still be planned at this step, of `most`."""
+        room = self.room(most)
+        if num_rollouts <= room:
+            return num
+        if not self.now.get("capped"):  # the step came to its cap
+            self.now["capped"] = 1.0
+            self.count("capped_steps", 1)
+        return num * room // num_rollouts
 
     def room(self, most: int) -> int:
         """Rollouts that may still be planned at this step, of `most`."""
         return most - int(self.now.get("planned", 0.0))
 
-    def capped(self) -> None:
-        """The step came to its cap."""
-        if not self.now.get("capped"):
-            self.now["capped"] = 1.0
-            self.count("capped_steps", 1)
+    def planned(self, num_rollouts: int, *, context_length: int | None, evidence_age: float) -> None:
+        """A plan of so many rollouts; the figures of its context and of the belief it rests on are the step's."""
+        self.totals["rollouts_planned"] += float(num_rollouts)
+        self.count("planned", float(num_rollouts))
+        self.now |= {"context_length": float(context_length or 0), "evidence_age": evidence_age}
 
-    def came(self, group: OpenGroup, outcome: GroupOutcome, step: int, prompt_tokens: int) -> None:
-        """Write an outcome into its group and the counters; `prompt_tokens` is the length of its prompt."""
-        totals, size = self.totals, len(outcome.rewards)
-        errored = outcome.errored or (False,) * size
-        truncated = outcome.truncated or (False,) * size
-        group.record(outcome, step)
-        found = max(-group.in_flight, 0)  # it was given up and comes after all, and nobody said so
-        group.lost -= found
-        totals["rollouts_lost"] -= found
+    def came(self, group: OpenGroup, outcome: GroupOutcome, step: int, prompt_tokens: int) -> range:
+        """Write an outcome into its group and the counters; `prompt_tokens` is the length of its prompt.
+
+        Returns:
+            The positions of its rollouts in the group.
+        """
+        totals, size, errored = self.totals, len(outcome.rewards), sum(outcome.errored or ())
+        truncated = sum(outcome.truncated or ())
+        totals["rollouts_lost"] -= group.record(outcome, step)
         totals["outcomes"] += 1
         totals["outcomes_partial"] += size < group.planned and len(group.rewards) < group.planned
         totals["outcomes_late"] += group.step < step
-        totals["rollouts_errored"] += sum(errored)
-        totals["rollouts_truncated"] += sum(truncated)
-        self.count("errored", sum(errored))
-        self.count("truncated", sum(truncated))
+        totals["rollouts_errored"] += errored
+        totals["rollouts_truncated"] += truncated
         totals["rollouts_pilot"] += size if group.reason in PROBES else 0
-        if group.settled:
-            totals["rollouts_discarded"] += size
+        totals["rollouts_discarded"] += size if group.settled else 0
+        totals["prompt_tokens"] += prompt_tokens * size
+        self.count("errored", errored)
+        self.count("truncated", truncated)
         self.count("lag", step - (group.asked if outcome.policy_version is None else outcome.policy_version))
         self.count("lag_count", 1)
-        totals["prompt_tokens"] += prompt_tokens * size
+        return range(len(group.rewards) - size, len(group.rewards))
+
+    def lost(self, num_rollouts: int, *, again: bool = False) -> None:
+        """Rollouts were written off, and perhaps as many asked for again; less than 0 of them were found."""
+        self.totals["rollouts_lost"] += num_rollouts
+        self.totals["rollouts_planned"] += num_rollouts if again else 0
 
     def scored(self, rewards: Sequence[float]) -> None:
-        """Rewards of what came back, nan where there is none."""
-        graded = np.array([reward for reward in rewards if not math.isnan(reward)])
-        self.count("passes", float(self._passes(graded).sum()))
-        self.count("scored", len(graded))
+        """All rewards of what came back."""
+        self.count("passes", float(self._passes(np.array(rewards)).sum()))
+        self.count("scored", len(rewards))
 
-    def spent(self, before: NDArray[np.float64], added: NDArray[np.float64], tokens: int) -> None:
+    def spent(self, before: Floats, added: Floats, tokens: int) -> None:
         """Rollouts of distinct prompts, which had so many before, and response tokens."""
         totals = self.totals
         totals["_rollout_squares"] += float(((before + added) ** 2 - before**2).sum())
         totals["rollouts"] += float(added.sum())
         totals["response_tokens"] += float(tokens)
         totals["prompts_seen"] += float(((before == 0) & (added > 0)).sum())
-
-    def calibrate(self, predicted: Sequence[float], sizes: NDArray[np.int64], rewards: NDArray[np.float64]) -> None:
-        """Compare what was believed when a group was planned with what came back."""
-        mean = np.repeat(np.array(predicted), sizes)
-        bins = np.minimum((mean * _BINS).astype(np.int64), _BINS - 1)
-        for row, values in enumerate((np.ones(len(mean)), mean, self._passes(rewards))):
-            self._calibration[row] += np.bincount(bins, weights=values, minlength=_BINS)
 
     def settle(self, group: OpenGroup, admitted: AdmittedGroup | None) -> None:
         """A group trains, or is discarded."""
@@ -142,34 +128,30 @@ class Books:
             passed = self._passes(rewards).mean() >= 0.5
             self.totals["groups_all_pass" if passed else "groups_all_fail"] += 1
 
+    # What they say ----------------------------------------------------------------------------------------------
+
     def silence(self) -> dict[str, float]:
         """What steps in a row up to the current one, which gave nothing to train on, add up to; empty if it did."""
         return silence.added_up(self.now)
 
-    # What they say ----------------------------------------------------------------------------------------------
-
     def metrics(self) -> dict[str, float]:
         totals, now = self.totals, self.now
-        weight, predicted, passed = self._calibration
-        seen = weight > 0
-        error = np.abs(predicted[seen] - passed[seen]).sum() / weight.sum() if seen.any() else 0.0
-        groups, done = now.get("groups", 0.0), now.get("scored", 0.0)
         return {
             **{name: float(totals[name]) for name in TOTALS if not name.startswith("_")},
-            "share_with_signal": now.get("with_signal", 0.0) / groups if groups else 0.0,
-            "share_with_signal_so_far": totals["groups_with_signal"] / max(totals["groups"], 1.0),
-            "pass_rate": now.get("passes", 0.0) / done if done else 0.0,
+            "share_with_signal": _ratio(now.get("with_signal"), now.get("groups")),
+            "share_with_signal_so_far": _ratio(totals["groups_with_signal"], totals["groups"]),
+            "pass_rate": _ratio(now.get("passes"), now.get("scored")),
             "evidence_age": now.get("evidence_age", 0.0),
-            "lag": now.get("lag", 0.0) / max(now.get("lag_count", 0.0), 1.0),
-            "calibration_error": float(error),
-            "effective_prompts": totals["rollouts"] ** 2 / max(totals["_rollout_squares"], 1.0),
+            "lag": _ratio(now.get("lag"), now.get("lag_count")),
+            "calibration_error": self.calibration.error,
+            "effective_prompts": _ratio(totals["rollouts"] ** 2, totals["_rollout_squares"]),
             "context_length": now.get("context_length", 0.0),
             "steps_without_signal": now.get("silent_steps", 0.0),
             "capped_steps": now.get("capped_steps", 0.0),
         }
 
     def state_dict(self) -> dict[str, Any]:
-        return {"totals": dict(self.totals), "now": dict(self.now), "calibration": self._calibration.copy()}
+        return {"totals": dict(self.totals), "now": dict(self.now), "calibration": self.calibration.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state.
@@ -177,17 +159,19 @@ class Books:
         Raises:
             ValueError: figures that are missing, not finite, or less than 0 where none can be.
         """
-        totals, now, calibration = (state[name] for name in _STATE)
+        totals, now = dict(state["totals"]), dict(state["now"])
         if set(totals) != set(TOTALS) or not all(isinstance(x, float) for x in [*totals.values(), *now.values()]):
             raise ValueError(f"totals must be one number for each of {', '.join(TOTALS)}, got {totals}")
         if not all(0 <= total < math.inf for total in totals.values()):
             raise ValueError(f"totals must be finite and not negative, got {totals}")
-        if not all(map(math.isfinite, now.values())) or calibration.shape != (3, _BINS):
+        if not all(map(math.isfinite, now.values())):
             raise ValueError(f"the figures of the step must be finite, got {now}")
-        if not ((calibration >= 0) & (calibration < math.inf)).all():
-            raise ValueError("what was predicted and what came back are numbers of at least 0")
         done = totals["rollouts_trained"] + totals["rollouts_discarded"]
         if done > totals["rollouts"] or totals["groups_trained"] > totals["groups"]:
             raise ValueError(f"{done:g} of {totals['rollouts']:g} rollouts cannot have trained or been discarded")
-        self.totals, self.now = dict(totals), dict(now)
-        self._calibration = np.array(calibration, dtype=np.float64)
+        self.calibration.load_state_dict(state["calibration"])
+        self.totals, self.now = totals, now
+
+
+def _ratio(part: float | None, whole: float | None) -> float:
+    return (part or 0.0) / whole if whole else 0.0

@@ -8,87 +8,25 @@ are those that nobody answered for in LOST_STEPS steps. They may come after all,
 that was asked for, so planned = observed + in flight + lost, and the ledger holds no more than so many steps.
 """
 
-import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from didact.bounds import MAX_PER_STEP, plain, shortened
+from didact.bounds import plain, shortened
+from didact.group import OpenGroup as OpenGroup
 from didact.outcomes import GroupOutcome
 from didact.pool import Pool
 from didact.state import pieces
 
-_COLUMNS = {"group_id": int, "position": int, "step": int, "predicted": float, "planned": int}
-_COLUMNS |= {"completed": int, "settled": bool, "asked": int, "again": int, "lost": int, "weight": float}
+#: Those fields of a group that are columns of a state.
+_COLUMNS: dict[str, Any] = {each.name: each.type for each in fields(OpenGroup) if each.type in (int, float, bool)}
 #: Steps since a group was last asked for after which what is missing of it is written off.
 LOST_STEPS = 50
 #: Steps after which rollouts that were written off are no longer waited for: when they come now, they are a repetition.
 LATE_STEPS = 100
-
-
-@dataclass(slots=True)
-class OpenGroup:
-    """A group that is not settled, or not complete."""
-
-    group_id: int
-    position: int
-    step: int
-    reason: str
-    predicted: float  # pass rate believed when it was planned
-    planned: int
-    rewards: list[float] = field(default_factory=list)  # nan where errored; in the order observed
-    parts: list[int] = field(default_factory=list)
-    completed: int = -1  # the step at which the last planned rollout came back
-    settled: bool = False  # admitted or discarded; kept while rollouts of it are still to come
-    asked: int = -1  # the step of the latest plan that named it
-    again: int = 0  # rollouts asked for in place of lost ones, beyond those planned
-    lost: int = 0  # rollouts written off that have not come after all
-    weight: float = 1.0  # what it counts in the loss
-
-    @property
-    def outstanding(self) -> int:
-        """Rollouts that were asked for and are not back, lost ones included."""
-        return self.planned + self.again - len(self.rewards)
-
-    @property
-    def in_flight(self) -> int:
-        """Rollouts that are still to come."""
-        return self.outstanding - self.lost
-
-    @property
-    def done(self) -> bool:
-        """Whether it has all the rollouts it can be expected to have."""
-        return len(self.rewards) >= self.planned - max(self.lost - self.again, 0)
-
-    @property
-    def usable(self) -> list[int]:
-        """Positions of the rollouts that have a reward."""
-        return [index for index, reward in enumerate(self.rewards) if not math.isnan(reward)]
-
-    @property
-    def possible(self) -> bool:
-        """Whether a group can be like this at all."""
-        return (
-            min(self.position, self.step, self.again, self.lost, *self.parts, 0) >= 0
-            and min(self.planned, self.asked - self.step + 1) >= 1
-            and self.completed >= -1
-            and 0 <= self.predicted <= 1
-            and 0 < self.weight <= MAX_PER_STEP
-            and self.lost <= self.outstanding
-            and len(set(self.parts)) == len(self.parts)
-            and not any(map(math.isinf, self.rewards))
-        )
-
-    def record(self, outcome: GroupOutcome, step: int) -> None:
-        """Write an outcome down."""
-        errored = outcome.errored or (False,) * len(outcome.rewards)
-        self.rewards += [math.nan if bad else reward for bad, reward in zip(errored, outcome.rewards, strict=True)]
-        if outcome.part is not None:
-            self.parts.append(outcome.part)
-        if self.done:
-            self.completed = step
 
 
 class Ledger:
@@ -101,7 +39,7 @@ class Ledger:
     def __iter__(self) -> Iterator[OpenGroup]:
         return iter(self._groups.values())
 
-    def gave_out(self, group_id: int) -> bool:
+    def gave_out(self, group_id: object) -> bool:
         """Whether a group was ever opened under this id."""
         return type(group_id) is int and 0 <= group_id < self._next_id
 
@@ -121,10 +59,10 @@ class Ledger:
             ValueError: an id that was never given out.
         """
         number = plain(group_id)
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < self._next_id:
+        if not self.gave_out(number):
             known = f"plans so far gave out 0 to {self._next_id - 1}" if self._next_id else "no plan gave one out yet"
             raise ValueError(f"unknown group id {shortened(group_id)}: {known}")
-        return self._groups.get(int(number))
+        return self._groups.get(number)
 
     def extend(self, group_id: int, num_rollouts: int, step: int, reason: str, weight: float = 1.0) -> OpenGroup:
         """Plan further rollouts of an open group."""
@@ -139,16 +77,55 @@ class Ledger:
         if group.settled and group.outstanding <= 0:
             del self._groups[group.group_id]
 
+    def lose(self, group_id: int, num_rollouts: int, step: int, *, again: bool) -> OpenGroup:
+        """Write off rollouts of a group; with `again`, as many are asked for in their place.
+
+        Raises:
+            ValueError: a group that is not open, or more rollouts than it has in flight.
+        """
+        group = self.find(group_id)
+        if group is None or num_rollouts > group.in_flight:
+            left = "is not open" if group is None else f"waits for {group.in_flight}"
+            raise ValueError(f"{num_rollouts} rollouts of group {group_id} cannot be lost: it {left}")
+        group.again += num_rollouts if again else 0
+        group.write_off(num_rollouts, step)
+        return group
+
+    def regain(self, group_id: int, num_rollouts: int) -> int:
+        """Expect lost rollouts after all; returns how many: none of a group that is closed.
+
+        Raises:
+            ValueError: an id that was never given out, or more rollouts than were lost.
+        """
+        group = self.find(group_id)
+        if group is None:
+            return 0
+        if num_rollouts > group.lost:
+            raise ValueError(f"{num_rollouts} rollouts of group {group_id} cannot be found: {group.lost} are lost")
+        group.lost -= num_rollouts
+        return num_rollouts
+
     def overdue(self, step: int) -> list[OpenGroup]:
         """Groups of which rollouts are in flight that were asked for more than LOST_STEPS steps before `step`."""
         return [group for group in self if group.asked < step - LOST_STEPS and group.in_flight > 0]
 
+    def give_up(self, step: int) -> int:
+        """Write off what is overdue; returns how many rollouts that are."""
+        overdue = self.overdue(step)
+        lost = sum(group.in_flight for group in overdue)
+        for group in overdue:
+            group.write_off(group.in_flight, step)
+        return lost
+
     def forget(self, step: int) -> None:
         """Strike out settled groups that have waited for nothing but lost rollouts for LATE_STEPS steps."""
-        old = [group for group in self if group.settled and group.lost and group.asked < step - LATE_STEPS]
-        for group in old:
-            if group.in_flight <= 0:
+        for group in list(self):
+            if group.settled and group.lost and group.in_flight <= 0 and group.asked < step - LATE_STEPS:
                 del self._groups[group.group_id]
+
+    def unclaimed(self, step: int) -> list[OpenGroup]:
+        """Groups that were complete before the step before `step`, and are not settled."""
+        return [group for group in self if 0 <= group.completed < step - 1 and not group.settled]
 
     def waiting(self) -> list[OpenGroup]:
         """Groups that have something to train on and are not settled, oldest first."""
@@ -161,28 +138,22 @@ class Ledger:
             ValueError: an unknown group or prompt id, or more rewards than planned. TypeError: not a GroupOutcome.
         """
         fresh: list[OpenGroup | None] = []
-        pending: dict[int, int] = {}
-        labels: set[tuple[int, int]] = set()
+        pending: Counter[int] = Counter()
+        labels: set[tuple[int, int | None]] = set()
         for outcome in outcomes:
-            if not isinstance(outcome, GroupOutcome):
-                raise TypeError(f"observe takes GroupOutcome objects, got {type(outcome).__name__}")
             group = self._find(outcome, pool)
-            fresh.append(None)
-            if group is None:
-                continue
-            known = len(group.rewards) + pending.get(group.group_id, 0)
-            size, most = len(outcome.rewards), group.planned + group.again
-            label = None if outcome.part is None else (group.group_id, outcome.part)
-            if label is not None and (label in labels or outcome.part in group.parts):
-                continue
-            if known > 0 and known + size > most:
-                continue
-            if size > most:
-                raise ValueError(f"group {group.group_id} came back with {size} rewards, {most} were planned")
-            if label is not None:
-                labels.add(label)
-            pending[group.group_id] = pending.get(group.group_id, 0) + size
-            fresh[-1] = group
+            if group is not None:
+                label, size = (group.group_id, outcome.part), len(outcome.rewards)
+                known, most = len(group.rewards) + pending[group.group_id], group.planned + group.again
+                told = outcome.part is not None and (label in labels or outcome.part in group.parts)
+                if told or 0 < known > most - size:
+                    group = None
+                elif size > most:
+                    raise ValueError(f"group {group.group_id} came back with {size} rewards, {most} were planned")
+                else:
+                    labels.add(label)
+                    pending[group.group_id] += size
+            fresh.append(group)
         return fresh
 
     def state_dict(self) -> dict[str, Any]:
@@ -223,6 +194,8 @@ class Ledger:
 
     def _find(self, outcome: GroupOutcome, pool: Pool) -> OpenGroup | None:
         """The open group of an outcome; None if the group is closed."""
+        if not isinstance(outcome, GroupOutcome):
+            raise TypeError(f"observe takes GroupOutcome objects, got {type(outcome).__name__}")
         group, prompt_id = self.find(outcome.group_id), outcome.prompt_id
         if not isinstance(prompt_id, str) or (group is None and prompt_id not in pool):
             raise ValueError(f"unknown prompt id {shortened(prompt_id)} in the outcome of group {outcome.group_id}")

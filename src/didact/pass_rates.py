@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from didact.arrays import Floats, Positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +26,12 @@ class PassRates:
     ids: NDArray[np.object_]
     mean: Floats
     std: Floats
-    num_rollouts: NDArray[np.int64]
+    num_rollouts: Positions
     evidence: Floats
     reward_mean: Floats
     reward_std: Floats
-    response_tokens: NDArray[np.int64]
-    last_seen: NDArray[np.int64]
+    response_tokens: Positions
+    last_seen: Positions
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -40,6 +40,6 @@ class PassRates:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, positions: NDArray[np.int64]) -> "PassRates":
+    def take(self, positions: Positions) -> "PassRates":
         """The snapshot of some prompts, in the order of `positions`."""
         return PassRates(**{field.name: getattr(self, field.name)[positions] for field in fields(self)})

@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from didact import METHODS, Assignment, Curriculum, Dispatcher, GroupOutcome, PlannedGroup, make
 from didact.belief import BetaBelief
 from didact.journal import Journal, RecordedCurriculum, read_journal
+from didact.ledger import Ledger
 from didact.report.replay import replay
 from didact.seeding import generator
 from didact.testing import pool_of
@@ -767,7 +768,7 @@ def test_a_desk_that_cannot_be_undone_says_so_until_it_can(
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Curriculum, "_open_groups", fails)
+        patch.setattr(Ledger, "open", fails)
         for each in (desk, bare):
             with pytest.raises(OSError, match="no space"):
                 each.ask()

@@ -105,7 +105,7 @@ class CountsErrors(Uniform):
 def loses_rollouts(pool: PromptPool, **options: Any) -> Curriculum:
     """The books do not add up."""
     curriculum = make("uniform", pool, **options)
-    books = curriculum._books
+    books = curriculum._state.books
     settle = books.settle
 
     def badly(group: Any, admitted: Any) -> None:
@@ -122,7 +122,7 @@ def loads_at_once(pool: PromptPool, **options: Any) -> Curriculum:
     load = curriculum.load_state_dict
 
     def badly(state: Any) -> None:
-        curriculum._step = state.get("step", 0)
+        curriculum._state.step = state.get("step", 0)
         load(state)
 
     curriculum.load_state_dict = badly  # type: ignore[method-assign]

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from didact.arrays import Floats
 from didact.seeding import generator
 from didact.simulate.pools import InitialRates, given_rates
-from didact.simulate.variates import Floats
 
 
 def from_histogram(

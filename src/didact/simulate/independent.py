@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from didact.arrays import Floats, Positions
 from didact.simulate.learner import SimulatedLearner, sigmoid
 from didact.simulate.pools import InitialRates
-from didact.simulate.variates import Floats, Positions
 
 
 class IndependentPrompts(SimulatedLearner):

@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from didact.advantage import AdvantageKind, WeightMode, group_advantages, loss_weights
+from didact.arrays import Floats, Positions
 from didact.compare.learner import CLIP, mini_batches
 from didact.outcomes import GroupOutcome
 from didact.plan import AdmittedGroup, Plan
 from didact.prompts import PromptPool
 from didact.seeding import generator
 from didact.simulate.pools import InitialRates
-from didact.simulate.variates import Floats, Positions, Stream
+from didact.simulate.variates import Stream
 
 _LENGTH_SPREAD = 0.4  # standard deviation of a response's log length about its prompt's
 

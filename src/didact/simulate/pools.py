@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from didact.allocation import largest_remainder
+from didact.arrays import Floats
 from didact.naming import nearest_or_all
 from didact.seeding import generator
-from didact.simulate.variates import Floats
 
 FAMILIES = ("family-0", "family-1", "family-2", "family-3")
 

@@ -19,10 +19,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from didact.arrays import Floats, Positions
 from didact.seeding import generator
 from didact.simulate.learner import SimulatedLearner, log_odds, sigmoid
 from didact.simulate.pools import InitialRates
-from didact.simulate.variates import Floats, Positions
 
 _BETAS, _EPSILON = (0.9, 0.99), 1e-8
 

@@ -10,10 +10,8 @@ a hundred times the cost. It is no generator for anything but simulation.
 import numpy as np
 from numpy.typing import NDArray
 
+from didact.arrays import Floats, Positions
 from didact.seeding import hashed_seed
-
-Floats = NDArray[np.float64]
-Positions = NDArray[np.int64]
 
 _STEP, _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
