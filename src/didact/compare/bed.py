@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from didact.compare.config import Cell
+from didact.features import WordFeatures
 from didact.files import locked
 from didact.prompts import PromptPool
 from didact.sealed import read_sealed, write_sealed
@@ -50,19 +51,30 @@ class Bed:
     base_pass_rates: list[float]
     held_out: list[Example]
 
-    def pool(self) -> PromptPool:
-        """The pool as a user would describe it, and with the offline difficulty (0 to 100) that AdaRFT asks for:
-        100 (1 - pass rate) of the model before training."""
+    def pool(self, known: str = "measured") -> PromptPool:
+        """The pool as a user would describe it.
+
+        Args:
+            known: "text": source, level (as difficulty) and length of each prompt, and features out of its words.
+                "measured": source, length, source and level as features, and the offline difficulty (0 to 100) that
+                AdaRFT asks for: 100 (1 - pass rate) of the model before training, from rollouts outside the budget.
+        """
         sources = [example.source for example in self.examples]
         levels = np.array([example.difficulty or 0.0 for example in self.examples])
-        known = sorted(set(sources))
-        features = np.array([[source == name for name in known] for source in sources], dtype=np.float64)
+        texts = [example.prompt for example in self.examples]
+        if known == "text":
+            difficulty, features = levels, WordFeatures(texts).of(texts)
+        else:
+            names = sorted(set(sources))
+            labels = np.array([[source == name for name in names] for source in sources], dtype=np.float64)
+            difficulty = 100 * (1 - np.array(self.base_pass_rates))
+            features = np.column_stack([labels, levels / max(levels.max(), 1.0)])
         return PromptPool(
             [example.prompt_id for example in self.examples],
             source=sources,
-            difficulty=100 * (1 - np.array(self.base_pass_rates)),
-            prompt_tokens=[len(example.prompt.split()) for example in self.examples],
-            features=np.column_stack([features, levels / max(levels.max(), 1.0)]),
+            difficulty=difficulty,
+            prompt_tokens=[len(text.split()) for text in texts],
+            features=features,
         )
 
 

@@ -14,6 +14,7 @@ from didact.settings import from_table, table
 
 ORACLE: Final = "oracle"
 LEARNERS: Final = ("policy", "skills", "independent")
+KNOWN: Final = ("measured", "text")
 #: From and to; what lies beyond would not fit a machine's memory or anybody's patience.
 BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
     "pool_size": (1, 10_000_000),
@@ -44,6 +45,7 @@ class Cell:
     task_options: dict[str, Any] = field(default_factory=dict)
     learner_options: dict[str, Any] = field(default_factory=dict)  # of a simulated learner
     pool: str = "mixed"  # a shape of compare/bed.py; simulated: one of simulate/pools.py, a file of rates, a run folder
+    known: str = "measured"  # what a real model's pool tells of its prompts, see `Bed.pool`; or "text"
     pool_size: int = 4096  # in a small one whatever selects draws the same few, and a model learns them by heart
     held_out: int = 512
     prompts_per_step: int = 16
@@ -64,6 +66,8 @@ class Cell:
         check_name("cell", self.name)
         if self.learner not in LEARNERS:
             raise ValueError(f"cell {self.name!r}: unknown learner {self.learner!r}; learners: {', '.join(LEARNERS)}")
+        if self.known not in KNOWN:
+            raise ValueError(f"cell {self.name!r}: known must be one of {', '.join(KNOWN)}, got {self.known!r}")
         for name in BOUNDS:
             if (size := getattr(self, name)) is not None:
                 check_size(f"cell {self.name!r}: {name}", size, BOUNDS[name])

@@ -217,7 +217,7 @@ def _learner(cell: Cell, seed: int) -> Iterator[Any]:
         bed.examples,
         bed.held_out,
         seed=seed,
-        pool=bed.pool(),
+        pool=bed.pool(cell.known),
         measured=bed.base_pass_rates,
     ) as policy:
         yield policy
