@@ -14,6 +14,7 @@ from didact.methods.bots import BOTS
 from didact.methods.cdas import CDAS
 from didact.methods.cures import CurES
 from didact.methods.dapo import DAPO
+from didact.methods.didact import Didact
 from didact.methods.e2h import E2H
 from didact.methods.fastcurl import FastCuRL
 from didact.methods.greso import GRESO
@@ -33,9 +34,9 @@ from didact.naming import nearest
 
 _GROUP = "didact.methods"
 
-_PUBLISHED: tuple[type[Method], ...] = (Uniform, DAPO, CurES, Speed, FastCuRL, GVM, ReinforceAda, PilotCommit, MoPPS)
-_PUBLISHED += (GRESO, VIP, Knapsack, HORA, BOTS, AdaRFT, SEC, DUMP, E2H, CDAS, PCL)
-METHODS: dict[str, type[Method]] = {method.name: method for method in _PUBLISHED}
+_METHODS: tuple[type[Method], ...] = (Didact, Uniform, DAPO, CurES, Speed, FastCuRL, GVM, ReinforceAda, PilotCommit)
+_METHODS += (MoPPS, GRESO, VIP, Knapsack, HORA, BOTS, AdaRFT, SEC, DUMP, E2H, CDAS, PCL)
+METHODS: dict[str, type[Method]] = {method.name: method for method in _METHODS}
 
 
 def find(name: str) -> type[Method]:

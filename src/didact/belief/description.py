@@ -1,0 +1,113 @@
+"""What a pool knows of its prompts before any rollout, as rows of numbers for a regression.
+
+    x = (1, which source, which level or how difficult, how long, another model's pass rate, features)
+
+A source and a level are indicators, of the 32 most frequent sources and of levels where there are no more than 16;
+everything else is standardised by a sample of the pool, and what is unknown is 0, the average. The features together
+count as one number, whatever their width, so that one prior serves any pool.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from didact.arrays import Floats, Positions
+from didact.pool import Pool
+
+_SAMPLE = 4096
+_SOURCES, _LEVELS = 32, 16
+_EDGE = 0.01  # of another model's pass rate, whose logit is taken
+_NUMBERS = ("difficulty", "prompt_tokens", "pass_rate")
+
+
+class Description:
+    """Rows of a pool's prompts.
+
+    Args:
+        pool: its columns as they are at the start; of one that grows later, new sources and levels count as none.
+
+    Raises:
+        ValueError: a column that cannot be worked with; names the row.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        size = len(pool)
+        sample = np.unique(np.linspace(0, size - 1, min(size, _SAMPLE)).astype(np.int64))
+        self.sources: list[str] = []
+        if pool.source is not None:
+            counted = Counter(map(str, pool.source[sample]))
+            self.sources = sorted(name for name, _ in counted.most_common(_SOURCES)) if len(counted) > 1 else []
+        self.levels = np.zeros(0)
+        if pool.difficulty is not None:
+            found = np.unique(pool.difficulty[sample].astype(np.float64))
+            found = found[np.isfinite(found)]
+            self.levels = found if 1 < len(found) <= _LEVELS else self.levels
+        numbers = self._numbers(pool, sample)
+        # A column without a single known number is the same everywhere, and says nothing.
+        known = np.where(np.isnan(numbers).all(axis=0), 0.0, numbers)
+        self.center, self.scale = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
+        self.scale[self.scale < 1e-12] = np.inf
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row."""
+        return 1 + len(self.sources) + len(self.levels) + len(self.center)
+
+    def rows(self, pool: Pool, positions: Positions) -> Floats:
+        """Shape (n, width); the first column is 1."""
+        numbers = (self._numbers(pool, positions) - self.center) / self.scale
+        blocks = [np.ones((len(positions), 1))]
+        if self.sources and pool.source is not None:
+            blocks.append(pool.source[positions].astype(str)[:, None] == np.array(self.sources))
+        if len(self.levels) and pool.difficulty is not None:
+            blocks.append(pool.difficulty[positions].astype(np.float64)[:, None] == self.levels)
+        blocks.append(np.nan_to_num(numbers))
+        rows = np.concatenate(blocks, axis=1, dtype=np.float64)
+        if pool.features is not None:
+            width = numbers.shape[1] - self._num_numbers(pool)
+            rows[:, rows.shape[1] - width :] /= np.sqrt(width)
+        return rows
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "sources": list(self.sources),
+            "levels": self.levels.copy(),
+            "center": self.center.copy(),
+            "scale": self.scale.copy(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state.
+
+        Raises:
+            ValueError: one of a pool with other columns.
+        """
+        levels, center, scale = (np.asarray(state[name], dtype=np.float64) for name in ("levels", "center", "scale"))
+        if center.shape != self.center.shape or scale.shape != self.scale.shape or not (scale > 0).all():
+            raise ValueError(f"this pool has {len(self.center)} numbers for each prompt, the state {len(center)}")
+        if not np.isfinite(center).all() or not np.isfinite(levels).all() or levels.ndim != 1:
+            raise ValueError("what a prompt is compared with must be finite numbers")
+        self.sources, self.levels = [str(name) for name in state["sources"]], levels
+        self.center, self.scale = center, scale
+
+    def _numbers(self, pool: Pool, positions: Positions) -> Floats:
+        """What is no label, shape (n, numbers), nan where unknown."""
+        columns = []
+        if pool.difficulty is not None and not len(self.levels):
+            columns.append(pool.difficulty[positions].astype(np.float64))
+        if pool.prompt_tokens is not None:
+            columns.append(np.log1p(pool.prompt_tokens[positions].astype(np.float64)))
+        if pool.pass_rate is not None:
+            rate = np.clip(pool.pass_rate[positions].astype(np.float64), _EDGE, 1 - _EDGE)
+            columns.append(np.log(rate / (1 - rate)))
+        numbers = np.stack(columns, axis=1) if columns else np.zeros((len(positions), 0))
+        if pool.features is None:
+            return numbers
+        features = pool.features[positions].astype(np.float64).reshape(len(positions), -1)
+        return np.concatenate([numbers, features], axis=1)
+
+    def _num_numbers(self, pool: Pool) -> int:
+        levels = pool.difficulty is not None and not len(self.levels)
+        return levels + (pool.prompt_tokens is not None) + (pool.pass_rate is not None)

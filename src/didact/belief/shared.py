@@ -1,0 +1,141 @@
+"""A belief shared between prompts: what the pool knows about them predicts their pass rates, own outcomes correct it.
+
+    logit p_i(t) = x_i . w(t) + u_i(t)        w(t) = w(t-1) + noise        u_i(t) = decay u_i(t-1) + noise
+
+x holds what is known of a prompt before any rollout. The weights w drift with the policy, so the shared part moves under
+every prompt, those included that nobody rolled out for long. The own deviation u_i is learnt from the prompt's own
+outcomes and shrinks back to 0 as the policy that made them grows old. Both are Gaussian; a batch of outcomes moves them
+by a Laplace approximation: the mode and the curvature of
+
+    sum_i [k_i log p_i + (n_i - k_i) log(1 - p_i)] + log N(w) + sum_i log N(u_i)
+
+Each prompt's own deviation is eliminated from the Newton steps, so a batch of B prompts with d numbers each costs
+B d^2 + d^3, whatever the size of the pool. (Logistic regression by Laplace: Spiegelhalter and Lauritzen, 1990; the
+dynamic model: West, Harrison and Migon, 1985.)
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from didact.arrays import Floats, Positions
+from didact.columns import Columns
+from didact.pool import Pool
+
+_NEWTON_STEPS, _CLOSE_ENOUGH, _LONGEST_STEP = 12, 1e-4, 3.0
+_FURTHEST = 15.0  # logits beyond are as good as certain
+_NODES, _MASSES = np.polynomial.hermite_e.hermegauss(9)
+_MASSES = _MASSES / _MASSES.sum()
+
+
+class SharedBelief:
+    """Logits of pass rates, shared and own.
+
+    Args:
+        width: numbers in a row x, of which the first is the constant 1.
+        own: columns "shift", "certainty" and "seen" over the pool, see `own_columns`.
+        spread: standard deviation of own deviations where nothing is known.
+        prior, constant: standard deviations of a weight and of that of the constant at the start.
+        drift: variance that a weight gains per policy version, in units of its prior's.
+        decay: what is left of an own deviation after a policy version.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        own: Columns,
+        *,
+        spread: float = 1.5,
+        prior: float = 1.0,
+        constant: float = 2.0,
+        drift: float = 0.003,
+        decay: float = 0.995,
+    ) -> None:
+        self.own, self.spread, self.drift, self.decay = own, spread, drift, decay
+        start = np.full(width, prior**2)
+        start[0] = constant**2
+        self._gain = start.copy()
+        self.weights, self.covariance = np.zeros(width), np.diag(start)
+        self.step = 0
+
+    def logits(self, rows: Floats, positions: Positions, step: int) -> tuple[Floats, Floats]:
+        """Mean and variance, each of shape (n,), of the logits of n prompts with rows x, shape (n, d)."""
+        shift, variance = self._own(positions, step)
+        drifted = rows**2 @ self._gain * self.drift * max(step - self.step, 0)
+        return rows @ self.weights + shift, ((rows @ self.covariance) * rows).sum(axis=1) + drifted + variance
+
+    def learn(self, rows: Floats, positions: Positions, passes: Floats, trials: Floats, step: int) -> None:
+        """Take in passes among trials of n distinct prompts with rows x, shape (n, d), each with a trial or more."""
+        self.covariance = self.covariance + np.diag(self._gain * self.drift * max(step - self.step, 0))
+        self.step = max(step, self.step)
+        before, variance = self._own(positions, step)
+        precision = np.linalg.inv(self.covariance)
+        weights, shift = self.weights.copy(), before.copy()
+        for _ in range(_NEWTON_STEPS):
+            rates = sigmoid(np.clip(rows @ weights + shift, -_FURTHEST, _FURTHEST))
+            curvature, gap = trials * rates * (1 - rates) + 1e-9, passes - trials * rates
+            own_curvature = curvature + 1 / variance
+            own_gap = gap - (shift - before) / variance
+            shared = curvature / (1 + curvature * variance)  # what is left of it for w when u is free
+            hessian = precision + (rows * shared[:, None]).T @ rows
+            pull = rows.T @ (gap - curvature / own_curvature * own_gap) - precision @ (weights - self.weights)
+            step_weights = np.linalg.solve(hessian, pull)
+            step_shift = (own_gap - curvature * (rows @ step_weights)) / own_curvature
+            longest = max(float(np.abs(step_weights).max()), float(np.abs(step_shift).max()))
+            part = min(1.0, _LONGEST_STEP / max(longest, 1e-9))
+            weights, shift = weights + part * step_weights, shift + part * step_shift
+            if longest < _CLOSE_ENOUGH:
+                break
+        self.weights, self.covariance = weights, np.linalg.inv(hessian)
+        self.own.put("shift", positions, shift)
+        self.own.put("certainty", positions, own_curvature - 1 / self.spread**2)
+        self.own.put("seen", positions, step)
+
+    def _own(self, positions: Positions, step: int) -> tuple[Floats, Floats]:
+        """Mean and variance of own deviations."""
+        seen = self.own.get("seen", positions)
+        left = np.where(seen >= 0, self.decay ** np.maximum(step - seen, 0), 1.0)
+        prior = self.spread**2
+        known = 1 / (self.own.get("certainty", positions) + 1 / prior)
+        return left * self.own.get("shift", positions), prior - left**2 * (prior - known)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "weights": self.weights.copy(),
+            "covariance": self.covariance.copy(),
+            "step": self.step,
+            "own": self.own.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state.
+
+        Raises:
+            ValueError: one of rows of another width, or a covariance that is none.
+        """
+        weights, covariance, step = state["weights"], state["covariance"], state["step"]
+        if weights.shape != self.weights.shape or covariance.shape != self.covariance.shape:
+            raise ValueError(f"rows have {len(self.weights)} numbers here, in the state {len(weights)}")
+        if not np.isfinite(weights).all() or not np.isfinite(covariance).all() or not (np.diag(covariance) > 0).all():
+            raise ValueError("weights and their covariance must be finite, and variances positive")
+        if type(step) is not int or step < 0:
+            raise ValueError(f"step must be a whole number of at least 0, got {step!r}")
+        self.own.load_state_dict(state["own"])
+        self.weights, self.covariance, self.step = weights.copy(), covariance.copy(), step
+
+
+def own_columns(pool: Pool) -> Columns:
+    """What is kept of each prompt: mean and precision of its own deviation beyond the prior's, and when they were so."""
+    return pool.columns(shift=np.float32(0), certainty=np.float32(0), seen=np.int32(-1))
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """The rates that have these logits."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)))
+
+
+def over_logits(mean: Floats, variance: Floats) -> tuple[Floats, Floats]:
+    """Pass rates at the nodes of a quadrature, shape (n, 9), and the masses of the nodes."""
+    nodes = mean[:, None] + np.sqrt(np.maximum(variance, 0.0))[:, None] * _NODES
+    return sigmoid(nodes), _MASSES
