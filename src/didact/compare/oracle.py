@@ -54,11 +54,13 @@ class Oracle(Method):
         choices=("equal", "variance"),
     )
 
+    group_size: int | None = option(None, "rollouts of a prompt; None: as prompts_per_step says", least=2)
+
     def recorded(self) -> dict[str, Any]:
         return {name: value for name, value in super().recorded().items() if name != "truth"}
 
     def uneven(self, run: Run) -> bool:
-        return self.allocation == "variance" or super().uneven(run)
+        return self.allocation == "variance" or self.group_size is not None or super().uneven(run)
 
     def init(self, run: Run) -> Memory:
         return Memory(self._told())
@@ -67,11 +69,13 @@ class Oracle(Method):
         grown = len(memory.pass_rates) < len(turn.pool)
         if grown or turn.num_planned - memory.told_at >= self.refresh_rollouts:
             memory.pass_rates, memory.told_at = self._told(), turn.num_planned
+        batch = turn.batch if self.group_size is None else turn.rollouts_per_step // self.group_size
+        batch = min(batch, len(turn.pool))
         variance = memory.pass_rates * (1 - memory.pass_rates)
         weights = np.where(variance > 0, variance**self.power, 0.0)
-        positions = draw(weights, turn.batch, turn.rng) if weights.any() else np.zeros(0, dtype=np.int64)
-        if (missing := turn.batch - len(positions)) > 0:  # fewer prompts have a chance of signal: fill up
-            others = np.setdiff1d(turn.walk(2 * turn.batch), positions)[:missing]
+        positions = draw(weights, batch, turn.rng) if weights.any() else np.zeros(0, dtype=np.int64)
+        if (missing := batch - len(positions)) > 0:  # fewer prompts have a chance of signal: fill up
+            others = np.setdiff1d(turn.walk(2 * batch), positions)[:missing]
             positions = np.concatenate([positions, others])
         shares = np.ones(len(positions))
         if self.allocation == "variance" and variance[positions].any():
