@@ -22,6 +22,7 @@ from didact import silence
 from didact.admission import Admission, as_admission
 from didact.belief import Belief
 from didact.bounds import MAX_STEP, flag, one_of, whole, whole_or_none
+from didact.comparison import Comparison
 from didact.context import ContextSchedule, DraftedContext, as_context, as_length
 from didact.draft import Draft, Then, Verdict
 from didact.group import OpenGroup
@@ -310,6 +311,11 @@ class Curriculum:
         believed = self.belief.pass_rates(self.pool.ids, step=max(self.step, 0))
         own = self.method.predict(np.arange(len(self.pool)), self._run(), self.memory)
         return believed if own is None else replace(believed, mean=own[0], std=own[1])
+
+    def compared(self) -> Comparison | None:
+        """What the method looked at for the latest plan, and by which figures it chose; None where it does not say, or
+        nothing was planned since the state was loaded."""
+        return self.method.compared(self._run(), self.memory)
 
     def metrics(self) -> dict[str, float]:
         """Counters of the whole run and figures of the current step, flat; see docs/metrics.md for each name."""

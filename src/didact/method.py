@@ -28,14 +28,15 @@ from numpy.typing import ArrayLike
 from didact.admission import AdmitAll
 from didact.advantage import AdvantageKind, WeightMode
 from didact.arrays import Floats, Positions
+from didact.comparison import Comparison
 from didact.draft import NONE, Draft, Fate, Then, Verdict
 from didact.group import OpenGroup
 from didact.options import checked, option
 from didact.turn import Arrivals, Run, Turn
 
 #: All that the author of a method needs, from one place.
-__all__ = ["NONE", "Arrivals", "Draft", "Fate", "Floats", "Method", "Positions", "Run", "Then", "Turn", "Verdict"]
-__all__ += ["admits", "option", "rewards_of"]
+__all__ = ["NONE", "Arrivals", "Comparison", "Draft", "Fate", "Floats", "Method", "Positions", "Run", "Then", "Turn"]
+__all__ += ["Verdict", "admits", "option", "rewards_of"]
 
 
 class Method(ABC):
@@ -128,6 +129,10 @@ class Method(ABC):
         None is the belief in own outcomes that the curriculum keeps. What it says is what plans, `pass_rates()`, the
         journal, calibration and the report say.
         """
+        return None
+
+    def compared(self, run: Run, memory: Any) -> Comparison | None:
+        """What its latest draft looked at and by which figures it chose, for `didact explain`; None: it does not say."""
         return None
 
     def verdict(self, group: OpenGroup, run: Run, memory: Any) -> Verdict:

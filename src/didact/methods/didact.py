@@ -20,9 +20,13 @@ from didact.belief.description import Description
 from didact.belief.lengths import ResponseLengths
 from didact.belief.shared import SharedBelief, over_logits, own_columns
 from didact.bounds import MAX_PER_STEP
-from didact.memory import kept
-from didact.method import Arrivals, Draft, Method, Run, Turn, option
+from didact.memory import derived, kept
+from didact.method import Arrivals, Comparison, Draft, Method, Run, Turn, option
 from didact.selection import top_k
+
+_LEFT = "selection is left, since few groups of a plain draw are believed to be silent: the next prompts of the pass"
+_CHOSEN = "of the next prompts of the pass the best by value, expected signal per token with part of the doubt drawn, and"
+_CHOSEN += " a share of the places for whatever comes next, uncompared"
 
 
 @dataclass
@@ -34,6 +38,7 @@ class Memory:
     lengths: ResponseLengths
     silent: float = kept(-1.0, least=-1, most=1)  # share of groups that a plain draw would have; -1: not known
     news: dict[int, list[float]] = kept({})  # by group: position, version, passes, trials, responses, tokens
+    compared: Comparison | None = derived(lambda: None)  # for the latest draft; after loading, none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,17 +83,25 @@ class Didact(Method):
         mean, variance = memory.shared.logits(rows, drawn, turn.step)
         rates, masses = over_logits(mean, variance)
         size = turn.rollouts_per_step / places
-        silent = float(((rates**size + (1 - rates) ** size) @ masses).mean())
+        quiet = (rates**size + (1 - rates) ** size) @ masses
+        silent, lately = float(quiet.mean()), memory.silent if memory.silent >= 0 else np.nan
+        overall = {"silent_plain_draw": silent, "silent_lately": lately, "leave_below": self.leave_below}
         memory.silent = silent if memory.silent < 0 else 0.8 * memory.silent + 0.2 * silent
         if leaves:
+            memory.compared = Comparison(_LEFT, drawn, {"silent": quiet}, overall={**overall, "silent_plan": silent})
             return turn.equal(drawn, reason="uniform", predicted=rates @ masses)
         luck = turn.rng.standard_normal(len(drawn))
         seen, _ = over_logits(mean + self.explore * np.sqrt(variance) * luck, variance * (1 - self.explore**2))
-        value = (seen * (1 - seen)) @ masses / memory.lengths.expected(rows) ** self.price
+        tokens = memory.lengths.expected(rows)
+        value = (seen * (1 - seen)) @ masses / tokens**self.price
         plain = int(turn.rng.binomial(places, self.coverage))
         best = plain + top_k(value[plain:], places - plain)
         chosen = np.concatenate([np.arange(plain), best])
         reasons = ["uniform"] * plain + ["train"] * len(best)
+        compared = np.where(np.arange(len(drawn)) < plain, np.nan, value)
+        figures = {"value": compared, "tokens": tokens, "silent": quiet}
+        overall["silent_plan"] = float(quiet[chosen].mean())
+        memory.compared = Comparison(_CHOSEN, drawn, figures, by="value", overall=overall)
         return turn.equal(drawn[chosen], reason=reasons, predicted=(rates @ masses)[chosen])
 
     def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
@@ -104,6 +117,9 @@ class Didact(Method):
         rates, masses = over_logits(*memory.shared.logits(rows, positions, max(run.step, 0)))
         mean = rates @ masses
         return mean, np.sqrt(np.maximum(rates**2 @ masses - mean**2, 0.0))
+
+    def compared(self, run: Run, memory: Memory) -> Comparison | None:
+        return memory.compared
 
     def _places(self, run: Run) -> int:
         """Prompts of a step: those of the budget, or more of them in groups of `group_size`."""

@@ -8,9 +8,11 @@ import ast
 import json
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from didact.admission import AdmitAll, AdmitBand, AdmitWithSignal
 from didact.context import StagedContext
@@ -18,10 +20,10 @@ from didact.curriculum import Curriculum
 from didact.journal import outcomes_of
 from didact.methods import METHODS, find, make
 from didact.outcomes import GroupOutcome
-from didact.plan import PlannedGroup
+from didact.plan import Plan, PlannedGroup
 from didact.pool_columns import COLUMNS
 from didact.prompts import PromptPool
-from didact.report.records import read_run
+from didact.report.records import Record, read_run
 from didact.seeding import generator
 
 _STAGES: dict[str, Any] = {each.__name__: each for each in (AdmitAll, AdmitBand, AdmitWithSignal, StagedContext)}
@@ -39,21 +41,95 @@ def replay(
     Raises:
         FileNotFoundError, ValueError: no run, or a damaged journal. TypeError: an unknown option.
     """
-    records = read_run(Path(run) / "journal.jsonl")
-    start = records[0]
-    pool = _pool(Path(run), start)
-    own = {name: value for name, value in start["options"].items() if value is not None}
-    for name in ("context", "admission"):
-        if isinstance(own.get(name), str):
-            own[name] = _stage(name, own[name])
+    logged = Logged.read(run)
+    start, own = logged.start, logged.options
     common = {name: own[name] for name in ("prompts_per_step", "rollouts_per_step", "seed") if name in own}
-    try:
+    with logged.replayed():
         name = _known(start) if method is None else method
         if not options and find(name).name == start["method"]:
-            return _verify(records, _rebuilt(name, pool, own), start)
-        return _counterfactual(records, make(name, pool, **{**common, **(options or {})}), start)
-    except (LookupError, AttributeError, ArithmeticError) as error:
-        raise ValueError(f"{run} cannot be replayed with the options of its journal: {error}") from error
+            return _verify(logged, logged.curriculum(name))
+        return _counterfactual(logged.records, make(name, logged.pool, **{**common, **(options or {})}), start)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A run as its folder tells of it.
+
+    Attributes:
+        records: of its journal, the start first.
+        rows: of prompts.jsonl, in the order of the pool.
+        options: those of its method and its curriculum that are not None.
+    """
+
+    path: Path
+    records: list[Record]
+    rows: list[dict[str, Any]]
+    pool: PromptPool
+    options: dict[str, Any]
+
+    @classmethod
+    def read(cls, run: str | os.PathLike[str]) -> Self:
+        """Read a run folder.
+
+        Raises:
+            FileNotFoundError, ValueError: no run, a damaged journal, a pool that is not its own, or stages of somebody
+                else.
+        """
+        path = Path(run)
+        records = read_run(path / "journal.jsonl")
+        rows, pool = _pool(path, records[0])
+        options = {name: value for name, value in records[0]["options"].items() if value is not None}
+        for name in ("context", "admission"):
+            if isinstance(options.get(name), str):
+                options[name] = _stage(name, options[name])
+        return cls(path, records, rows, pool, options)
+
+    @property
+    def start(self) -> Record:
+        """The first record."""
+        return self.records[0]
+
+    def curriculum(self, method: str | None = None) -> Curriculum:
+        """The run's own curriculum as it was before the first record; `method` says where its method lies.
+
+        Raises:
+            ValueError: another method than the run's, one that has to be said, or options that do not make one.
+        """
+        name = _known(self.start) if method is None else method
+        if find(name).name != self.start["method"]:
+            raise ValueError(f"{self.path} was planned by {self.start['method']!r}, and {name!r} is another method")
+        return _rebuilt(name, self.pool, self.options)
+
+    def retraced(self, curriculum: Curriculum) -> Iterator[tuple[Record, Plan | None]]:
+        """Take `curriculum` through the run: each record once it has happened, for one of a plan with the plan that
+        was made. Whether it `is_logged`, the caller looks."""
+        for record in self.records:
+            plan = None
+            if record["kind"] == "plan":
+                plan = curriculum.plan(record["step"])
+            elif record["kind"] == "outcomes":
+                curriculum.observe(outcomes_of(record))
+            elif record["kind"] == "admitted":
+                curriculum.admitted(record["step"], complete=record.get("complete", False))
+            elif record["kind"] == "lost":
+                curriculum.lost(record["group"], record["rollouts"], again=record["again"])
+            elif record["kind"] == "found":
+                curriculum.found(record["group"], record["rollouts"])
+            yield record, plan
+
+    @contextmanager
+    def replayed(self) -> Iterator[None]:
+        """What options from elsewhere raise, as the ValueError of a run that cannot be replayed."""
+        try:
+            yield
+        except (LookupError, AttributeError, ArithmeticError) as error:
+            raise ValueError(f"{self.path} cannot be replayed with the options of its journal: {error}") from error
+
+
+def is_logged(plan: Plan, record: Mapping[str, Any]) -> bool:
+    """Whether a plan is that of a record: groups, prompts and rollouts."""
+    made = [(group.group_id, group.prompt_id, group.num_rollouts) for group in plan]
+    return made == list(zip(record["groups"], record["prompts"], record["rollouts"], strict=True))
 
 
 def _known(start: Mapping[str, Any]) -> str:
@@ -78,28 +154,16 @@ def _rebuilt(method: str, pool: PromptPool, options: Mapping[str, Any]) -> Curri
         raise ValueError(f"the run's options do not make a {method!r}: {error}") from error
 
 
-def _verify(records: list[dict[str, Any]], curriculum: Curriculum, start: Mapping[str, Any]) -> dict[str, Any]:
-    plans = 0
-    for record in records:
-        if record["kind"] == "plan":
-            plan = curriculum.plan(record["step"])
-            made = [(group.group_id, group.prompt_id, group.num_rollouts) for group in plan]
-            logged = list(zip(record["groups"], record["prompts"], record["rollouts"], strict=True))
-            if made != logged:
-                return {"method": start["method"], "plans": plans, "first_difference": record["step"]}
-            plans += 1
-        elif record["kind"] == "outcomes":
-            curriculum.observe(outcomes_of(record))
-        elif record["kind"] == "admitted":
-            curriculum.admitted(record["step"], complete=record.get("complete", False))
-        elif record["kind"] == "lost":
-            curriculum.lost(record["group"], record["rollouts"], again=record["again"])
-        elif record["kind"] == "found":
-            curriculum.found(record["group"], record["rollouts"])
-    return {"method": start["method"], "plans": plans, "first_difference": None}
+def _verify(logged: Logged, curriculum: Curriculum) -> dict[str, Any]:
+    plans, method = 0, logged.start["method"]
+    for record, plan in logged.retraced(curriculum):
+        if plan is not None and not is_logged(plan, record):
+            return {"method": method, "plans": plans, "first_difference": record["step"]}
+        plans += plan is not None
+    return {"method": method, "plans": plans, "first_difference": None}
 
 
-def _counterfactual(records: list[dict[str, Any]], curriculum: Curriculum, start: Mapping[str, Any]) -> dict[str, Any]:
+def _counterfactual(records: list[Record], curriculum: Curriculum, start: Mapping[str, Any]) -> dict[str, Any]:
     logged: dict[str, list[tuple[int, float, int]]] = defaultdict(list)
     steps = sorted({record["step"] for record in records if record["kind"] == "outcomes"})
     for record in records:
@@ -141,7 +205,7 @@ def _answer(group: PlannedGroup, logged: list[tuple[int, float, int]], step: int
     return GroupOutcome(group.group_id, group.prompt_id, rewards, tokens)
 
 
-def _pool(run: Path, start: Mapping[str, Any]) -> PromptPool:
+def _pool(run: Path, start: Mapping[str, Any]) -> tuple[list[dict[str, Any]], PromptPool]:
     path = run / "prompts.jsonl"
     if not path.is_file():
         raise FileNotFoundError(f"no prompts.jsonl in {run}: a replay needs the pool")
@@ -156,7 +220,7 @@ def _pool(run: Path, start: Mapping[str, Any]) -> PromptPool:
         raise ValueError(
             f"{path} is not the pool of the run's journal: {len(pool)} prompts, {start['pool']['size']} there"
         )
-    return pool
+    return rows, pool
 
 
 def _stage(name: str, said: str) -> Any:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from didact.advantage import AdvantageKind, WeightMode
 from didact.allocation import largest_remainder
 from didact.ledger import OpenGroup
-from didact.method import Arrivals, Draft, Floats, Method, Positions, Run, Turn, Verdict
+from didact.method import Arrivals, Comparison, Draft, Floats, Method, Positions, Run, Turn, Verdict
 
 #: What is said of a method once, on its class.
 _TRAITS = [
@@ -79,6 +79,9 @@ class Wrapper(Method):
 
     def predict(self, positions: Positions, run: Run, memory: Any) -> tuple[Floats, Floats] | None:
         return self.method.predict(positions, run, memory.inner)
+
+    def compared(self, run: Run, memory: Any) -> Comparison | None:
+        return self.method.compared(run, memory.inner)
 
     def verdict(self, group: OpenGroup, run: Run, memory: Any) -> Verdict:
         return self.method.verdict(group, run, memory.inner)
