@@ -313,8 +313,7 @@ class Curriculum:
         return believed if own is None else replace(believed, mean=own[0], std=own[1])
 
     def compared(self) -> Comparison | None:
-        """What the method looked at for the latest plan, and by which figures it chose; None where it does not say, or
-        nothing was planned since the state was loaded."""
+        """What the method looked at for the latest plan, see `Method.compared`."""
         return self.method.compared(self._run(), self.memory)
 
     def metrics(self) -> dict[str, float]:

@@ -132,7 +132,10 @@ class Method(ABC):
         return None
 
     def compared(self, run: Run, memory: Any) -> Comparison | None:
-        """What its latest draft looked at and by which figures it chose, for `didact explain`; None: it does not say."""
+        """What its latest draft looked at, and by which figures it chose, for `didact explain`.
+
+        None is a method that does not say, or one without a draft since its memory was made or loaded.
+        """
         return None
 
     def verdict(self, group: OpenGroup, run: Run, memory: Any) -> Verdict:

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from didact import PromptPool, make
 from didact.cli.report import report_command
+from didact.journal import record
+from didact.testing import outcomes_of
 
 
 def test_writes_the_page_and_says_where(run_dir: Path, tmp_path: Path) -> None:
@@ -30,6 +33,26 @@ def test_json_is_one_object(run_dir: Path, tmp_path: Path) -> None:
     assert answer["page"] == str(target)
     assert f"{answer['totals']['rollouts']:,}" in target.read_text()
     assert {"headline", "totals", "held_out", "calibration", "prompts"} <= set(answer)
+
+
+def test_the_last_step_is_explained_where_it_can_be_replayed(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def last_step(run: Path) -> tuple[dict | None, bool]:
+        arguments = [str(run), "--json", "--out", str(tmp_path / "page.html")]
+        answer = json.loads(CliRunner().invoke(report_command, arguments, catch_exceptions=False).output)
+        return answer["last_step"], "Why these prompts, at step" in (tmp_path / "page.html").read_text()
+
+    assert last_step(run_dir) == (None, False)  # a simulated run, which no method planned
+    run = tmp_path / "run"
+    curriculum = record(make("didact", PromptPool(["a", "b"]), prompts_per_step=2, rollouts_per_step=8), run)
+    curriculum.observe(outcomes_of(curriculum.plan(0), lambda num: [1.0, *[0.0] * (num - 1)]))
+    curriculum.listener.close()
+    (run / "prompts.jsonl").write_text('{"prompt_id": "a"}\n{"prompt_id": "b"}\n')
+    found, shown = last_step(run)
+    assert (found["method"], found["step"], shown) == ("didact", 0, True)
+    monkeypatch.setattr("didact.cli.report._REPLAYED", 10)
+    assert last_step(run) == (None, False)
 
 
 def test_help_has_an_example() -> None:

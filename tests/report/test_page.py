@@ -104,6 +104,36 @@ def test_write_page_replaces_in_one_move(tmp_path: Path) -> None:
         write_page("x", tmp_path / "missing" / "report.html")
 
 
+def test_the_last_step_is_explained(history: RunHistory) -> None:
+    summary, findings = summarise(history), inspect_prompts(history)
+    assert "Why these prompts, at step" not in render_page(summary, findings)
+    row = {"prompt_id": "p1", "prompt": "<i>", "believed": 0.25, "deviation": 0.1, "rollouts": 8, "rank": 1}
+    planned = {**row, "figures": {"value": 0.5}, "planned": 4}
+    left = {**row, "figures": {"value": 0.125}, "rank": 2}
+    seen = {
+        "round": 0,
+        "rule": "the best by value",
+        "by": "value",
+        "last_taken": 0.5,
+        "overall": {"silent_lately": 0.3},
+    }
+    found = {
+        "method": "didact",
+        "about": "By value",
+        "step": 1234,
+        "rounds": [{**seen, "groups": [planned], "left": [left]}],
+    }
+    page = render_page(summary, findings, found)
+    assert "Why these prompts, at step 1,234" in page
+    assert "&lt;i&gt;<small>p1</small>" in page
+    assert "<b>0.25 ± 0.10</b> · 4 rollouts · 8 before · value 0.5, rank 1" in page
+    assert "The best by value; silent lately 0.30." in page
+    assert "The best value first; the last one taken has 0.5." in page
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+
+
 def test_a_silent_run_says_so_in_its_title(write_run: Callable[..., Path], tmp_path: Path) -> None:
     page = page_of(RunHistory.load(write_run(tmp_path / "run", steps=3, error_rate=1.0)))
     assert "· no signal · didact</title>" in page

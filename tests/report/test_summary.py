@@ -104,7 +104,7 @@ def test_reproduce_says_what_differs_from_the_defaults(history: RunHistory) -> N
     flags = "--method uniform --steps 40 --no-chat --model 'a model' -o tau=0.1 -o kind=x --trl beta=0.0"
     assert command == f"didact train {flags}"
     foreign = summarise(replace(history, config={"lr": 1}))["run"]["commands"]
-    assert set(foreign) == {"inspect"}
+    assert set(foreign) == {"inspect", "explain"}
 
 
 def silent_run(folder: Path, reward: float | None, size: int = 10) -> RunHistory:

@@ -4,6 +4,7 @@ import click
 
 from didact import __version__
 from didact.cli.compare import compare_command, simulate_command
+from didact.cli.explain import explain_command
 from didact.cli.inspect import inspect_command
 from didact.cli.methods import methods_command
 from didact.cli.replay import replay_command
@@ -45,6 +46,7 @@ for _command in (
     simulate_command,
     report_command,
     inspect_command,
+    explain_command,
     replay_command,
     methods_command,
 ):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+
+from didact.cli.tables import Column, table
 
 EPILOG = """\b
 Example:
@@ -41,22 +42,19 @@ def inspect_command(run: Path, top: int, min_rollouts: int, as_json: bool) -> No
     _print_tables(findings)
 
 
-Column = tuple[str, Callable[[dict[str, Any]], str]]
-
-
 def _print_tables(findings: dict[str, Any]) -> None:
     least, relapse = findings["min_rollouts"], findings["relapse"]
     rollouts: Column = ("rollouts", lambda p: f"{p['rollouts']:,}")
     passed: Column = ("passed", lambda p: f"{p['passed']:,}")
     least_of = "at least " * findings["prompts_are_more"]
     click.echo(f"{findings['prompts_tried']:,} of {least_of}{findings['prompts']:,} prompts were tried.")
-    _table(
+    table(
         f"Never pass: {findings['never_pass']['count']:,}",
         f"no pass in at least {least} scored rollouts; a broken answer, or a hard prompt",
         findings["never_pass"]["prompts"],
         [rollouts, ("truncated", lambda p: f"{p['truncated']:,}"), ("95% below", lambda p: f"{p['bound']:.3f}")],
     )
-    _table(
+    table(
         f"Relapse: {relapse['count']:,}",
         f"first half of its groups against the second, z >= 3 and a fall of 0.25; {relapse['tested']:,} tested, "
         f"{relapse['expected_by_chance']:.1f} expected by chance",
@@ -68,55 +66,33 @@ def _print_tables(findings: dict[str, Any]) -> None:
             ("z", lambda p: f"{p['z']:.1f}"),
         ],
     )
-    _table(
+    table(
         f"Always pass: {findings['always_pass']['count']:,}",
         f"every one of at least {least} scored rollouts passed",
         findings["always_pass"]["prompts"],
         [rollouts, ("95% above", lambda p: f"{p['bound']:.3f}")],
     )
-    _table(
+    table(
         "Most rollouts",
         "share of the whole run",
         findings["most_rollouts"],
         [rollouts, passed, ("share", lambda p: f"{p['share']:.1%}")],
     )
-    _table(
+    table(
         "Most response tokens",
         "share of the whole run",
         findings["most_tokens"],
         [("tokens", lambda p: f"{p['tokens']:,}"), rollouts, ("share", lambda p: f"{p['share']:.1%}")],
     )
-    _table(
+    table(
         "Errored most",
         "verifier failed or rollout aborted; not counted as wrong",
         findings["most_errored"],
         [rollouts, ("errored", lambda p: f"{p['errored']:,}")],
     )
-    _table(
+    table(
         "Truncated most",
         "cut off by the context length",
         findings["most_truncated"],
         [rollouts, passed, ("truncated", lambda p: f"{p['truncated']:,}")],
     )
-
-
-def _table(title: str, about: str, prompts: list[dict[str, Any]], columns: list[Column]) -> None:
-    """Nothing for an empty finding. Prompts go in as Text, which rich does not read as markup."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    if not prompts:
-        return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, expand=True)
-    table.add_column("prompt", ratio=1, no_wrap=True, overflow="ellipsis")
-    table.add_column("answer", max_width=14, no_wrap=True, overflow="ellipsis")
-    for name, _ in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    for prompt in prompts:
-        text = prompt["prompt"] or prompt["prompt_id"]
-        table.add_row(Text(text), Text(prompt["answer"]), *(value(prompt) for _, value in columns))
-    console = Console()
-    console.print(Text.assemble("\n", (title, "bold"), (f"\n{about}", "dim")))
-    console.print(table)

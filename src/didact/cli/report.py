@@ -9,11 +9,15 @@ from typing import Any
 
 import click
 
+from didact.cli import BAD_INPUT
+
 EPILOG = """\b
 Example:
   didact report runs/first --open
   didact report runs/first --json | jq .headline
 """
+
+_REPLAYED = 1 << 22  # bytes of the longest journal that is replayed for a page: about ten seconds
 
 
 @click.command("report", epilog=EPILOG)
@@ -26,20 +30,35 @@ def report_command(run: Path, out: Path | None, as_json: bool, show: bool) -> No
 
     RUN is the folder that training wrote. A run in progress or killed midway is drawn as far as it got.
     """
-    path, summary, findings = write_report(run, out)
+    path, numbers = write_report(run, out)
     if as_json:
-        click.echo(json.dumps({**summary, "prompts": findings, "page": str(path)}, allow_nan=False))
+        click.echo(json.dumps({**numbers, "page": str(path)}, allow_nan=False))
     else:
-        click.echo(summary["headline"]["text"])
+        click.echo(numbers["headline"]["text"])
         click.echo(str(path))
     if show:
         webbrowser.open(path.resolve().as_uri())
 
 
-def write_report(run: Path, out: Path | None = None) -> tuple[Path, dict[str, Any], dict[str, Any]]:
-    """Write the page of a run; where it is, and the numbers and prompts on it."""
+def write_report(run: Path, out: Path | None = None) -> tuple[Path, dict[str, Any]]:
+    """Write the page of a run; where it is, and the numbers on it."""
     from didact.report import RunHistory, inspect_prompts, render_page, summarise, write_page
 
     history = RunHistory.load(run)
     summary, findings = summarise(history), inspect_prompts(history)
-    return write_page(render_page(summary, findings), out or run / "report.html"), summary, findings
+    explained = _last_step(run)
+    page = write_page(render_page(summary, findings, explained), out or run / "report.html")
+    return page, {**summary, "prompts": findings, "last_step": explained}
+
+
+def _last_step(run: Path) -> dict[str, Any] | None:
+    """Why the last step held what it did; None where that cannot be replayed, or only in a longer time than a page is
+    worth. `didact explain` says which."""
+    from didact.report.explanation import explain
+
+    if (run / "journal.jsonl").stat().st_size > _REPLAYED:
+        return None
+    try:
+        return explain(run)
+    except BAD_INPUT:
+        return None

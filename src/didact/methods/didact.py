@@ -25,7 +25,9 @@ from didact.method import Arrivals, Comparison, Draft, Method, Run, Turn, option
 from didact.selection import top_k
 
 _LEFT = "selection is left, since few groups of a plain draw are believed to be silent: the next prompts of the pass"
-_CHOSEN = "of the next prompts of the pass the best by value, expected signal per token with part of the doubt drawn, and"
+_CHOSEN = (
+    "of the next prompts of the pass the best by value, expected signal per token with part of the doubt drawn, and"
+)
 _CHOSEN += " a share of the places for whatever comes next, uncompared"
 
 
@@ -85,10 +87,11 @@ class Didact(Method):
         size = turn.rollouts_per_step / places
         quiet = (rates**size + (1 - rates) ** size) @ masses
         silent, lately = float(quiet.mean()), memory.silent if memory.silent >= 0 else np.nan
-        overall = {"silent_plain_draw": silent, "silent_lately": lately, "leave_below": self.leave_below}
+        overall = {"silent_in_a_plain_draw": silent, "silent_lately": lately, "leave_below": self.leave_below}
         memory.silent = silent if memory.silent < 0 else 0.8 * memory.silent + 0.2 * silent
         if leaves:
-            memory.compared = Comparison(_LEFT, drawn, {"silent": quiet}, overall={**overall, "silent_plan": silent})
+            overall["silent_in_the_plan"] = silent
+            memory.compared = Comparison(_LEFT, drawn, {"silent": quiet}, overall=overall)
             return turn.equal(drawn, reason="uniform", predicted=rates @ masses)
         luck = turn.rng.standard_normal(len(drawn))
         seen, _ = over_logits(mean + self.explore * np.sqrt(variance) * luck, variance * (1 - self.explore**2))
@@ -100,7 +103,7 @@ class Didact(Method):
         reasons = ["uniform"] * plain + ["train"] * len(best)
         compared = np.where(np.arange(len(drawn)) < plain, np.nan, value)
         figures = {"value": compared, "tokens": tokens, "silent": quiet}
-        overall["silent_plan"] = float(quiet[chosen].mean())
+        overall["silent_in_the_plan"] = float(quiet[chosen].mean())
         memory.compared = Comparison(_CHOSEN, drawn, figures, by="value", overall=overall)
         return turn.equal(drawn[chosen], reason=reasons, predicted=(rates @ masses)[chosen])
 

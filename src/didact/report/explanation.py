@@ -16,7 +16,7 @@ Figures of a prompt, as they were when the plan was made:
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -24,12 +24,13 @@ import numpy as np
 
 from didact.arrays import Floats
 from didact.curriculum import Curriculum
-from didact.methods import METHODS, find
+from didact.methods import about
 from didact.naming import nearest
 from didact.plan import Plan
 from didact.report.inspection import shorten
 from didact.report.records import Record, is_text
 from didact.report.replay import Logged, is_logged
+from didact.silence import NothingLearnt
 
 Finding = dict[str, Any]
 
@@ -48,7 +49,7 @@ def explain(
     Args:
         prompt: id of a prompt to say more about.
         method: where the run's method lies, if it is not one of didact's.
-        tell: is told records replayed, and records in all.
+        tell: is told records replayed, and records to be.
         excerpt: characters of a prompt's text.
 
     Returns:
@@ -60,37 +61,38 @@ def explain(
             or a run that its method does not plan again as it was.
     """
     logged = Logged.read(run)
-    steps = [record["step"] for record in logged.records if record["kind"] == "plan"]
-    step = _checked(step, steps, logged)
+    plans = {number: each["step"] for number, each in enumerate(logged.records, start=1) if each["kind"] == "plan"}
+    step = _checked(step, list(plans.values()), logged)
+    last = max(number for number, each in plans.items() if each == step)
     if prompt is not None and prompt not in logged.pool:
         num = len(logged.pool)
         raise ValueError(f"prompt {prompt!r} is not among the {num:,} of {run}{nearest(prompt, logged.pool.ids)}")
     rounds: list[Finding] = []
-    with logged.replayed():
+    with logged.replayed(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NothingLearnt)  # it was said when it happened
         curriculum = logged.curriculum(method)
         course = None if prompt is None else _Course(prompt, curriculum)
         for number, (record, plan) in enumerate(logged.retraced(curriculum), start=1):
             if tell is not None:
-                tell(number, len(logged.records))
+                tell(number, last)
             if plan is not None and not is_logged(plan, record):
                 raise ValueError(
-                    f"{run} is not what this version of didact plans: replayed, its plan of step {record['step']} comes "
-                    f"out otherwise, so why step {step} is as it is cannot be said; take the version that planned it"
+                    f"{run} is not what this version of didact plans: replayed, its plan of step {record['step']} "
+                    f"comes out otherwise, so why step {step} is as it is cannot be said; take the version of the run"
                 )
             if plan is not None and plan.step == step:
                 seen = _Round(logged, curriculum, plan, excerpt)
                 rounds.append(seen.found() if course is None else {**seen.found(), "prompt": course.told(seen)})
-                if len(rounds) == steps.count(step):
-                    break
+            if number == last:
+                break
             if course is not None:
                 course.note(record, plan)
-    kind = METHODS.get(curriculum.name) if method is None else find(method)
     return {
         "run": str(logged.path),
         "method": curriculum.name,
-        "about": (kind.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ") if kind else "",
+        "about": about(method or curriculum.name)[0],
         "step": step,
-        "last_step": steps[-1],
+        "last_step": max(plans.values()),
         "pool_size": len(logged.pool),
         "prompt_id": prompt,
         "rounds": rounds,
@@ -151,7 +153,7 @@ class _Round:
         """The groups of the plan, in its order."""
         return [
             {
-                **self.prompt(position),
+                **self.prompt(position, group.pass_rate),
                 "group": group.group_id,
                 "planned": group.num_rollouts,
                 "reason": group.reason,
@@ -160,10 +162,10 @@ class _Round:
             for group, position in zip(self.plan, self.positions, strict=True)
         ]
 
-    def prompt(self, position: int) -> Finding:
-        """What was known of a prompt."""
+    def prompt(self, position: int, mean: float | None = None) -> Finding:
+        """What was known of a prompt; `mean` is its pass rate as the plan has it, where it does."""
         believed, row = self._believed, self.looked_at.get(position)
-        mean = float(believed.mean[position])
+        mean = float(believed.mean[position]) if mean is None else mean
         below = np.searchsorted(self._sorted, mean, "left") + np.searchsorted(self._sorted, mean, "right")
         figures = self.compared.figures if self.compared is not None and row is not None else {}
         text = self._logged.rows[position].get("prompt")
@@ -262,8 +264,8 @@ class _Course:
 def _belief(row: Finding, seen: _Round) -> str:
     planned = [group["believed"] for group in seen.groups()]
     return (
-        f"believed to pass {row['believed']:.3f} ± {row['deviation']:.3f}, more often than {row['quantile']:.0%} of the "
-        f"pool; what was planned, {min(planned):.3f} to {max(planned):.3f}"
+        f"believed to pass {row['believed']:.3f} ± {row['deviation']:.3f}, more often than {row['quantile']:.0%} of "
+        f"the pool; what was planned, {min(planned):.3f} to {max(planned):.3f}"
     )
 
 

@@ -20,8 +20,8 @@ from didact.report.figures import draw_figures
 Section = dict[str, Any]
 
 
-def render_page(summary: Section, findings: Section) -> str:
-    """The page as text."""
+def render_page(summary: Section, findings: Section, explained: Section | None = None) -> str:
+    """The page as text; `explained` is the last step, where it could be replayed."""
     run = summary["run"]
     figures = draw_figures(summary)
     settings = {key: value for key, value in run.items() if key != "commands"}
@@ -41,7 +41,7 @@ def render_page(summary: Section, findings: Section) -> str:
             ),
             ("What the groups said", GROUPS_LEAD, _group_figures(summary, figures)),
         ],
-        findings=_findings(findings),
+        lists=[("Prompts worth a look", "", _findings(findings)), *_last_step(explained)],
         settings=json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False, default=str),
     )  # fmt: skip
 
@@ -166,6 +166,7 @@ def _times(num: int) -> str:
 
 def _commands(run: Section) -> list[tuple[str, str]]:
     labels = {"resume": "Go on from here", "reproduce": "The same again", "inspect": "Look at the prompts"}
+    labels["explain"] = "Why these prompts, at any step"
     if run["finished"]:
         labels["resume"] = f"Go on further, here to step {2 * run['steps_done']:,}"
     commands = dict(run["commands"])
@@ -339,3 +340,35 @@ def _findings(findings: Section) -> list[tuple[str, str, str, list[tuple[Section
         for title, kind, about, fact, unit in kinds
         if kind["prompts"]
     ]
+
+
+def _last_step(explained: Section | None, *, num: int = 10) -> list[tuple[str, str, list[Any]]]:
+    """What the last step held and what its method left, by round: at most `num` prompts of each, the best first."""
+    if explained is None:
+        return []
+    shown = []
+    for each in explained["rounds"]:
+        groups, left, by = each["groups"], each["left"], each["by"]
+        best = sorted(groups, key=lambda group: group["rank"] or len(groups) + len(left))
+        rule = each["rule"] or "which prompts it looked at, this method does not say"
+        known = {name: value for name, value in each["overall"].items() if value is not None}
+        figures = [f"{name.replace('_', ' ')} {value:.2f}" for name, value in known.items()]
+        last = "" if each["last_taken"] is None else f"; the last one taken has {each['last_taken']:.3g}"
+        of = f" in round {each['round']}" * (len(explained["rounds"]) > 1)
+        for title, rows, about in (
+            (f"Planned{of}", best, "; ".join([rule[:1].upper() + rule[1:], *figures])),
+            (f"Looked at and left{of}", left, f"The best {by} first{last}"),
+        ):
+            prompts = [(row | {"answer": ""}, _believed(row, by)) for row in rows[:num]]
+            shown.append((title, f"{len(rows):,} prompts", f"{about}.", prompts))
+    lead = f"{explained['method']}: {explained['about']}. Made again from the journal, with what it believed then."
+    return [(f"Why these prompts, at step {explained['step']:,}", lead, [entry for entry in shown if entry[-1]])]
+
+
+def _believed(row: Section, by: str | None) -> tuple[str, str]:
+    """Belief, rollouts planned, and the figure that decided."""
+    facts = [f"{row['planned']:,} rollouts"] if "planned" in row else []
+    facts.append(f"{row['rollouts']:,} before")
+    if by is not None:
+        facts.append("not compared" if row["rank"] is None else f"{by} {row['figures'][by]:.3g}, rank {row['rank']:,}")
+    return f"{row['believed']:.2f} ± {row['deviation']:.2f}", "".join(f" · {fact}" for fact in facts).lstrip()

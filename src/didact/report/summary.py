@@ -84,11 +84,11 @@ def _run(history: RunHistory) -> Section:
 
 
 def _commands(history: RunHistory) -> dict[str, str]:
-    """What to type next; only `inspect` for a folder that `didact train` did not write."""
+    """What to type next; only `inspect` and `explain` for a folder that `didact train` did not write."""
     from didact.training.config import TrainConfig
 
     folder = shlex.quote(str(history.path))
-    commands = {"inspect": f"didact inspect {folder}"}
+    commands = {"inspect": f"didact inspect {folder}", "explain": f"didact explain {folder}"}
     defaults = TrainConfig().to_dict()
     if not history.config or not set(history.config) <= set(defaults):
         return commands
