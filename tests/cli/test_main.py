@@ -42,7 +42,7 @@ def test_help_without_a_command(didact):
     ("arguments", "message"),
     [
         (["trian"], "no command 'trian'; did you mean 'train'?"),
-        (["xyz"], "no command 'xyz'; choose from compare, inspect, "),
+        (["xyz"], "no command 'xyz'; choose from compare, explain, inspect, "),
         (["--bogus"], "No such option '--bogus'"),
         (["methods", "a", "b"], "unexpected extra argument (b)"),
         (["train", "--stpes", "3"], "'--steps'"),

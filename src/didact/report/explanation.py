@@ -15,6 +15,7 @@ Figures of a prompt, as they were when the plan was made:
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -168,7 +169,7 @@ class _Round:
         mean = float(believed.mean[position]) if mean is None else mean
         below = np.searchsorted(self._sorted, mean, "left") + np.searchsorted(self._sorted, mean, "right")
         figures = self.compared.figures if self.compared is not None and row is not None else {}
-        text = self._logged.rows[position].get("prompt")
+        text: Any = self._logged.rows[position].get("prompt")
         return {
             "prompt_id": self.pool.ids[position],
             "prompt": shorten(text, self._excerpt) if is_text(text) else "",
@@ -178,8 +179,8 @@ class _Round:
             "rollouts": int(believed.num_rollouts[position]),
             "last_seen": int(believed.last_seen[position]) if believed.last_seen[position] >= 0 else None,
             "evidence": float(believed.evidence[position]),
-            "reward": _known(believed.reward_mean[position]),
-            "figures": {name: _known(figure[row]) for name, figure in figures.items()},
+            "reward": _known(float(believed.reward_mean[position])),
+            "figures": {name: _known(float(figure[row])) for name, figure in figures.items()},
             "rank": None if row is None or not self.ranks[row] else int(self.ranks[row]),
         }
 
@@ -285,4 +286,4 @@ def _ranks(figure: Floats) -> Floats:
 
 
 def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return float(value) if math.isfinite(value) else None

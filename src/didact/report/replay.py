@@ -43,7 +43,9 @@ def replay(
     """
     logged = Logged.read(run)
     start, own = logged.start, logged.options
-    common = {name: own[name] for name in ("prompts_per_step", "rollouts_per_step", "seed") if name in own}
+    common: dict[str, Any] = {
+        name: own[name] for name in ("prompts_per_step", "rollouts_per_step", "seed") if name in own
+    }
     with logged.replayed():
         name = _known(start) if method is None else method
         if not options and find(name).name == start["method"]:
