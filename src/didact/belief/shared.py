@@ -34,7 +34,7 @@ class SharedBelief:
 
     Args:
         width: numbers in a row x, of which the first is the constant 1.
-        own: columns "shift", "certainty" and "seen" over the pool, see `own_columns`.
+        own: columns "shift", "certainty" and "told" over the pool, see `own_columns`.
         spread: standard deviation of own deviations where nothing is known.
         prior, constant: standard deviations of a weight and of that of the constant at the start.
         drift: variance that a weight gains per policy version, in units of its prior's.
@@ -90,11 +90,11 @@ class SharedBelief:
         self.weights, self.covariance = weights, np.linalg.inv(hessian)
         self.own.put("shift", positions, shift)
         self.own.put("certainty", positions, own_curvature - 1 / self.spread**2)
-        self.own.put("seen", positions, step)
+        self.own.put("told", positions, step)
 
     def _own(self, positions: Positions, step: int) -> tuple[Floats, Floats]:
         """Mean and variance of own deviations."""
-        seen = self.own.get("seen", positions)
+        seen = self.own.get("told", positions)
         left = np.where(seen >= 0, self.decay ** np.maximum(step - seen, 0), 1.0)
         prior = self.spread**2
         known = 1 / (self.own.get("certainty", positions) + 1 / prior)
@@ -127,7 +127,7 @@ class SharedBelief:
 
 def own_columns(pool: Pool) -> Columns:
     """What is kept of each prompt: mean and precision of its own deviation beyond the prior's, and when they were so."""
-    return pool.columns(shift=np.float32(0), certainty=np.float32(0), seen=np.int32(-1))
+    return pool.columns(shift=np.float32(0), certainty=np.float32(0), told=np.int32(-1))
 
 
 def sigmoid(logits: Floats) -> Floats:
