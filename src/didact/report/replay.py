@@ -27,6 +27,8 @@ from didact.report.records import Record, read_run
 from didact.seeding import generator
 
 _STAGES: dict[str, Any] = {each.__name__: each for each in (AdmitAll, AdmitBand, AdmitWithSignal, StagedContext)}
+#: Options of the run that another method is replayed with.
+_COMMON = ("prompts_per_step", "rollouts_per_step", "seed")
 
 
 def replay(
@@ -43,13 +45,11 @@ def replay(
     """
     logged = Logged.read(run)
     start, own = logged.start, logged.options
-    common: dict[str, Any] = {
-        name: own[name] for name in ("prompts_per_step", "rollouts_per_step", "seed") if name in own
-    }
     with logged.replayed():
         name = _known(start) if method is None else method
         if not options and find(name).name == start["method"]:
             return _verify(logged, logged.curriculum(name))
+        common: dict[str, Any] = {each: own[each] for each in _COMMON if each in own}
         return _counterfactual(logged.records, make(name, logged.pool, **{**common, **(options or {})}), start)
 
 
