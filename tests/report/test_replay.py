@@ -90,6 +90,12 @@ def test_a_run_with_options_of_its_own(tmp_path):
     assert replay(write_run(tmp_path / "run", **options))["first_difference"] is None
 
 
+def test_an_option_that_was_switched_off_stays_off(tmp_path):
+    run = write_run(tmp_path / "run", "didact", group_size=None, prompts_per_step=2)  # 4 by default
+    assert '"group_size":null' in (run / "journal.jsonl").read_text()
+    assert replay(run)["first_difference"] is None
+
+
 def test_a_journal_that_is_not_what_the_method_planned_is_found_out(tmp_path):
     run = write_run(tmp_path / "run", "uniform")
     other = write_run(tmp_path / "other", "uniform", seed=6)

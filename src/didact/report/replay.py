@@ -10,7 +10,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -98,9 +98,13 @@ class Logged:
             ValueError: another method than the run's, one that has to be said, or options that do not make one.
         """
         name = _known(self.start) if method is None else method
-        if find(name).name != self.start["method"]:
+        kind = find(name)
+        if kind.name != self.start["method"]:
             raise ValueError(f"{self.path} was planned by {self.start['method']!r}, and {name!r} is another method")
-        return _rebuilt(name, self.pool, self.options)
+        # None is what most options are by themselves, but not all of a method's own.
+        own = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+        off = {each: None for each in own if each in self.start["options"]}
+        return _rebuilt(name, self.pool, {**off, **self.options})
 
     def retraced(self, curriculum: Curriculum) -> Iterator[tuple[Record, Plan | None]]:
         """Take `curriculum` through the run: each record once it has happened, for one of a plan with the plan that
