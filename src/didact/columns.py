@@ -58,9 +58,14 @@ class ArrayColumns(Columns):
         size: gives the number of prompts.
         start: what each prompt has at the start: a numpy number, or an array for a column of rows. Its dtype is the
             column's.
+
+    Raises:
+        ValueError: a column called "seen".
     """
 
     def __init__(self, size: Callable[[], int], start: Mapping[str, Any]) -> None:
+        if "seen" in start:
+            raise ValueError("no column can be called 'seen': in a state that says which rows there are")
         self._size = size
         self._start = {name: np.asarray(value) for name, value in start.items()}
         self._columns = {name: np.zeros((0, *value.shape), value.dtype) for name, value in self._start.items()}

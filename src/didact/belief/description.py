@@ -45,6 +45,7 @@ class Description:
             found = found[np.isfinite(found)]
             self.levels = found if 1 < len(found) <= _LEVELS else self.levels
         numbers = self._numbers(pool, sample)
+        self._graded = pool.difficulty is not None
         # A column without a single known number is the same everywhere, and says nothing.
         known = np.where(np.isnan(numbers).all(axis=0), 0.0, numbers)
         self.center, self.scale = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
@@ -79,14 +80,16 @@ class Description:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state.
+        """Restore a state: the pool may have grown since, and its rows are made as they were at the start.
 
         Raises:
             ValueError: one of a pool with other columns.
         """
         levels, center, scale = (np.asarray(state[name], dtype=np.float64) for name in ("levels", "center", "scale"))
-        if center.shape != self.center.shape or scale.shape != self.scale.shape or not (scale > 0).all():
-            raise ValueError(f"this pool has {len(self.center)} numbers for each prompt, the state {len(center)}")
+        # A difficulty is a number where it is no level: of a pool that has grown, perhaps no longer.
+        num = len(self.center) + self._graded * (bool(len(self.levels)) - bool(len(levels)))
+        if center.shape != (num,) or scale.shape != (num,) or not (scale > 0).all():
+            raise ValueError(f"this pool has {num} numbers for each prompt, the state {len(center)}")
         if not np.isfinite(center).all() or not np.isfinite(levels).all() or levels.ndim != 1:
             raise ValueError("what a prompt is compared with must be finite numbers")
         self.sources, self.levels = [str(name) for name in state["sources"]], levels

@@ -1,6 +1,6 @@
 """How long a response will be: a regression of the log of its tokens on what is known of the prompt.
 
-    log tokens = x . b + noise         b ~ N(0, 100), fading by `memory` with each policy version
+    log tokens = x . b + noise         b ~ N(0, 100 s^2), what was learnt fading by 0.99 with each batch
 
 The expected length is exp(x.b + s^2 / 2), s the deviation of the noise, so that long tails are paid for. A response
 that was cut off counts with the tokens that it has: it cost no more.
@@ -27,6 +27,8 @@ class ResponseLengths:
 
     def learn(self, rows: Floats, tokens: Floats) -> None:
         """Take in the mean length, shape (n,), of the responses of n prompts with such rows, shape (n, width)."""
+        if len(tokens) == 0:
+            return
         logs, fresh = np.log(np.maximum(tokens, 1.0)), np.eye(len(self.moment)) * _RIDGE
         gaps = logs - rows @ self._weights() if self.count else np.zeros(len(logs))
         self.precision = fresh + _MEMORY * (self.precision - fresh) + rows.T @ rows
@@ -48,14 +50,14 @@ class ResponseLengths:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state.
+        """Restore a state. Rows have its width from then on.
 
         Raises:
-            ValueError: one of rows of another width, or numbers that no regression has.
+            ValueError: numbers that no regression has.
         """
         precision, moment = state["precision"], state["moment"]
-        if precision.shape != self.precision.shape or moment.shape != self.moment.shape:
-            raise ValueError(f"rows have {len(self.moment)} numbers here, in the state {len(moment)}")
+        if moment.ndim != 1 or precision.shape != 2 * moment.shape:
+            raise ValueError(f"moments of shape {moment.shape} have no precision of shape {precision.shape}")
         numbers = [*precision.ravel().tolist(), *moment.tolist(), state["squares"], state["count"]]
         if not np.isfinite(numbers).all() or min(state["squares"], state["count"]) < 0:
             raise ValueError("the sums of a regression must be finite, and squares and counts at least 0")

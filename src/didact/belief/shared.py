@@ -34,7 +34,7 @@ class SharedBelief:
 
     Args:
         width: numbers in a row x, of which the first is the constant 1.
-        own: columns "shift", "certainty" and "told" over the pool, see `own_columns`.
+        own: columns "shift", "certainty" and "version" over the pool, see `own_columns`.
         spread: standard deviation of own deviations where nothing is known.
         prior, constant: standard deviations of a weight and of that of the constant at the start.
         drift: variance that a weight gains per policy version, in units of its prior's.
@@ -53,21 +53,21 @@ class SharedBelief:
         decay: float = 0.995,
     ) -> None:
         self.own, self.spread, self.drift, self.decay = own, spread, drift, decay
-        start = np.full(width, prior**2)
-        start[0] = constant**2
-        self._gain = start.copy()
-        self.weights, self.covariance = np.zeros(width), np.diag(start)
+        self._start = constant**2, prior**2
+        self.weights, self.covariance = np.zeros(width), np.diag(self._variances(width))
         self.step = 0
 
     def logits(self, rows: Floats, positions: Positions, step: int) -> tuple[Floats, Floats]:
         """Mean and variance, each of shape (n,), of the logits of n prompts with rows x, shape (n, d)."""
         shift, variance = self._own(positions, step)
-        drifted = rows**2 @ self._gain * self.drift * max(step - self.step, 0)
+        drifted = rows**2 @ self._gained(step)
         return rows @ self.weights + shift, ((rows @ self.covariance) * rows).sum(axis=1) + drifted + variance
 
     def learn(self, rows: Floats, positions: Positions, passes: Floats, trials: Floats, step: int) -> None:
-        """Take in passes among trials of n distinct prompts with rows x, shape (n, d), each with a trial or more."""
-        self.covariance = self.covariance + np.diag(self._gain * self.drift * max(step - self.step, 0))
+        """Take in passes among trials of n distinct prompts with rows x, shape (n, d), each with more than no trials."""
+        if len(positions) == 0:
+            return
+        self.covariance = self.covariance + np.diag(self._gained(step))
         self.step = max(step, self.step)
         before, variance = self._own(positions, step)
         precision = np.linalg.inv(self.covariance)
@@ -90,12 +90,20 @@ class SharedBelief:
         self.weights, self.covariance = weights, np.linalg.inv(hessian)
         self.own.put("shift", positions, shift)
         self.own.put("certainty", positions, own_curvature - 1 / self.spread**2)
-        self.own.put("told", positions, step)
+        self.own.put("version", positions, step)
+
+    def _variances(self, width: int) -> Floats:
+        """Of the weights at the start."""
+        return np.where(np.arange(width) == 0, *self._start)
+
+    def _gained(self, step: int) -> Floats:
+        """What the variances of the weights gained since the latest outcomes."""
+        return self._variances(len(self.weights)) * self.drift * max(step - self.step, 0)
 
     def _own(self, positions: Positions, step: int) -> tuple[Floats, Floats]:
         """Mean and variance of own deviations."""
-        seen = self.own.get("told", positions)
-        left = np.where(seen >= 0, self.decay ** np.maximum(step - seen, 0), 1.0)
+        version = self.own.get("version", positions)
+        left = np.where(version >= 0, self.decay ** np.maximum(step - version, 0), 1.0)
         prior = self.spread**2
         known = 1 / (self.own.get("certainty", positions) + 1 / prior)
         return left * self.own.get("shift", positions), prior - left**2 * (prior - known)
@@ -109,14 +117,14 @@ class SharedBelief:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state.
+        """Restore a state. Rows have its width from then on: a pool that has grown is described as it was at the start.
 
         Raises:
-            ValueError: one of rows of another width, or a covariance that is none.
+            ValueError: a covariance that is none, or of another width than the weights.
         """
         weights, covariance, step = state["weights"], state["covariance"], state["step"]
-        if weights.shape != self.weights.shape or covariance.shape != self.covariance.shape:
-            raise ValueError(f"rows have {len(self.weights)} numbers here, in the state {len(weights)}")
+        if weights.ndim != 1 or covariance.shape != 2 * weights.shape:
+            raise ValueError(f"weights of shape {weights.shape} have no covariance of shape {covariance.shape}")
         if not np.isfinite(weights).all() or not np.isfinite(covariance).all() or not (np.diag(covariance) > 0).all():
             raise ValueError("weights and their covariance must be finite, and variances positive")
         if type(step) is not int or step < 0:
@@ -127,7 +135,7 @@ class SharedBelief:
 
 def own_columns(pool: Pool) -> Columns:
     """What is kept of each prompt: mean and precision of its own deviation beyond the prior's, and when they were so."""
-    return pool.columns(shift=np.float32(0), certainty=np.float32(0), told=np.int32(-1))
+    return pool.columns(shift=np.float32(0), certainty=np.float32(0), version=np.int32(-1))
 
 
 def sigmoid(logits: Floats) -> Floats:

@@ -124,13 +124,21 @@ class Didact(Method):
     def compared(self, run: Run, memory: Memory) -> Comparison | None:
         return memory.compared
 
+    def resume(self, run: Run, memory: Memory) -> None:
+        widths = [memory.description.width, len(memory.shared.weights), len(memory.lengths.moment)]
+        if len(set(widths)) > 1:
+            raise ValueError(f"prompts are described by {widths[0]} numbers, what was learnt is of {widths[1:]}")
+        for news in memory.news.values():
+            if len(news) != 6 or not 0 <= news[0] < len(run.pool) or min(news) < 0:
+                raise ValueError(f"news of a prompt of this pool are six numbers of at least 0, got {news}")
+
     def _places(self, run: Run) -> int:
         """Prompts of a step: those of the budget, or more of them in groups of `group_size`."""
         smaller = 0 if self.group_size is None else run.rollouts_per_step // self.group_size
         return min(max(run.batch, smaller), len(run.pool))
 
     def _learn(self, turn: Turn, memory: Memory) -> None:
-        news = np.array(list(memory.news.values())).reshape(-1, 6)
+        news = np.array([memory.news[group_id] for group_id in sorted(memory.news)]).reshape(-1, 6)
         memory.news = {}
         positions, index = np.unique(news[:, 0].astype(np.int64), return_inverse=True)
         if len(positions) == 0:
