@@ -44,13 +44,15 @@ class WordFeatures:
         self._rarity = np.log((1 + len(counts)) / (1 + (counts > 0).sum(axis=0))).astype(np.float32)
         rows = _unit(counts * self._rarity)
         self._center = rows.mean(axis=0)
-        rows -= self._center
-        variance, directions = np.linalg.eigh((rows.T @ rows / len(rows)).astype(np.float64))
+        used = np.flatnonzero(counts.any(axis=0))  # of most pools a few hundred words, and the rest has no directions
+        rows = (rows - self._center)[:, used].astype(np.float64)
+        variance, directions = np.linalg.eigh(rows.T @ rows / len(rows))
         order = np.argsort(variance)[::-1][:width]
-        # A direction's sign is arbitrary: fixed here, so that the same texts give the same features everywhere.
-        taken = directions[:, order]
-        taken = taken * np.where(taken[np.abs(taken).argmax(axis=0), np.arange(width)] < 0, -1.0, 1.0)
-        self._directions = (taken * (variance[order] > 1e-9)).astype(np.float32)
+        self._directions = np.zeros((_BUCKETS, width), dtype=np.float32)
+        for place, column in enumerate(order[variance[order] > 1e-9]):
+            direction = directions[:, column]
+            # Its sign is arbitrary: fixed here, so that the same texts give the same features in every process.
+            self._directions[used, place] = direction * np.sign(direction[np.abs(direction).argmax()])
 
     def of(self, texts: Iterable[str]) -> NDArray[np.float32]:
         """Features, shape (n, width)."""

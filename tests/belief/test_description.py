@@ -116,7 +116,9 @@ def test_prompts_that_join_are_told_by_what_the_pool_was_at_the_start() -> None:
     pool.extend(["new", "known"], source=["c", "a"], difficulty=[3, 2], prompt_tokens=[999, 9])
     rows = description.rows(pool, np.arange(6))
     assert np.array_equal(rows[:4], before)
-    assert rows[4] == pytest.approx([1, 0, 0, 0, 0, 3])  # log 1000 as far above log 100 as that is above the centre, ...
+    assert rows[4] == pytest.approx(
+        [1, 0, 0, 0, 0, 3]
+    )  # log 1000 as far above log 100 as that is above the centre, ...
     assert rows[5] == pytest.approx([1, 1, 0, 0, 1, -1])
 
 

@@ -31,6 +31,11 @@ class TestDAPOInShards(InShards):
     keeps_budget = True
 
 
+class TestDidactInShards(InShards):
+    build = partial(make, "didact")
+    keeps_budget = True
+
+
 class TestSpeedInShards(InShards):
     build = partial(make, "speed")
 

@@ -2,8 +2,8 @@
 
     logit p_i(t) = x_i . w(t) + u_i(t)        w(t) = w(t-1) + noise        u_i(t) = decay u_i(t-1) + noise
 
-x holds what is known of a prompt before any rollout. The weights w drift with the policy, so the shared part moves under
-every prompt, those included that nobody rolled out for long. The own deviation u_i is learnt from the prompt's own
+x holds what is known of a prompt before any rollout. The weights w drift with the policy, so the shared part moves
+under every prompt, those included that nobody rolled out for long. The own deviation u_i is learnt from the prompt's own
 outcomes and shrinks back to 0 as the policy that made them grows old. Both are Gaussian; a batch of outcomes moves them
 by a Laplace approximation: the mode and the curvature of
 
@@ -64,7 +64,7 @@ class SharedBelief:
         return rows @ self.weights + shift, ((rows @ self.covariance) * rows).sum(axis=1) + drifted + variance
 
     def learn(self, rows: Floats, positions: Positions, passes: Floats, trials: Floats, step: int) -> None:
-        """Take in passes among trials of n distinct prompts with rows x, shape (n, d), each with more than no trials."""
+        """Take in passes among trials of n distinct prompts with rows x, shape (n, d), each tried more than 0 times."""
         if len(positions) == 0:
             return
         self.covariance = self.covariance + np.diag(self._gained(step))
@@ -134,7 +134,7 @@ class SharedBelief:
 
 
 def own_columns(pool: Pool) -> Columns:
-    """What is kept of each prompt: mean and precision of its own deviation beyond the prior's, and when they were so."""
+    """What is kept of each prompt: its own deviation, the precision of it beyond the prior's, and when they were so."""
     return pool.columns(shift=np.float32(0), certainty=np.float32(0), version=np.int32(-1))
 
 

@@ -114,7 +114,8 @@ class _Contract:
             curriculum.observe(replace(outcome, rewards=[reward] * len(outcome.rewards)) for outcome in outcomes)
 
         curriculum, trace = play(self.new(), _policy(), range(3), deliver=deliver)
-        assert np.array_equal(curriculum.pass_rates().mean, self.new().pass_rates().mean)
+        # A belief may grow less sure with versions, by which a mean that stays moves in its last digit.
+        assert np.allclose(curriculum.pass_rates().mean, self.new().pass_rates().mean, rtol=0, atol=1e-12)
         assert curriculum.metrics()["rollouts_errored"] == curriculum.metrics()["rollouts"] > 0
         assert not any(entry[2:] for entry in trace if entry[0] == "admitted")
         _check_books(curriculum, trace)
