@@ -92,6 +92,14 @@ def test_a_sure_pass_of_another_model_is_not_infinite() -> None:
     assert rows[:, 1] == pytest.approx([-np.sqrt(2), 0, 0, np.sqrt(2)])
 
 
+def test_a_column_that_cannot_be_worked_with_is_said_and_left_out() -> None:
+    pool = pool_of(2, difficulty=["easy", "hard"], features=["words", "words"], prompt_tokens=[9, 99])
+    with pytest.warns(UserWarning, match="nothing is learnt from it") as said:
+        description = Description(pool)
+    assert [str(each.message).split()[1] for each in said] == ["'difficulty'", "'features'"]
+    assert description.rows(pool, np.arange(2)).tolist() == [[1.0, -1.0], [1.0, 1.0]]
+
+
 def columns_of(size: int) -> dict[str, Any]:
     index = np.arange(size)
     return {

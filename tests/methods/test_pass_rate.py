@@ -68,7 +68,7 @@ def test_which_methods_plan_by_it(method: str) -> None:
         play(make(method, pool_with_columns(pass_rate=column), **SIZES), policy, range(6))[1]
         for column in (rates, rates[::-1])
     ]
-    assert (plans(traces[0]) != plans(traces[1])) == (method in {"mopps", "bots"})
+    assert (plans(traces[0]) != plans(traces[1])) == (method in {"didact", "mopps", "bots"})
 
 
 def test_no_pass_rate_stands_for_a_pilot() -> None:

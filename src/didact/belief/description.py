@@ -4,14 +4,17 @@
 
 A source and a level are indicators, of the 32 most frequent sources and of levels where there are no more than 16;
 everything else is standardised by a sample of the pool, and what is unknown is 0, the average. The features together
-count as one number, whatever their width, so that one prior serves any pool.
+count as one number, whatever their width, so that one prior serves any pool. No column is needed: one that cannot be
+worked with is left out, with a warning.
 """
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from didact.arrays import Floats, Positions
 from didact.pool import Pool
@@ -19,7 +22,7 @@ from didact.pool import Pool
 _SAMPLE = 4096
 _SOURCES, _LEVELS = 32, 16
 _EDGE = 0.01  # of another model's pass rate, whose logit is taken
-_NUMBERS = ("difficulty", "prompt_tokens", "pass_rate")
+_COLUMNS = ("source", "difficulty", "prompt_tokens", "pass_rate", "features")
 
 
 class Description:
@@ -27,25 +30,22 @@ class Description:
 
     Args:
         pool: its columns as they are at the start; of one that grows later, new sources and levels count as none.
-
-    Raises:
-        ValueError: a column that cannot be worked with; names the row.
     """
 
     def __init__(self, pool: Pool) -> None:
         size = len(pool)
         sample = np.unique(np.linspace(0, size - 1, min(size, _SAMPLE)).astype(np.int64))
+        self._readable = _readable(pool)
         self.sources: list[str] = []
-        if pool.source is not None:
-            counted = Counter(map(str, pool.source[sample]))
+        if (source := self._column(pool, "source")) is not None:
+            counted = Counter(map(str, source[sample]))
             self.sources = sorted(name for name, _ in counted.most_common(_SOURCES)) if len(counted) > 1 else []
         self.levels = np.zeros(0)
-        if pool.difficulty is not None:
-            found = np.unique(pool.difficulty[sample].astype(np.float64))
+        if (difficulty := self._column(pool, "difficulty")) is not None:
+            found = np.unique(difficulty[sample].astype(np.float64))
             found = found[np.isfinite(found)]
             self.levels = found if 1 < len(found) <= _LEVELS else self.levels
         numbers = self._numbers(pool, sample)
-        self._graded = pool.difficulty is not None
         # A column without a single known number is the same everywhere, and says nothing.
         known = np.where(np.isnan(numbers).all(axis=0), 0.0, numbers)
         self.center, self.scale = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
@@ -60,14 +60,15 @@ class Description:
         """Shape (n, width); the first column is 1."""
         numbers = (self._numbers(pool, positions) - self.center) / self.scale
         blocks = [np.ones((len(positions), 1))]
-        if self.sources and pool.source is not None:
-            blocks.append(pool.source[positions].astype(str)[:, None] == np.array(self.sources))
-        if len(self.levels) and pool.difficulty is not None:
-            blocks.append(pool.difficulty[positions].astype(np.float64)[:, None] == self.levels)
+        if self.sources and (source := self._column(pool, "source")) is not None:
+            blocks.append(source[positions].astype(str)[:, None] == np.array(self.sources))
+        if len(self.levels) and (difficulty := self._column(pool, "difficulty")) is not None:
+            blocks.append(difficulty[positions].astype(np.float64)[:, None] == self.levels)
         blocks.append(np.nan_to_num(numbers))
         rows = np.concatenate(blocks, axis=1, dtype=np.float64)
-        if pool.features is not None:
-            width = numbers.shape[1] - self._num_numbers(pool)
+        if "features" in self._readable:
+            others = {"prompt_tokens", "pass_rate"} | ({"difficulty"} if not len(self.levels) else set())
+            width = numbers.shape[1] - len(others & self._readable)
             rows[:, rows.shape[1] - width :] /= np.sqrt(width)
         return rows
 
@@ -87,7 +88,8 @@ class Description:
         """
         levels, center, scale = (np.asarray(state[name], dtype=np.float64) for name in ("levels", "center", "scale"))
         # A difficulty is a number where it is no level: of a pool that has grown, perhaps no longer.
-        num = len(self.center) + self._graded * (bool(len(self.levels)) - bool(len(levels)))
+        graded = "difficulty" in self._readable
+        num = len(self.center) + graded * (bool(len(self.levels)) - bool(len(levels)))
         if center.shape != (num,) or scale.shape != (num,) or not (scale > 0).all():
             raise ValueError(f"this pool has {num} numbers for each prompt, the state {len(center)}")
         if not np.isfinite(center).all() or not np.isfinite(levels).all() or levels.ndim != 1:
@@ -95,22 +97,31 @@ class Description:
         self.sources, self.levels = [str(name) for name in state["sources"]], levels
         self.center, self.scale = center, scale
 
+    def _column(self, pool: Pool, name: str) -> NDArray[Any] | None:
+        return getattr(pool, name) if name in self._readable else None
+
     def _numbers(self, pool: Pool, positions: Positions) -> Floats:
         """What is no label, shape (n, numbers), nan where unknown."""
         columns = []
-        if pool.difficulty is not None and not len(self.levels):
-            columns.append(pool.difficulty[positions].astype(np.float64))
-        if pool.prompt_tokens is not None:
-            columns.append(np.log1p(pool.prompt_tokens[positions].astype(np.float64)))
-        if pool.pass_rate is not None:
-            rate = np.clip(pool.pass_rate[positions].astype(np.float64), _EDGE, 1 - _EDGE)
-            columns.append(np.log(rate / (1 - rate)))
-        numbers = np.stack(columns, axis=1) if columns else np.zeros((len(positions), 0))
-        if pool.features is None:
-            return numbers
-        features = pool.features[positions].astype(np.float64).reshape(len(positions), -1)
-        return np.concatenate([numbers, features], axis=1)
+        if (difficulty := self._column(pool, "difficulty")) is not None and not len(self.levels):
+            columns.append(difficulty[positions].astype(np.float64)[:, None])
+        if (tokens := self._column(pool, "prompt_tokens")) is not None:
+            columns.append(np.log1p(tokens[positions].astype(np.float64))[:, None])
+        if (pass_rate := self._column(pool, "pass_rate")) is not None:
+            rate = np.clip(pass_rate[positions].astype(np.float64), _EDGE, 1 - _EDGE)
+            columns.append(np.log(rate / (1 - rate))[:, None])
+        if (features := self._column(pool, "features")) is not None:
+            columns.append(features[positions].astype(np.float64).reshape(len(positions), -1))
+        return np.concatenate([np.zeros((len(positions), 0)), *columns], axis=1)
 
-    def _num_numbers(self, pool: Pool) -> int:
-        levels = pool.difficulty is not None and not len(self.levels)
-        return levels + (pool.prompt_tokens is not None) + (pool.pass_rate is not None)
+
+def _readable(pool: Pool) -> set[str]:
+    """The columns that the pool has and that can be worked with."""
+    found = set()
+    for name in _COLUMNS:
+        try:
+            if getattr(pool, name) is not None:
+                found.add(name)
+        except ValueError as error:
+            warnings.warn(f"{error}; nothing is learnt from it", stacklevel=2)
+    return found

@@ -3,9 +3,9 @@
     logit p_i(t) = x_i . w(t) + u_i(t)        w(t) = w(t-1) + noise        u_i(t) = decay u_i(t-1) + noise
 
 x holds what is known of a prompt before any rollout. The weights w drift with the policy, so the shared part moves
-under every prompt, those included that nobody rolled out for long. The own deviation u_i is learnt from the prompt's own
-outcomes and shrinks back to 0 as the policy that made them grows old. Both are Gaussian; a batch of outcomes moves them
-by a Laplace approximation: the mode and the curvature of
+under every prompt, those included that nobody rolled out for long. The own deviation u_i is learnt from the prompt's
+own outcomes and shrinks back to 0 as the policy that made them grows old. Both are Gaussian; a batch of outcomes moves
+them by a Laplace approximation: the mode and the curvature of
 
     sum_i [k_i log p_i + (n_i - k_i) log(1 - p_i)] + log N(w) + sum_i log N(u_i)
 
