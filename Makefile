@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 .PHONY: train test test-fast test-verl check bench attack
 
-train: $(VENV)/ready  ## build, warm-start and train a small model with CurES, evaluate it, write its report
+train: $(VENV)/ready  ## build, warm-start and train a small model with the default curriculum, evaluate it, write its report
 	$(BIN)/didact train $(ARGS)
 
 test: $(VENV)/ready  ## all tests, the fast ones first; a failure among these does not keep the slow ones from running

@@ -49,7 +49,7 @@ from didact import METHODS, Curriculum, GroupOutcome, Plan, PromptPool, make
 GROUPS, SIZE, TEMPERATURE, PILOT = 1024, 8, 0.1, 4
 NUM_FEATURES = 8
 #: What a method needs to know of a prompt, and which options hold pass rates of reference models.
-COLUMNS = {"adarft": "difficulty", "fastcurl": "prompt_tokens", "vip": "features"}
+COLUMNS = {"adarft": "difficulty", "fastcurl": "prompt_tokens", "vip": "features", "didact": "features"}
 REFERENCES = {"bots": ("weak", "strong")}
 
 

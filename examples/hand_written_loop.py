@@ -1,6 +1,6 @@
 """The loop written by hand: any sampler, any verifier, and a curriculum that is asked and told.
 
-    python examples/hand_written_loop.py                       # cures
+    python examples/hand_written_loop.py                       # didact
     python examples/hand_written_loop.py --method dapo --steps 100
 
 The "model" is a table of skills, small enough to read: a prompt asks for one skill, and passes as often as the skill
@@ -72,7 +72,7 @@ def run(curriculum: Curriculum, pupil: Pupil, num_steps: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--method", default="cures")
+    parser.add_argument("--method", default="didact")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model")
     parser.add_argument("--dataset")
-    parser.add_argument("--method", default="cures")
+    parser.add_argument("--method", default="didact")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--prompts-per-step", type=int, default=8)
     parser.add_argument("--rollouts-per-prompt", type=int, default=8, help="on average, where groups are uneven")

@@ -19,6 +19,7 @@ pytest.importorskip("trl")
 
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 SETTINGS = """
+method = "cures"
 steps = 4
 num_prompts = 64
 num_eval_prompts = 16

@@ -83,7 +83,7 @@ def test_examples_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_trl_example_runs(tmp_path: Path) -> None:
     script = ROOT / "examples" / "trl_script.py"
-    assert "cures: pass rate" in run(script, "--steps", "2", "--output", "first", cwd=tmp_path)
+    assert "didact: pass rate" in run(script, "--steps", "2", "--output", "first", cwd=tmp_path)
     rows = [json.dumps({"prompt": f"1 + {number} =", "answer": str(number + 1)}) for number in range(20)]
     (tmp_path / "sums.jsonl").write_text("\n".join(rows), encoding="utf-8")
     arguments = ["--model", "first/tiny-model", "--dataset", "sums.jsonl", "--method", "uniform", "--output", "second"]

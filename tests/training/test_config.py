@@ -9,6 +9,7 @@ from didact.training.config import TrainConfig, config_from, read_config, write_
 
 def test_defaults_are_resolved():
     config = TrainConfig()
+    assert config.method == "didact"
     assert (config.task, config.model, config.max_completion_length, config.lr_schedule) == (
         "arithmetic",
         None,

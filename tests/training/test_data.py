@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from didact.tasks import Example
@@ -57,6 +58,21 @@ def prepared(settings, folder=None, room=None, display=None, accept=False) -> Da
 
 def ids(examples):
     return [example.prompt.split()[1] for example in examples]
+
+
+def test_the_pool_knows_its_prompts_by_their_words_and_a_resumption_the_same(here):
+    """In the run's order, whatever has become of the file's."""
+    rows = [*sums(range(20)), *sums(range(100, 120), words=3)]
+    write("train.jsonl", rows)
+    data = prepared(config())
+    features = data.pool().features
+    assert features.shape == (40, 32)
+    long = np.array([len(example.prompt.split()) > 3 for example in data.training])
+    apart = np.linalg.norm(features[:, None] - features[None], axis=2)
+    assert apart[long][:, long].max() < apart[long][:, ~long].min()
+    data.write(here)
+    write("train.jsonl", rows[::-1])
+    assert np.array_equal(prepared(config(), folder=here).pool().features, features)
 
 
 # A new run ------------------------------------------------------------------------------------------------------

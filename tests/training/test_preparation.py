@@ -41,4 +41,4 @@ def test_responses_that_leave_no_room_are_said():
     assert room_of(512) == (511, ["max_completion_length=512 leaves no room for a prompt: the model has 512 positions"])
     tokens, (line,) = room_of(4096, longest=24576)
     assert tokens == 4095
-    assert line.startswith("the longest context of cures, 24,576 tokens, leaves no room for a prompt")
+    assert line.startswith("the longest context of didact, 24,576 tokens, leaves no room for a prompt")

@@ -14,10 +14,10 @@ from didact.naming import nearest_or_all
 
 EPILOG = """\b
 Examples:
-  didact train                              train a small model with CurES, then open its report
+  didact train                              train a small model, then open its report
   didact train --method uniform --steps 100
-  didact report runs/arithmetic-cures-1
-  didact inspect runs/arithmetic-cures-1
+  didact report runs/arithmetic-didact-1
+  didact inspect runs/arithmetic-didact-1
 """
 
 

@@ -39,7 +39,7 @@ class TrainConfig:
     """Settings of a training run. Every field is a key of the TOML file, with the tables
     `[method_options]`, `[task_options]`, `[verifier_options]` and `[trl]`."""
 
-    method: str = _setting("cures", "How the curriculum is made, see `didact methods`.")
+    method: str = _setting("didact", "How the curriculum is made, see `didact methods`.")
     method_options: dict[str, Any] = field(default_factory=dict)
     task: str = _setting("arithmetic", "How responses are verified: arithmetic, gsm8k, math, reasoning_gym:NAME, "
                          "or module:function of your own, of (response, answer), from 0 to 1.")  # fmt: skip

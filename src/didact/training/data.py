@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from didact.features import WordFeatures
 from didact.files import write_whole
 from didact.prompts import PromptPool
 from didact.tasks import Example, Split, task
@@ -50,17 +51,19 @@ class Data:
     counts: dict[str, dict[str, int]]
 
     def pool(self) -> PromptPool:
-        """The pool as the curriculum takes it."""
+        """The pool as the curriculum takes it, its features those of the prompts' words."""
         difficulty, rates = (
             [math.nan if (value := getattr(example, name)) is None else value for example in self.training]
             for name in ("difficulty", "pass_rate")
         )
         known = not all(map(math.isnan, rates))
+        texts = [example.prompt for example in self.training]
         return PromptPool(
             [example.prompt_id for example in self.training],
             source=[example.source for example in self.training],
             difficulty=None if known and all(map(math.isnan, difficulty)) else difficulty,
             prompt_tokens=self.tokens,
+            features=WordFeatures(texts).of(texts),
             pass_rate=rates if known else None,
         )
 
