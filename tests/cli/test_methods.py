@@ -79,4 +79,4 @@ def test_json_is_one_object(didact):
 
 def test_a_misspelt_method(refused):
     assert "unknown method 'curse'; did you mean 'cures'?" in refused("methods", "curse")
-    assert "methods: uniform, dapo" in refused("methods", "zzz")
+    assert "methods: didact, uniform, dapo" in refused("methods", "zzz")

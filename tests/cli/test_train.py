@@ -122,10 +122,10 @@ def without(flags: list[str], name: str) -> list[str]:
     ("arguments", "message"),
     [
         (["--method", "curse"], "did you mean 'cures'?"),
-        (["-o", "temprature=1"], "did you mean 'temperature'?"),
+        (["-o", "coverige=1"], "did you mean 'coverage'?"),
         (["-o", "temperature"], "'temperature' is not KEY=VALUE"),
         (["-o", "=1"], "'=1' is not KEY=VALUE"),
-        (["-o", "temperature=-1"], "temperature must be more than 0, got -1"),
+        (["-o", "coverage=-1"], "coverage must be a number from 0 to 1, got -1"),
         (["--trl", "max_steps=1"], "it follows from the setting 'steps'"),
         (["--trl", "num_generations=2"], "[trl] cannot set 'num_generations': the curriculum decides it"),
         (["--eval-fraction", "0.1"], "eval_fraction holds out some of your prompts"),
@@ -181,6 +181,17 @@ def test_flags_win_over_the_file_and_json_is_one_object(didact, here, flags):
     assert config["trl"] == {"scale_rewards": "none"}
     assert didact("train", *without(flags, "--run")[1:]).code == 0
     assert Path("runs/arithmetic-cures-1/model").is_dir()
+
+
+@pytest.mark.slow
+def test_the_default_method_is_resumed_exactly(didact, here, flags):
+    """With what it knows of the words of prompts, which is no part of its state."""
+    Path("run.toml").write_text(SETTINGS.split("[method_options]")[0].replace('method = "cures"', ""))
+    assert didact(*flags).code == 0
+    assert didact("train", "--resume", "run", "--steps", "6").code == 0
+    assert didact(*without(flags, "--run"), "--run", "straight", "--steps", "6").code == 0
+    assert results("run") == results("straight")
+    assert json.loads(Path("run/config.json").read_text())["method"] == "didact"
 
 
 @pytest.mark.slow

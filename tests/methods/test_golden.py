@@ -65,6 +65,12 @@ BUILDS: dict[str, tuple[str, dict[str, Any]]] = {
         {"admission": [0.2, 0.8], "context": [[3, 512], [4, 1024]], "truncated": "observe", "discount": 0.9},
     ),
     "uniform, a budget that does not divide": ("uniform", {"prompts_per_step": 5, "rollouts_per_step": 23}),
+    "didact": ("didact", {}),
+    "didact, groups as the budget says, never uniform": (
+        "didact",
+        {"group_size": None, "leave_below": 0.0, "candidates": 3, "price": 1.0, "_pass_rate": True},
+    ),
+    "didact, in shards": ("didact", {"_shards": 3}),
     "dapo": ("dapo", {}),
     "dapo, large rounds": ("dapo", {"prompts_per_round": 12, "max_rounds": 3}),
     "dapo, a cap": ("dapo", {"max_rollouts_per_step": 48, "window": 3}),
