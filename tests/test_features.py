@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from didact.features import WordFeatures
+from didact.features import WordFeatures, text_of
 
 KINDS = ["What is {} + {}?", "Compute the product of {} and {}.", "Sort these numbers: {}, {}"]
 TEXTS = [KINDS[index % 3].format(index, 7 * index) for index in range(90)]
@@ -75,6 +75,14 @@ def test_another_process_gives_the_same(hash_seed: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], env={**env, "PYTHONHASHSEED": hash_seed}, **run)
     there = np.frombuffer(bytes.fromhex(done.stdout), dtype=np.float32).reshape(4, 3)
     assert there == pytest.approx(WordFeatures(TEXTS, 3).of(TEXTS[:4]), abs=1e-5)
+
+
+def test_the_text_of_prompts_as_data_sets_have_them() -> None:
+    parts = [{"type": "text", "text": "What is this?"}, {"type": "image"}]
+    talk = [{"role": "system", "content": "Be short."}, {"role": "user", "content": parts}]
+    assert text_of("What?") == "What?"
+    assert text_of(talk) == "Be short.\nWhat is this?\n"
+    assert [text_of(other) for other in (None, 3, [])] == ["", "", ""]
 
 
 def test_bad_arguments() -> None:

@@ -12,7 +12,8 @@ what a text means it does not know.
 
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,15 @@ class WordFeatures:
         empty = np.zeros((0, self._directions.shape[1]), dtype=np.float32)
         found = [(_unit(_counts(part) * self._rarity) - self._center) @ self._directions for part in parts]
         return np.concatenate([empty, *found])
+
+
+def text_of(prompt: Any) -> str:
+    """The text of a prompt as data sets have it: a string, or the messages of a conversation; of anything else none."""
+    if isinstance(prompt, str):
+        return prompt
+    if isinstance(prompt, Mapping):  # a message, or a part of one
+        return text_of(prompt.get("content", prompt.get("text")))
+    return "\n".join(map(text_of, prompt)) if isinstance(prompt, list | tuple) else ""
 
 
 def _counts(texts: Sequence[str]) -> NDArray[np.float32]:

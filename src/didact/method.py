@@ -56,6 +56,8 @@ class Method(ABC):
     #: Whether all that grows with the pool is in what the pool gives out (belief, columns, trees, passes), and no step
     #: passes over all of it: then the pool may be sharded.
     shardable: bool = False
+    #: Whether it learns from what prompts look like: who sees their text gives the pool features of its words.
+    wants_words: bool = False
     #: Whether its drafts set the context length.
     sets_context: bool = False
     #: What becomes of groups that would train beyond prompts_per_step: they train too, wait, or are discarded.

@@ -65,14 +65,14 @@ def test_the_pool_knows_its_prompts_by_their_words_and_a_resumption_the_same(her
     rows = [*sums(range(20)), *sums(range(100, 120), words=3)]
     write("train.jsonl", rows)
     data = prepared(config())
-    features = data.pool().features
+    features = data.pool(words=True).features
     assert features.shape == (40, 32)
     long = np.array([len(example.prompt.split()) > 3 for example in data.training])
     apart = np.linalg.norm(features[:, None] - features[None], axis=2)
     assert apart[long][:, long].max() < apart[long][:, ~long].min()
     data.write(here)
     write("train.jsonl", rows[::-1])
-    assert np.array_equal(prepared(config(), folder=here).pool().features, features)
+    assert np.array_equal(prepared(config(), folder=here).pool(words=True).features, features)
 
 
 # A new run ------------------------------------------------------------------------------------------------------
@@ -166,7 +166,8 @@ def test_columns_by_name_and_held_out_prompts_of_another_make():
     data = prepared(settings, display=heard)
     assert data.training[3].answer == "3"
     assert [example.source for example in data.training] == ["s0", "s1", "s0", "s1"]
-    pool = data.pool()
+    pool = data.pool(words=False)
+    assert pool.features is None
     assert pool.difficulty.tolist() == [0, 1, 2, 3]
     assert pool.pass_rate.tolist() == pytest.approx([0, 0.1, 0.2, 0.3])
     assert ids(data.held_out) == ["7", "8"]

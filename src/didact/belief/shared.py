@@ -54,7 +54,8 @@ class SharedBelief:
     ) -> None:
         self.own, self.spread, self.drift, self.decay = own, spread, drift, decay
         self._start = constant**2, prior**2
-        self.weights, self.covariance = np.zeros(width), np.diag(self._variances(width))
+        self.weights: Floats = np.zeros(width)
+        self.covariance: Floats = np.diag(self._variances(width))
         self.step = 0
 
     def logits(self, rows: Floats, positions: Positions, step: int) -> tuple[Floats, Floats]:

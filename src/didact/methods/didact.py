@@ -50,6 +50,7 @@ class Didact(Method):
     name = "didact"
     one_round = True
     shardable = True
+    wants_words = True
 
     candidates: int = option(8, "prompts looked at for each place", least=1, most=MAX_PER_STEP)
     explore: float = option(

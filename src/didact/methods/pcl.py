@@ -46,6 +46,7 @@ class PCL(Method):
     paper = "arXiv:2510.01135"
     one_round = True
     shardable = True
+    wants_words = True
     advantage = "grpo"
     loss_weighting = "token"
 

@@ -50,8 +50,8 @@ class Data:
     changed: tuple[str, ...]
     counts: dict[str, dict[str, int]]
 
-    def pool(self) -> PromptPool:
-        """The pool as the curriculum takes it, its features those of the prompts' words."""
+    def pool(self, *, words: bool) -> PromptPool:
+        """The pool as the curriculum takes it, with features of its prompts' words or without."""
         difficulty, rates = (
             [math.nan if (value := getattr(example, name)) is None else value for example in self.training]
             for name in ("difficulty", "pass_rate")
@@ -63,7 +63,7 @@ class Data:
             source=[example.source for example in self.training],
             difficulty=None if known and all(map(math.isnan, difficulty)) else difficulty,
             prompt_tokens=self.tokens,
-            features=WordFeatures(texts).of(texts),
+            features=WordFeatures(texts).of(texts) if words else None,
             pass_rate=rates if known else None,
         )
 

@@ -66,7 +66,7 @@ def prepare(
         display.note(note)
     most = room(config, arguments, positions, getattr(tried.context, "longest", None), display)
     data = settle(config, folder if begun else None, wording, found, most, display, accept_changes)
-    curriculum = make(config.method, data.pool(), **_options(config))
+    curriculum = make(config.method, data.pool(words=tried.method.wants_words), **_options(config))
     if "scale_rewards" in config.trl and (curriculum.uneven or curriculum.advantage not in ("rloo", "grpo")):
         display.note(f"[trl] scale_rewards is not used: {config.method} makes its own advantages")
     spread = arguments.steps_per_generation // arguments.gradient_accumulation_steps

@@ -203,6 +203,20 @@ def test_a_pool_smaller_than_a_batch(model_path, rows, tmp_path):
     assert trainer.curriculum.metrics()["rollouts_trained"] == 3 * 32
 
 
+def test_the_default_learns_from_the_words_of_prompts(model_path, rows, tmp_path):
+    trainer = build(CurriculumGRPOTrainer, model_path, rows, tmp_path, curriculum="didact")
+    assert trainer.curriculum.pool.features.shape == (len(rows), 32)
+    trainer.train()
+    metrics = trainer.curriculum.metrics()
+    assert metrics["rollouts"] == metrics["rollouts_trained"] == 3 * 32
+    assert trainer.curriculum.memory.shared.step > 0
+    given = [{**row, "features": [float(index)]} for index, row in enumerate(rows)]
+    trainer = build(CurriculumGRPOTrainer, model_path, given, tmp_path / "given", curriculum="didact")
+    assert trainer.curriculum.pool.features.shape == (len(rows), 1)
+    trainer = build(CurriculumGRPOTrainer, model_path, rows, tmp_path / "other", curriculum="uniform")
+    assert trainer.curriculum.pool.features is None
+
+
 def test_the_pilot_does_not_train_unless_asked(model_path, rows, tmp_path):
     options = {"steps_per_iteration": 2, "pilot_rollouts": 4}
     trainer = build(CurriculumGRPOTrainer, model_path, rows, tmp_path, curriculum="cures", curriculum_options=options)

@@ -96,6 +96,15 @@ def test_repeated_texts_are_said(caplog):
 # Columns --------------------------------------------------------------------------------------------------------------
 
 
+def test_words_of_prompts_are_features_where_there_are_none():
+    assert pool_of(data(rows()), "index").features is None
+    features = pool_of(data(rows(12)), "index", words=True).features
+    assert features.shape == (12, 32)
+    assert np.array_equal(features[0], features[9])  # numbers of one digit are alike
+    assert not np.allclose(features[0], features[10], atol=0.01)
+    assert pool_of(data(rows(2, features=[[1.0], [2.0]])), "index", words=True).features.tolist() == [[1.0], [2.0]]
+
+
 @pytest.mark.parametrize("difficulty", [["easy", "hard"] * 3, [{"level": 1}] * 6, [None, "x", None, None, None, None]])
 def test_columns_that_a_method_does_not_use_do_not_stop_it(difficulty):
     pool = pool_of(data(rows(difficulty=difficulty, features=["x"] * 6, prompt_tokens=[None, 3, 4, 5, 6, 7])), "index")

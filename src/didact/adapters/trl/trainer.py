@@ -19,8 +19,9 @@ from didact.adapters.trl.losses import advantages, loss_scale, spread, weighted_
 from didact.adapters.trl.processes import Elsewhere, gradient_grams, on_main
 from didact.adapters.trl.rows import Rows
 from didact.curriculum import Curriculum
+from didact.features import WordFeatures, text_of
 from didact.manifest import fault
-from didact.methods import make
+from didact.methods import find, make
 from didact.plan import Plan
 from didact.pool_columns import COLUMNS
 from didact.prompts import PromptPool
@@ -85,7 +86,11 @@ class CurriculumMixin(_Host):
         if curriculum_options and not isinstance(curriculum, str):
             raise TypeError("curriculum_options go with a method's name; this curriculum is already built")
         if isinstance(curriculum, str) or callable(curriculum):
-            pool = PromptPool(ids, **{name: list(data[name]) for name in COLUMNS if name in data.column_names})
+            columns: dict[str, Any] = {name: list(data[name]) for name in COLUMNS if name in data.column_names}
+            if isinstance(curriculum, str) and find(curriculum).wants_words and "features" not in columns:
+                texts = list(map(text_of, data["prompt"]))
+                columns["features"] = WordFeatures(texts).of(texts)
+            pool = PromptPool(ids, **columns)
             if callable(curriculum):
                 curriculum = curriculum(pool)
             else:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from didact.adapters.fingerprint import difference, fingerprint, num_repeated, telling
+from didact.features import WordFeatures, text_of
 from didact.pool_columns import COLUMNS
 from didact.prompts import PromptPool
 
@@ -36,11 +37,12 @@ def prompt_id_of(row: Mapping[str, Any], key: str) -> str:
     return f"{row.get('data_source', '')}/{value}" if key == "index" else str(value)
 
 
-def pool_of(dataset: Any, key: str) -> PromptPool:
+def pool_of(dataset: Any, key: str, *, words: bool = False) -> PromptPool:
     """The prompts of verl's RLHFDataset, in its own order.
 
     `source` is the column data_source; difficulty, prompt_tokens, features and pass_rate are taken from columns or from
-    keys of extra_info, None where a prompt has none. What a method makes of them is its own affair.
+    keys of extra_info, None where a prompt has none. What a method makes of them is its own affair. With `words`, a
+    data set without features gets those of its prompts' words.
 
     Raises:
         TypeError: a data set without a table. ValueError: ids that are missing or not unique.
@@ -65,6 +67,9 @@ def pool_of(dataset: Any, key: str) -> PromptPool:
         values = list(table[name]) if name in names else [info.get(name) for info in infos]
         if any(value is not None for value in values):
             columns[name] = values
+    if words and "features" not in columns and "prompt" in names:
+        texts = list(map(text_of, prompts))
+        columns["features"] = WordFeatures(texts).of(texts)
     return PromptPool(ids, **columns)
 
 

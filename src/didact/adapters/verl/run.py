@@ -16,6 +16,7 @@ from didact.adapters.verl.seams import SUPPORTED, TRAIN, RLHFDataset
 from didact.adapters.verl.session import Returned, Sent, Session, TrainingGroup
 from didact.adapters.verl.settings import curriculum_of, record_run, rollouts_per_prompt, setting, settings_of
 from didact.journal import read_journal
+from didact.methods import find
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class Run:
         self._dataset = dataset
         self._mark: dict[str, Any] | None = None
         self.settings = settings_of(config)
-        pool = pool_of(dataset, self.settings.prompt_id)
+        pool = pool_of(dataset, self.settings.prompt_id, words=find(self.settings.method).wants_words)
         self._row_of = {prompt_id: row for row, prompt_id in enumerate(pool.ids)}
         size = int(config.train_batch_size)
         usual = {

@@ -24,6 +24,7 @@ from didact.adapters.verl.settings import PASS_ABOVE, curriculum_of, record_run,
 from didact.context import FixedContext
 from didact.curriculum import Curriculum
 from didact.journal import outcomes_of, read_journal
+from didact.methods import find
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan
 from didact.state import check_seal, seal
@@ -63,7 +64,7 @@ class CurriculumSampler(AbstractCurriculumSampler):
 
     def __init__(self, data_source: Any, data_config: Any) -> None:
         settings = settings_of(data_config)
-        pool = pool_of(data_source, settings.prompt_id)
+        pool = pool_of(data_source, settings.prompt_id, words=find(settings.method).wants_words)
         self._batch = int(data_config.get("gen_batch_size", data_config.get("train_batch_size")))
         self._num_rollouts = rollouts_per_prompt(data_config)
         usual = {
