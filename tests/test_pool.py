@@ -1,5 +1,6 @@
 """Pool: what either kind of pool is, and nothing else."""
 
+import numpy as np
 import pytest
 
 from didact import PromptPool, make
@@ -27,3 +28,8 @@ def test_both_kinds_of_pool_are_pools(pool: Pool) -> None:
 def test_what_is_no_pool_is_refused_with_what_to_write(pool: object) -> None:
     with pytest.raises(TypeError, match=r"pool must be a PromptPool, got \w+; write PromptPool\(ids\)"):
         make("uniform", pool, **SIZES)  # type: ignore[arg-type]
+
+
+def test_no_column_takes_the_name_by_which_a_state_says_which_rows_there_are() -> None:
+    with pytest.raises(ValueError, match="no column can be called 'seen'"):
+        PromptPool(["a"]).columns(seen=np.int32(-1))

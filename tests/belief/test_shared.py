@@ -200,7 +200,7 @@ class Asked(ArrayColumns):
 
 
 def test_a_batch_out_of_a_million_prompts_touches_the_batch() -> None:
-    start = {"shift": np.float32(0), "certainty": np.float32(0), "version": np.int32(-1)}
+    start = {"shift": np.float32(0), "certainty": np.float32(0), "told": np.int32(-1)}
     columns = Asked(lambda: 1_000_000, start)
     belief = SharedBelief(3, columns)
     positions = np.arange(6) * 150_000

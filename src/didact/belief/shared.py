@@ -34,7 +34,7 @@ class SharedBelief:
 
     Args:
         width: numbers in a row x, of which the first is the constant 1.
-        own: columns "shift", "certainty" and "version" over the pool, see `own_columns`.
+        own: columns "shift", "certainty" and "told" over the pool, see `own_columns`.
         spread: standard deviation of own deviations where nothing is known.
         prior, constant: standard deviations of a weight and of that of the constant at the start.
         drift: variance that a weight gains per policy version, in units of its prior's.
@@ -88,10 +88,10 @@ class SharedBelief:
             weights, shift = weights + part * step_weights, shift + part * step_shift
             if longest < _CLOSE_ENOUGH:
                 break
-        self.weights, self.covariance = weights, np.linalg.inv(hessian)
+        self.weights, self.covariance = weights, np.asarray(np.linalg.inv(hessian), dtype=np.float64)
         self.own.put("shift", positions, shift)
         self.own.put("certainty", positions, own_curvature - 1 / self.spread**2)
-        self.own.put("version", positions, step)
+        self.own.put("told", positions, step)
 
     def _variances(self, width: int) -> Floats:
         """Of the weights at the start."""
@@ -103,8 +103,8 @@ class SharedBelief:
 
     def _own(self, positions: Positions, step: int) -> tuple[Floats, Floats]:
         """Mean and variance of own deviations."""
-        version = self.own.get("version", positions)
-        left = np.where(version >= 0, self.decay ** np.maximum(step - version, 0), 1.0)
+        told = self.own.get("told", positions)
+        left = np.where(told >= 0, self.decay ** np.maximum(step - told, 0), 1.0)
         prior = self.spread**2
         known = 1 / (self.own.get("certainty", positions) + 1 / prior)
         return left * self.own.get("shift", positions), prior - left**2 * (prior - known)
@@ -136,7 +136,7 @@ class SharedBelief:
 
 def own_columns(pool: Pool) -> Columns:
     """What is kept of each prompt: its own deviation, the precision of it beyond the prior's, and when they were so."""
-    return pool.columns(shift=np.float32(0), certainty=np.float32(0), version=np.int32(-1))
+    return pool.columns(shift=np.float32(0), certainty=np.float32(0), told=np.int32(-1))
 
 
 def sigmoid(logits: Floats) -> Floats:
