@@ -24,6 +24,7 @@ from didact.memory import derived, kept
 from didact.method import Arrivals, Comparison, Draft, Method, Run, Turn, option
 from didact.selection import top_k
 
+_ROWS = 1 << 16  # prompts described at a time
 _LEFT = "selection is left, since few groups of a plain draw are believed to be silent: the next prompts of the pass"
 _CHOSEN = (
     "of the next prompts of the pass the best by value, expected signal per token with part of the doubt drawn, and"
@@ -117,10 +118,14 @@ class Didact(Method):
             news[2:] = [before + float(more) for before, more in zip(news[2:], added, strict=True)]
 
     def predict(self, positions: Positions, run: Run, memory: Memory) -> tuple[Floats, Floats]:
-        rows = memory.description.rows(run.pool, positions)
-        rates, masses = over_logits(*memory.shared.logits(rows, positions, max(run.step, 0)))
-        mean = rates @ masses
-        return mean, np.sqrt(np.maximum(rates**2 @ masses - mean**2, 0.0))
+        mean, std = np.zeros(len(positions)), np.zeros(len(positions))
+        for first in range(0, len(positions), _ROWS):
+            some = slice(first, first + _ROWS)
+            rows = memory.description.rows(run.pool, positions[some])
+            rates, masses = over_logits(*memory.shared.logits(rows, positions[some], max(run.step, 0)))
+            mean[some] = rates @ masses
+            std[some] = np.sqrt(np.maximum(rates**2 @ masses - mean[some] ** 2, 0.0))
+        return mean, std
 
     def compared(self, run: Run, memory: Memory) -> Comparison | None:
         return memory.compared
