@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 SETTINGS = """
+method = "cures"
 steps = 8
 num_prompts = 64
 num_eval_prompts = 16

@@ -498,7 +498,7 @@ def test_models_on_gsm8k(didact, here, text_model, change):
     files = ["--prompts", DATA / "gsm8k_train.parquet", "--eval-prompts", DATA / "gsm8k_test.parquet"]
     small = ["--num-prompts", "32", "--num-eval-prompts", "8", "--steps", "2", "--prompts-per-step", "2",
              "--rollouts-per-step", "8", "--max-completion-length", "8", "--device", "cpu", "--threads", "1",
-             "-o", "steps_per_iteration=1"]  # fmt: skip
+             "--method", "cures", "-o", "steps_per_iteration=1"]  # fmt: skip
     more = [change] if change.startswith("--") else []
     ended = didact("train", "--model", "model", "--task", "gsm8k", *files, *small, "--run", "run", *more)
     assert ended.code == 0, ended.err

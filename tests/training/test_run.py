@@ -31,6 +31,7 @@ SMALL = {
     "max_completion_length": 8,
     "threads": 1,
     "device": "cpu",
+    "method": "cures",
     "method_options": {"steps_per_iteration": 3},
 }
 
