@@ -381,7 +381,7 @@ class Curriculum:
             **vars(self._run()),
             round=state.round,
             rng=generator(self.seed, "plan", state.step, state.round),
-            waiting=state.ledger.waiting(),
+            listed=state.ledger.waiting,
             walk=lambda num: state.walk.take(num, len(self.pool)),
             fitting=lambda num, total: state.books.fitting(num, total, self.max_rollouts_per_step),
             fits=lambda total: total <= state.books.room(self.max_rollouts_per_step),

@@ -84,7 +84,7 @@ class Draft:
         if sizes.min() < 1:
             raise ValueError(f"method {method!r} drafted a group of {sizes.min()} rollouts")
         columns = positions.tolist(), sizes.tolist(), reasons, known, weights.astype(np.float64).tolist()
-        rows = [Drafted(*row) for row in zip(*columns, strict=True)]
+        rows = list(map(Drafted._make, zip(*columns, strict=True)))
         for row in rows if self.group_ids is not None else ():
             group = None if row.group_id is None else ledger.find(row.group_id)
             if row.group_id is not None and (group is None or group.settled or group.position != row.position):

@@ -89,8 +89,8 @@ class Turn(Run):
 
     round: int = 0
     rng: np.random.Generator = field(default_factory=np.random.default_rng)  # of this step and round
-    #: Groups of which something came back, and that are not settled, oldest first.
-    waiting: Sequence[OpenGroup] = ()
+    #: Gives `waiting`, which most methods never ask for and which passes over all open groups.
+    listed: Callable[[], Sequence[OpenGroup]] = lambda: ()
     #: walk(n): the next n distinct prompts of the shuffled passes through the pool, all of it if n is larger.
     walk: Callable[[int], Positions] = lambda num: NONE
     #: fitting(n, total): how many of n groups alike, of `total` rollouts in all, the step has room for. A method that
@@ -98,6 +98,11 @@ class Turn(Run):
     fitting: Callable[[int, int], int] = lambda num, total: num
     #: fits(total): whether the step has room for so many rollouts in all its rounds to come, this one included.
     fits: Callable[[int], bool] = lambda total: True
+
+    @cached_property
+    def waiting(self) -> Sequence[OpenGroup]:
+        """Groups of which something came back, and that are not settled, oldest first."""
+        return self.listed()
 
     def equal(self, positions: Positions, **draft: Any) -> Draft:
         """The whole budget in equal groups, up to the one left over."""

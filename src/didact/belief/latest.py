@@ -111,6 +111,8 @@ class StepEvidence:
     def among(self, positions: Positions) -> tuple[Positions, Floats, Floats]:
         """What was gathered about some distinct positions: which of them it is about, their passes and rollouts."""
         told, passes, sizes = self.gathered()
+        if len(told) == 0:  # as in every draft that has taken in what came
+            return told, passes, sizes
         _, rows, index = np.intersect1d(positions, told, assume_unique=True, return_indices=True)
         return rows, passes[index], sizes[index]
 
