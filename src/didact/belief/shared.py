@@ -64,6 +64,16 @@ class SharedBelief:
         drifted = rows**2 @ self._gained(step)
         return rows @ self.weights + shift, ((rows @ self.covariance) * rows).sum(axis=1) + drifted + variance
 
+    def drawn(
+        self, rows: Floats, positions: Positions, step: int, share: float, rng: np.random.Generator
+    ) -> tuple[Floats, Floats]:
+        """As `logits`, with a share of each deviation drawn: that of the weights once, so that kinds are drawn whole."""
+        shift, own = self._own(positions, step)
+        covariance = self.covariance + np.diag(self._gained(step))
+        weights = self.weights + share * np.linalg.cholesky(covariance) @ rng.standard_normal(len(self.weights))
+        mean = rows @ weights + shift + share * np.sqrt(own) * rng.standard_normal(len(positions))
+        return mean, (1 - share**2) * (((rows @ covariance) * rows).sum(axis=1) + own)
+
     def learn(self, rows: Floats, positions: Positions, passes: Floats, trials: Floats, step: int) -> None:
         """Take in passes among trials of n distinct prompts with rows x, shape (n, d), each tried more than 0 times."""
         if len(positions) == 0:
@@ -88,7 +98,8 @@ class SharedBelief:
             weights, shift = weights + part * step_weights, shift + part * step_shift
             if longest < _CLOSE_ENOUGH:
                 break
-        self.weights, self.covariance = weights, np.asarray(np.linalg.inv(hessian), dtype=np.float64)
+        covariance = np.asarray(np.linalg.inv(hessian), dtype=np.float64)
+        self.weights, self.covariance = weights, (covariance + covariance.T) / 2  # symmetric to the last digit
         self.own.put("shift", positions, shift)
         self.own.put("certainty", positions, own_curvature - 1 / self.spread**2)
         self.own.put("told", positions, step)
