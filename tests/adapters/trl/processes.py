@@ -110,6 +110,7 @@ def trainer_for(
     settings = {
         "per_device_train_batch_size": 16 // int(str(case.get("gradient_accumulation_steps", 2))) // num_processes,
         "num_generations": 4,
+        "max_completion_length": 4,  # sampling row by row is most of the time, and no longer row says more
         "optim": "sgd",  # Adam divides by the size of a gradient, and so makes float noise large
         "learning_rate": 0.5,
         "lr_scheduler_type": "constant",
