@@ -653,6 +653,17 @@ def once_it_trains(act: Callable[[], object]) -> Iterator[None]:
         thread.join()
 
 
+@contextmanager
+def with_handler(handler: object, *numbers: int) -> Iterator[None]:
+    """Whatever pytest was started with: a background job of a shell ignores Ctrl-C."""
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, each in before.items():
+            signal.signal(number, each)
+
+
 def start(*arguments: object, before: Callable[[], None] = lambda: None, first: str = "") -> subprocess.Popen[str]:
     def begin() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # ours may be ignored, as in a background job
@@ -676,7 +687,7 @@ def wait_until_it_trains(process: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_stops_after_the_step(didact, here, flags, number):
     """Resumed, the run ends like one that nobody stopped."""
-    with once_it_trains(lambda: os.kill(os.getpid(), number)):
+    with with_handler(signal.SIG_DFL, number), once_it_trains(lambda: os.kill(os.getpid(), number)):
         ended = didact(*flags, "--steps", "500")
     assert ended.code == 130
     assert ended.out.startswith("interrupted at step ")
@@ -708,7 +719,7 @@ def test_one_process_at_a_time_and_ctrl_c_again_and_again_stops_at_once(refused,
 @pytest.mark.slow
 def test_ctrl_c_in_the_first_second_is_one_line(here, flags):
     """From our first line on. Python itself and the few modules before that take some hundredths of a second."""
-    for delay in (0.02, 0.1, 0.3, 0.7, 1.5, 2.5):
+    for delay in (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.5):
         process = start(*flags, "--steps", "500", first="print('.', end='', flush=True); ")
         assert process.stdout.read(1) == "."
         time.sleep(delay)
@@ -728,14 +739,9 @@ def test_a_signal_that_is_ignored_stays_ignored(didact, here, flags):
             sent.append(number)
             time.sleep(0.05)
 
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
     sent: list[int] = []
-    try:
-        with once_it_trains(send):
-            ended = didact(*flags)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with with_handler(signal.SIG_IGN, signal.SIGINT, signal.SIGHUP), once_it_trains(send):
+        ended = didact(*flags)
     assert (ended.code, "stopping" in ended.err, len(sent)) == (0, False, 4)
     assert "after" in ended.out
 
