@@ -23,17 +23,17 @@ def _quick(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("didact.compare.bed._BLOCKS", {"train": 256, "test": 128})
         patch.setenv("DIDACT_CACHE", str(tmp_path_factory.mktemp("cache")))
-        quick = WarmStartConfig(num_steps=500, max_level=3)
+        quick = WarmStartConfig(num_steps=300, batch_size=32, max_level=2)
         patch.setattr(WarmStartConfig, "for_task", classmethod(lambda cls, task, seed=0: replace(quick, seed=seed)))
         yield
 
 
 @pytest.mark.slow
 def test_a_bed_has_the_promised_shape_and_is_built_once() -> None:
-    cell = replace(CELL, pool="mixed", task_options={"levels": [2, 3]})
+    cell = replace(CELL, pool="hard-heavy", task_options={"levels": [1, 2]})
     bed = bed_of(cell, 1)
     never, always = (sum(rate == end for rate in bed.base_pass_rates) / 200 for end in (0, 1))
-    assert (never, always) == (SHAPES["mixed"][0], SHAPES["mixed"][2])
+    assert (never, always) == (SHAPES["hard-heavy"][0], SHAPES["hard-heavy"][2])
     assert bed_of(cell, 1) == bed
     assert len({example.prompt for example in bed.examples + bed.held_out}) == 260
     assert Counter(split_of(example.prompt) for example in bed.examples) == {"train": 200}
