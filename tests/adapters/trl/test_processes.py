@@ -41,8 +41,7 @@ def weights(folder: Path, rank: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def folder(model_path, tmp_path_factory) -> Path:
-    """All that two processes were asked to show, the last of it an end; checkpoints of one process were there before.
-    """
+    """All that two processes were asked to show, last of all an end; checkpoints of one process were there before."""
     root = tmp_path_factory.getbasetemp()
     root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root  # one start for all of pytest's workers
     folder = root / "processes"
