@@ -6,8 +6,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -635,7 +637,43 @@ def test_a_generation_window_is_never_cut(didact, here, flags):
     assert results("run") == whole
 
 
-# Machines that fail: processes of their own ---------------------------------------------------------------------
+# Machines that fail: in this process, and in processes of their own where that is what matters --------------------
+
+
+def trains() -> bool:
+    metrics = Path("run/metrics.jsonl")
+    return metrics.exists() and metrics.stat().st_size > 0
+
+
+@contextmanager
+def once_it_trains(act: Callable[[], object]) -> Iterator[None]:
+    """Around a run in this process: `act` is called by another thread after the first step."""
+    over = threading.Event()
+
+    def wait() -> None:
+        while not over.wait(0.02):
+            if trains():
+                act()
+                return
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def with_handler(handler: object, *numbers: int) -> Iterator[None]:
+    """Whatever pytest was started with: a background job of a shell ignores Ctrl-C."""
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, each in before.items():
+            signal.signal(number, each)
 
 
 def start(*arguments: object, before: Callable[[], None] = lambda: None, first: str = "") -> subprocess.Popen[str]:
@@ -651,8 +689,7 @@ def start(*arguments: object, before: Callable[[], None] = lambda: None, first: 
 
 def wait_until_it_trains(process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
-    metrics = Path("run/metrics.jsonl")
-    while not (metrics.exists() and metrics.stat().st_size):
+    while not trains():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -661,23 +698,26 @@ def wait_until_it_trains(process: subprocess.Popen[str]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_stops_after_the_step(didact, here, flags, number):
-    process = start(*flags, "--steps", "500")
-    wait_until_it_trains(process)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert out.startswith("interrupted at step ")
-    assert out.strip().endswith("go on with: didact train --resume run")
-    assert "stopping after this step" in err
-    done = int(out.split()[3].rstrip(";"))
+    """Resumed, the run ends like one that nobody stopped."""
+    with with_handler(signal.SIG_DFL, number), once_it_trains(lambda: os.kill(os.getpid(), number)):
+        ended = didact(*flags, "--steps", "500")
+    assert ended.code == 130
+    assert ended.out.startswith("interrupted at step ")
+    assert ended.out.strip().endswith("go on with: didact train --resume run")
+    assert "stopping after this step" in ended.err
+    done = int(ended.out.split()[3].rstrip(";"))
     assert didact("train", "--resume", "run", "--steps", done + 1, "--no-report").code == 0
+    assert didact(*without(flags, "--run"), "--run", "straight", "--steps", done + 1).code == 0
+    assert results("run") == results("straight")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.002, 0.0])
-def test_ctrl_c_again_and_again_stops_at_once(didact, here, flags, pause):
+def test_one_process_at_a_time_and_ctrl_c_again_and_again_stops_at_once(refused, here, flags, pause):
     process = start(*flags, "--steps", "500")
     wait_until_it_trains(process)
+    assert "another process is working on run" in refused("train", "--resume", "run")
+    assert "run is not empty" in refused(*flags)
     for _ in range(5):
         process.send_signal(signal.SIGINT)
         time.sleep(pause)
@@ -704,19 +744,18 @@ def test_ctrl_c_in_the_first_second_is_one_line(here, flags):
 
 
 @pytest.mark.slow
-def test_a_signal_that_is_ignored_stays_ignored(here, flags):
-    def ignore() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def test_a_signal_that_is_ignored_stays_ignored(didact, here, flags):
+    def send() -> None:
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGINT, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+            sent.append(number)
+            time.sleep(0.05)
 
-    process = start(*flags, before=ignore)
-    wait_until_it_trains(process)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGINT, signal.SIGHUP):
-        process.send_signal(number)
-        time.sleep(0.05)
-    out, err = process.communicate(timeout=120)
-    assert (process.returncode, "stopping" in err) == (0, False)
-    assert "after" in out
+    sent: list[int] = []
+    with with_handler(signal.SIG_IGN, signal.SIGINT, signal.SIGHUP), once_it_trains(send):
+        ended = didact(*flags)
+    assert (ended.code, "stopping" in ended.err, len(sent)) == (0, False, 4)
+    assert "after" in ended.out
 
 
 @pytest.mark.slow
@@ -744,14 +783,15 @@ def test_a_terminal_that_is_closed_leaves_a_checkpoint(here, flags):
 
 
 @pytest.mark.slow
-def test_a_run_whose_journal_disappears_loses_nothing_else(here, flags):
-    process = start(*flags, "--steps", "8")
-    wait_until_it_trains(process)
-    Path("run/journal.jsonl").unlink()
-    Path("run/notes.txt").write_text("of somebody's")
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "training failed at step 8: no journal at run/journal.jsonl; go on with" in err.splitlines()[-1]
+def test_a_run_whose_journal_disappears_loses_nothing_else(didact, here, flags):
+    def rob() -> None:
+        Path("run/journal.jsonl").unlink()
+        Path("run/notes.txt").write_text("of somebody's")
+
+    with once_it_trains(rob):
+        ended = didact(*flags, "--steps", "8")
+    assert ended.code == 1
+    assert "training failed at step 8: no journal at run/journal.jsonl; go on with" in ended.last_line
     assert Path("run/notes.txt").is_file()
     assert Path("run/model/model.safetensors").is_file()
     assert fault(Path("run/checkpoints/checkpoint-8")) is None
@@ -772,31 +812,22 @@ def test_bad_input_takes_nothing_of_others_with_it(didact, here, flags, monkeypa
 
 
 @pytest.mark.slow
-def test_two_processes_on_one_run(refused, here, flags):
-    process = start(*flags, "--steps", "500")
-    wait_until_it_trains(process)
-    assert "another process is working on run" in refused("train", "--resume", "run")
-    assert "run is not empty" in refused(*flags)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=120)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("room", [10_000, 60_000, 150_000])
 def test_files_that_cannot_grow(didact, here, flags, room):
     """As on a full disk: one clear line, exit code 1, and the run goes on once there is room."""
     import resource
 
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-
     assert didact(*flags, "--steps", "8").code == 0
-    process = start(*without(flags, "--run"), "--run", "full", "--steps", "8", before=limit)
-    out, err = process.communicate(timeout=120)
-    assert (process.returncode, out) == (1, "")
-    assert "Traceback" not in err
-    assert err.splitlines()[-1].startswith("didact: ")
-    assert err.splitlines()[-1].endswith("go on with: didact train --resume full")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        ended = didact(*without(flags, "--run"), "--run", "full", "--steps", "8")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (ended.code, ended.out) == (1, "")
+    assert "Traceback" not in ended.err
+    assert ended.last_line.startswith("didact: ")
+    assert ended.last_line.endswith("go on with: didact train --resume full")
     ended = didact("train", "--resume", "full", "--no-report")
     assert ended.code == 0, ended.err
     assert results("full") == results("run")

@@ -310,7 +310,7 @@ def test_tuning_gives_every_variant_the_same_runs_and_its_best_learning_rate(tmp
 
 
 COMMAND = [sys.executable, "-c", PROGRAM, "simulate", "--methods", "dapo", "--pool-size", "4096", "--seeds", "6",
-           "--rollouts", "60000"]  # fmt: skip
+           "--rollouts", "7500"]  # fmt: skip
 
 
 def _started(*arguments: str) -> subprocess.Popen[str]:

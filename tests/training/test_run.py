@@ -103,24 +103,12 @@ def test_rollouts_of_the_first_step_are_not_thrown_away(settings, tmp_path, monk
     assert any(record["kind"] == "outcomes" for record in read_journal(tmp_path / "run" / "journal.jsonl"))
 
 
-def test_ctrl_c_leaves_a_run_that_can_be_resumed(settings, tmp_path):
-    straight, cut = tmp_path / "straight", tmp_path / "cut"
-    start_run(config_from(settings), straight)
-    process = command(settings, cut, tmp_path, resume=False)
-    wait_for_journal(cut, process)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=120) in (0, 130)  # 0 only if the run was over by then
-    assert latest_checkpoint(cut) is not None
-    resume_run(cut)
-    assert results(cut) == results(straight)
-
-
-def test_killed_at_five_random_moments_and_resumed_it_ends_the_same(settings, tmp_path):
+def test_killed_at_three_random_moments_and_resumed_it_ends_the_same(settings, tmp_path):
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     start_run(config_from(settings), straight)
     rng = random.Random(int(os.environ.get("DIDACT_KILL_SEED", "0")))
     kills = 0
-    while kills < 5 and not (killed / "model").exists():
+    while kills < 3 and not (killed / "model").exists():
         process = command(settings, killed, tmp_path, resume=killed.exists())
         wait_for_journal(killed, process)
         time.sleep(rng.uniform(0, 0.8))
@@ -143,12 +131,7 @@ def command(settings: dict[str, object], run: Path, folder: Path, resume: bool) 
     config.write_text("\n".join(lines))
     arguments = ["--resume", str(run)] if resume else ["--config", str(config), "--run", str(run)]
     program = [sys.executable, "-c", "from didact.cli.main import main; main()", "train", "--no-report", *arguments]
-    return subprocess.Popen(
-        program,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # ours may be ignored
-    )
+    return subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def wait_for_journal(run: Path, process: subprocess.Popen[bytes]) -> None:
