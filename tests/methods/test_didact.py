@@ -15,6 +15,7 @@ from didact.state import seal
 from didact.testing import CurriculumContract, SimulatedPolicy, VariantContract, outcomes_of, play, pool_of
 
 SIZES: dict[str, Any] = {"prompts_per_step": 8, "rollouts_per_step": 64}
+FOURS: dict[str, Any] = {"prompts_per_step": 16, "rollouts_per_step": 64}  # the budget's own groups are of 4
 
 
 def columns_of(ids: Sequence[str]) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def test_whatever_is_believed_no_prompt_is_drawn_more_than_its_passes_allow() ->
 
 def test_one_candidate_a_place_is_a_plain_draw() -> None:
     pool, _, policy = hard(64, labels=True)
-    curriculum, _ = play(make("didact", pool, candidates=1, leave_below=0.0, **SIZES), policy, range(16))
+    curriculum, _ = play(make("didact", pool, candidates=1, leave_below=0.0, **FOURS), policy, range(16))
     assert set(curriculum.pass_rates().num_rollouts.tolist()) == {16}
 
 
@@ -100,9 +101,9 @@ def test_a_share_of_places_goes_to_the_next_of_the_pass() -> None:
     pool, kinds, policy = hard(labels=True)
     curriculum = make("didact", pool, coverage=0.25, **SIZES)
     reasons: Counter[str] = Counter()
-    for step in range(40):
+    for step in range(41):
         plan = curriculum.plan(step)
-        reasons.update(group.reason for group in plan)
+        reasons.update(group.reason for group in plan if step)
         curriculum.observe(policy.roll_out(plan))
         curriculum.admitted(step)
     assert sum(reasons.values()) == 640
@@ -130,6 +131,16 @@ def test_of_equal_signal_the_shorter_responses_are_preferred(price: float, least
     assert least < curriculum.pass_rates().num_rollouts[::2].sum() / (20 * 64) < most
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_kinds_that_teach_alike_share_the_rollouts_where_all_of_the_doubt_is_drawn(seed: int) -> None:
+    """Whatever kind came first: without the draw one of the two takes nine places of ten."""
+    pool, policy = pool_of(400, source=["a", "b"] * 200), SimulatedPolicy(default=0.5, seed=seed)
+    curriculum = make("didact", pool, price=0.0, leave_below=0.0, explore=1.0, seed=seed, **SIZES)
+    curriculum, _ = play(curriculum, policy, range(30))
+    spent = curriculum.pass_rates().num_rollouts
+    assert 0.3 < spent[::2].sum() / spent.sum() < 0.7
+
+
 @pytest.mark.parametrize(
     ("options", "sizes"),
     [
@@ -140,9 +151,11 @@ def test_of_equal_signal_the_shorter_responses_are_preferred(price: float, least
     ],
 )
 def test_groups_are_small_and_the_budget_is_kept(options: dict[str, Any], sizes: dict[int, int]) -> None:
-    curriculum = make("didact", pool_of(100), **options, **SIZES)
-    assert Counter(group.num_rollouts for group in curriculum.plan(0)) == sizes
-    assert curriculum.uneven == (len(sizes) > 1)
+    """After a first step in the budget's own groups; a trainer is told beforehand that there will be others."""
+    curriculum = make("didact", pool_of(100), leave_below=0.0, **options, **SIZES)
+    assert Counter(group.num_rollouts for group in curriculum.plan(0)) == {8: 8}
+    assert Counter(group.num_rollouts for group in curriculum.plan(1)) == sizes
+    assert curriculum.uneven == (sizes != {8: 8})
 
 
 # When it is uniform ---------------------------------------------------------------------------------------------
@@ -163,19 +176,85 @@ def test_where_nearly_all_groups_have_signal_it_is_uniform(size: int) -> None:
     assert set(seen.values()) <= {2, 3, 4} if size == 64 else set(seen.values()) == {1}
 
 
-def test_left_altogether_it_plans_as_uniform_does() -> None:
-    """Prompts in pass order, whatever comes back."""
-    pool, _, policy = hard(40, labels=True)
-    plain = make("uniform", pool, seed=5, **SIZES)
-    curriculum = make("didact", pool, leave_below=1.0, group_size=None, candidates=1, seed=5, **SIZES)
-    for step in range(12):
-        plan, other = curriculum.plan(step), plain.plan(step)
-        sizes = [(group.prompt_id, group.num_rollouts) for group in other]
-        assert sorted((group.prompt_id, group.num_rollouts) for group in plan) == sorted(sizes)
-        if step:
-            assert [(group.prompt_id, group.num_rollouts) for group in plan] == sizes
+def groups_of(curriculum: Curriculum, policy: SimulatedPolicy, steps: int) -> list[list[tuple[str, int]]]:
+    """What each plan asks for, in its order."""
+    groups = []
+    for step in range(steps):
+        plan = curriculum.plan(step)
+        groups.append([(group.prompt_id, group.num_rollouts) for group in plan])
         curriculum.observe(policy.roll_out(plan))
         curriculum.admitted(step)
+    return groups
+
+
+def test_left_altogether_it_plans_as_uniform_does() -> None:
+    """The same prompts in the same order and groups, whatever comes back."""
+    pool, _, policy = hard(40, labels=True)
+    plain, left = (
+        groups_of(make(method, pool, seed=5, **options, **SIZES), policy, 12)
+        for method, options in (("uniform", {}), ("didact", {"leave_below": 1.0}))
+    )
+    assert left == plain
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize("labels", [True, False])
+def test_where_all_prompts_are_live_it_plans_as_uniform_does(rate: float, labels: bool) -> None:
+    """Once a first step of enough groups has said so: 16, against the 32 that the belief at the start counts as."""
+    pool = pool_of(200, source=["a", "b"] * 100) if labels else pool_of(200)
+    plain, seen = (
+        groups_of(make(method, pool, prompts_per_step=16, rollouts_per_step=128), SimulatedPolicy(default=rate), 40)
+        for method in ("uniform", "didact")
+    )
+    assert seen == plain
+
+
+@pytest.mark.parametrize("options", [{}, {"leave_below": 0.0}, {"candidates": 64, "coverage": 0.0, "group_size": 2}])
+def test_the_first_step_is_uniform(options: dict[str, Any]) -> None:
+    """The user's own prompts a step in their own groups, whatever the options."""
+    pool, _, policy = hard(labels=True)
+    [plain], [first, second] = (
+        groups_of(make(method, pool, seed=3, **given, **SIZES), policy, steps)
+        for method, given, steps in (("uniform", {}, 1), ("didact", options, 2))
+    )
+    assert first == plain
+    assert len(second) > len(plain)
+
+
+def test_silence_is_measured_on_plain_draws() -> None:
+    """Beside what the belief says, which counts as 32 groups; a step later 0.98 is left of a count."""
+    pool, _, policy = hard(labels=True)
+    curriculum = make("didact", pool, coverage=0.25, leave_below=0.0, **SIZES)
+    plain = silent = 0.0
+    believed = None
+    for step in range(8):
+        plan = curriculum.plan(step)
+        plain, silent = 0.98 * plain, 0.98 * silent
+        compared = curriculum.memory.compared
+        if believed is None:
+            assert np.isnan(compared.overall["silent_lately"])
+        else:
+            lately = (32 * believed + silent) / (32 + plain)
+            assert compared.overall["silent_lately"] == pytest.approx(lately)
+        believed = compared.overall["silent_in_a_plain_draw"]
+        outcomes = policy.roll_out(plan)
+        drawn = [outcome for group, outcome in zip(plan, outcomes, strict=True) if group.reason == "uniform"]
+        assert 0 < len(drawn) < 16
+        plain += len(drawn)
+        silent += sum(len(set(outcome.rewards)) == 1 for outcome in drawn)
+        curriculum.observe(outcomes)
+        curriculum.admitted(step)
+    assert 0 < silent < plain
+
+
+def test_chosen_groups_do_not_hide_that_others_are_silent() -> None:
+    """It trains on groups with signal, since it selects: that is no reason to stop."""
+    pool, kinds, policy = hard(labels=True)
+    curriculum, _ = play(make("didact", pool, **SIZES), policy, range(60))
+    plan = curriculum.plan(60)
+    assert "train" in {group.reason for group in plan}
+    overall = curriculum.memory.compared.overall
+    assert overall["silent_in_the_plan"] < 0.4 < overall["silent_lately"]
 
 
 def test_it_comes_back_when_groups_fall_silent() -> None:
@@ -193,10 +272,10 @@ def test_it_comes_back_when_groups_fall_silent() -> None:
 @pytest.mark.parametrize("size", [1, 2, 5, 8, 15, 17])
 def test_small_pools_get_the_whole_budget(size: int) -> None:
     pool, policy = pool_of(size), SimulatedPolicy(default=0.3)
-    curriculum, trace = play(make("didact", pool, **SIZES), policy, range(6))
+    curriculum, trace = play(make("didact", pool, leave_below=0.0, **SIZES), policy, range(6))
     plans = [entry[3:] for entry in trace if entry[0] == "plan" and len(entry) > 3]
     assert [sum(group[2] for group in plan) for plan in plans] == [64] * 6
-    assert [len(plan) for plan in plans] == [min(size, 16)] * 6
+    assert [len(plan) for plan in plans] == [min(size, 8), *[min(size, 16)] * 5]
     assert np.abs(curriculum.pass_rates().mean - 0.3).max() < 0.15 if size <= 8 else True
 
 
@@ -247,7 +326,7 @@ def test_a_pool_in_shards_goes_on_where_it_was_saved() -> None:
 
 def told(reward: float, **outcome: Any) -> np.ndarray:
     """What is believed of two steps' prompts after all rollouts of a first plan came back like this."""
-    curriculum = make("didact", pool_of(40), **SIZES)
+    curriculum = make("didact", pool_of(40), **FOURS)
     plan = curriculum.plan(0)
     curriculum.observe(replace(each, **outcome) for each in outcomes_of(plan, lambda num: [reward] * num))
     curriculum.admitted(0)
@@ -271,19 +350,19 @@ def test_errored_and_truncated_rollouts_say_nothing_of_the_pass_rate() -> None:
 
 
 def test_lengths_of_rollouts_without_a_verdict_are_learnt() -> None:
-    curriculum = make("didact", pool_of(40), **SIZES)
+    curriculum = make("didact", pool_of(40), **FOURS)
     plan = curriculum.plan(0)
     curriculum.observe(
         replace(outcome, truncated=[True] * 4, num_tokens=[300] * 4)
         for outcome in outcomes_of(plan, lambda num: [0.0] * num)
     )
     curriculum.plan(1)
-    assert curriculum.memory.lengths.expected(np.ones((1, 1)))[0] == pytest.approx(300, rel=0.01)
+    assert curriculum.memory.outlook.lengths.expected(np.ones((1, 1)))[0] == pytest.approx(300, rel=0.01)
 
 
 def test_what_an_older_policy_did_counts_less() -> None:
     def shift_after(version: int) -> float:
-        curriculum = make("didact", pool_of(16), decay=0.8, **SIZES)
+        curriculum = make("didact", pool_of(16), decay=0.8, **FOURS)
         plans = [curriculum.plan(step) for step in range(10)]
         curriculum.observe(
             replace(outcome, policy_version=version) for outcome in outcomes_of(plans[9], lambda num: [1.0] * num)
@@ -299,7 +378,7 @@ def test_late_and_partial_outcomes_are_learnt_once() -> None:
     """In one call, in halves, or the second half a step later: nothing is lost, and nothing counts twice."""
     ends = []
     for way in ("whole", "twice", "halves", "late"):
-        curriculum = make("didact", pool_of(16), **SIZES)
+        curriculum = make("didact", pool_of(16), **FOURS)
         plan = curriculum.plan(0)
         whole = outcomes_of(plan, lambda num: [1.0, 0.0, 0.0, 0.0])
         halves = [replace(each, rewards=each.rewards[a : a + 2], part=a) for a in (0, 2) for each in whole]
@@ -354,17 +433,18 @@ def test_what_it_believes_is_what_plans_and_pass_rates_say() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"silent": 2.0}, "silent must be from -1 to 1"),
-        ({"news": {"0": [99.0, 0.0, 1.0, 4.0, 0.0, 0.0]}}, "news of a prompt of this pool are six numbers"),
-        ({"news": {"0": [1.0, 0.0]}}, "news of a prompt of this pool are six numbers"),
-        ({"lengths": {"precision": np.eye(7), "moment": np.zeros(7), "squares": 0.0, "count": 0.0}},
-         r"prompts are described by 1 numbers, what was learnt is of \[1, 7\]"),
+        ({"believed": 2.0}, "believed must be from -1 to 1"),
+        ({"plain": -1.0}, "plain must be from 0"),
+        ({"silent": -1.0}, "silent must be from 0"),
+        ({"outlook": {"news": {"0": [99.0, 0.0, 1.0, 4.0, 0.0, 0.0]}}}, "news of a prompt of this pool are six"),
     ],
-)  # fmt: skip
+)
 def test_a_memory_that_no_run_has_is_refused(changes: dict[str, Any], words: str) -> None:
     curriculum, _ = play(make("didact", pool_of(40), **SIZES), SimulatedPolicy(), range(2))
     state = {name: value for name, value in curriculum.state_dict().items() if name != "digest"}
-    state["memory"] = {**state["memory"], **changes}
+    memory = state["memory"]
+    outlook = {**memory["outlook"], **changes.get("outlook", {})}
+    state["memory"] = {**memory, **changes, "outlook": outlook}
     fresh = make("didact", pool_of(40), **SIZES)
     with pytest.raises(ValueError, match=words):
         fresh.load_state_dict(seal(state))

@@ -24,9 +24,14 @@ from didact.memory import derived, kept
 from didact.method import Arrivals, Comparison, Draft, Method, Run, Turn, option, rewards_of
 from didact.selection import top_k
 
-_LEFT = "selection is left, since few groups of a plain draw are silent, or none came yet: the next prompts of the pass"
-_CHOSEN = """the best of the next prompts of the pass by value, expected signal per token with part of the doubt drawn, and
-a share of the places for whatever comes next, uncompared""".replace("\n", " ")
+_LEFT = (
+    "selection is left, since few groups of a plain draw are silent, or none came yet: the next prompts of the pass, "
+    "in groups of the budget's size"
+)
+_CHOSEN = (
+    "the best of the next prompts of the pass by value, expected signal per token with part of the doubt drawn, and a "
+    "share of the places for whatever comes next, uncompared"
+)
 _FADES = 0.98  # what is left of a count of silent groups after a step
 _BELIEVED = 32.0  # groups that the believed share of silent ones counts as
 
