@@ -39,10 +39,7 @@ def test_tables_of_a_step(didact, run, monkeypatch, width):
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith("Step 1 of 0 to 2: 4 groups, 16 rollouts. didact: Prompts by expected signal")
     words = " ".join(ended.out.split())
-    assert (
-        "Planned, 2 of 4 4 groups of 4 rollouts; looked at 32 prompts: the best of the next prompts of the pass"
-        in words
-    )
+    assert "Planned, 2 of 4 4 groups of 4 rollouts; looked at 32 prompts: the best of the next prompts" in words
     assert "Looked at and left, 2 of 28 best value first; the last one taken has 0." in words
     for name in ("silent in a plain draw 0.", "silent in the plan 0.", "believed", "above", "own", "value", "rank"):
         assert name in words

@@ -249,7 +249,7 @@ def test_silence_is_measured_on_plain_draws() -> None:
 
 def test_chosen_groups_do_not_hide_that_others_are_silent() -> None:
     """It trains on groups with signal, since it selects: that is no reason to stop."""
-    pool, kinds, policy = hard(labels=True)
+    pool, _, policy = hard(labels=True)
     curriculum, _ = play(make("didact", pool, **SIZES), policy, range(60))
     plan = curriculum.plan(60)
     assert "train" in {group.reason for group in plan}

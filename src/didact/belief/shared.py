@@ -67,7 +67,7 @@ class SharedBelief:
     def drawn(
         self, rows: Floats, positions: Positions, step: int, share: float, rng: np.random.Generator
     ) -> tuple[Floats, Floats]:
-        """As `logits`, with a share of each deviation drawn: that of the weights once, so that kinds are drawn whole."""
+        """As `logits`, with a share of each deviation drawn: of the weights once, so that kinds are drawn whole."""
         shift, own = self._own(positions, step)
         covariance = self.covariance + np.diag(self._gained(step))
         weights = self.weights + share * np.linalg.cholesky(covariance) @ rng.standard_normal(len(self.weights))
