@@ -67,9 +67,11 @@ def test_outcomes_are_noted_by_group_and_learnt_once() -> None:
 
 def test_nothing_depends_on_the_order_of_arrival() -> None:
     """To the last digit, sums over several groups of one prompt included."""
-    graded = [outcome(20 + late, 4, [0.1 + 0.2 * late] * 3, policy_version=3 - late) for late in range(4)]
+    graded = [outcome(20 + late, 4, [0.1 + 0.07 * late] * 3, policy_version=late % 4) for late in range(12)]
     one, other = noted(*SOME, *graded), noted(*graded[::-1], *SOME[::-1])
     assert np.array_equal(means(one), means(other))
+    assert np.array_equal(one.shared.weights, other.shared.weights)
+    assert np.array_equal(one.shared.covariance, other.shared.covariance)
     rows = one.description.rows(POOL, ALL)
     assert np.array_equal(one.lengths.expected(rows), other.lengths.expected(rows))
 
