@@ -20,17 +20,20 @@ def test_figures_are_of_the_positions():
 
 @pytest.mark.parametrize("wrappers", [{}, {"uniform_share": 0.5, "token_price": 0.5}], ids=["plain", "wrapped"])
 def test_the_default_says_what_it_looked_at(wrappers):
-    curriculum = make("didact", PromptPool(map(str, range(200))), prompts_per_step=4, rollouts_per_step=16, **wrappers)
+    sizes = {"prompts_per_step": 4, "rollouts_per_step": 16, "leave_below": 0.0, **wrappers}
+    curriculum = make("didact", PromptPool(map(str, range(200))), **sizes)
     assert curriculum.compared() is None
-    plan = curriculum.plan(0)
+    curriculum.plan(0)  # as uniform does
+    assert len(curriculum.compared().positions) == 4
+    plan = curriculum.plan(1)
     compared = curriculum.compared()
     looked_at = {curriculum.pool.ids[position] for position in compared.positions}
     assert len(looked_at) == len(compared.positions) == 32
     assert wrappers or {group.prompt_id for group in plan} <= looked_at
-    again = make("didact", PromptPool(map(str, range(200))), prompts_per_step=4, rollouts_per_step=16, **wrappers)
+    again = make("didact", PromptPool(map(str, range(200))), **sizes)
     again.load_state_dict(curriculum.state_dict())
     assert again.compared() is None  # it is no part of a state
-    assert [group.prompt_id for group in again.plan(1)] == [group.prompt_id for group in curriculum.plan(1)]
+    assert [group.prompt_id for group in again.plan(2)] == [group.prompt_id for group in curriculum.plan(2)]
 
 
 def test_a_method_need_not_say():

@@ -97,7 +97,7 @@ def test_a_column_that_cannot_be_worked_with_is_said_and_left_out() -> None:
     with pytest.warns(UserWarning, match="nothing is learnt from it") as said:
         description = Description(pool)
     assert [str(each.message).split()[1] for each in said] == ["'difficulty'", "'features'"]
-    assert description.rows(pool, np.arange(2)).tolist() == [[1.0, -1.0], [1.0, 1.0]]
+    assert description.rows(pool, np.arange(2)) == pytest.approx(np.array([[1.0, -1.0], [1.0, 1.0]]))
 
 
 def columns_of(size: int) -> dict[str, Any]:

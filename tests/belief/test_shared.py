@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
 
 from didact.belief.shared import SharedBelief, over_logits, own_columns, sigmoid
 from didact.columns import ArrayColumns
@@ -46,7 +45,11 @@ def posterior(
         value = (trials * np.logaddexp(0, logits) - passes * logits).sum() + away @ precision @ away / 2
         return value, design.T @ (trials * sigmoid(logits) - passes) + precision @ away
 
-    mode = minimize(objective, mean, jac=True, method="BFGS", options={"gtol": 1e-9}).x
+    mode = (
+        pytest.importorskip("scipy.optimize")
+        .minimize(objective, mean, jac=True, method="BFGS", options={"gtol": 1e-9})
+        .x
+    )
     rates = sigmoid(design @ mode)
     return mode, np.linalg.inv(precision + (design.T * (trials * rates * (1 - rates))) @ design)
 
