@@ -209,7 +209,7 @@ def test_the_default_learns_from_the_words_of_prompts(model_path, rows, tmp_path
     trainer.train()
     metrics = trainer.curriculum.metrics()
     assert metrics["rollouts"] == metrics["rollouts_trained"] == 3 * 32
-    assert trainer.curriculum.memory.shared.step > 0
+    assert trainer.curriculum.memory.outlook.shared.step > 0
     given = [{**row, "features": [float(index)]} for index, row in enumerate(rows)]
     trainer = build(CurriculumGRPOTrainer, model_path, given, tmp_path / "given", curriculum="didact")
     assert trainer.curriculum.pool.features.shape == (len(rows), 1)
