@@ -8,7 +8,7 @@ import pytest
 from didact.pages import Figure, Table, render
 
 FRAME = {"title": "<t>", "eyebrow": ["<n>", "a & b"], "headline": "<h>", "evidence": "'e'"}
-REPORT = {"value": "", "change": "", "numbers": [], "notes": [], "commands": [], "findings": [], "settings": "{}"}
+REPORT = {"value": "", "change": "", "numbers": [], "notes": [], "commands": [], "lists": [], "settings": "{}"}
 
 
 def page(**values):
