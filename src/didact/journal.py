@@ -177,6 +177,8 @@ class Recorder(Listener):
             start |= {"options": curriculum.options, "pool": pool}
             if (made_by := spelling(curriculum.method)) != curriculum.name:
                 start["made_by"] = made_by
+            if curriculum.pool.given("features") is not None:  # which prompts.jsonl may leave out, see `wants_words`
+                start["features"] = True
             self.journal.append(start)
         else:
             start = check_start(self.journal.path)

@@ -8,6 +8,7 @@ import pytest
 from didact import GroupOutcome, PromptPool, make
 from didact.admission import AdmitAll
 from didact.context import StagedContext
+from didact.features import WordFeatures
 from didact.journal import Journal, RecordedCurriculum
 from didact.report.replay import replay
 
@@ -45,6 +46,17 @@ def test_the_run_s_own_method_plans_the_same(tmp_path, method):
     assert result["method"] == method
     assert result["plans"] >= 4
     assert result["first_difference"] is None
+
+
+def test_features_that_were_made_of_the_prompts_words_are_made_again(tmp_path):
+    """prompts.jsonl has the text; the journal says whether there were features."""
+    texts = [f"add {'1' * (1 + number % 3)} and {number}" for number in range(12)]
+    for features, made in ((WordFeatures(texts).of(texts), True), (None, False)):
+        run = write_run(tmp_path / str(made), "didact", 8, PromptPool(IDS, features=features), leave_below=0.0)
+        rows = [json.dumps({"prompt_id": each, "prompt": text}) for each, text in zip(IDS, texts, strict=True)]
+        (run / "prompts.jsonl").write_text("\n".join(rows))
+        assert ('"features":true' in (run / "journal.jsonl").read_text().splitlines()[0]) == made
+        assert replay(run)["first_difference"] is None
 
 
 def test_a_method_of_ones_own_is_replayed_by_its_name_and_imported_by_no_journal(tmp_path, monkeypatch):

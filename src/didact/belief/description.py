@@ -35,7 +35,7 @@ class Description:
     def __init__(self, pool: Pool) -> None:
         size = len(pool)
         sample = np.unique(np.linspace(0, size - 1, min(size, _SAMPLE)).astype(np.int64))
-        self._readable = _readable(pool)
+        self._readable = _readable(pool, sample)
         self.sources: list[str] = []
         if (source := self._column(pool, "source")) is not None:
             counted = Counter(map(str, source[sample]))
@@ -46,9 +46,7 @@ class Description:
             found = found[np.isfinite(found)]
             self.levels = found if 1 < len(found) <= _LEVELS else self.levels
         numbers = self._numbers(pool, sample)
-        # A column without a single known number is the same everywhere, and says nothing.
-        known = np.where(np.isnan(numbers).all(axis=0), 0.0, numbers)
-        self.center, self.scale = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
+        self.center, self.scale = np.nanmean(numbers, axis=0), np.nanstd(numbers, axis=0)
         self.scale[self.scale < 1e-12] = np.inf
 
     @property
@@ -115,12 +113,13 @@ class Description:
         return np.concatenate([np.zeros((len(positions), 0)), *columns], axis=1)
 
 
-def _readable(pool: Pool) -> set[str]:
-    """The columns that the pool has and that can be worked with."""
+def _readable(pool: Pool, sample: Positions) -> set[str]:
+    """The columns that the pool has and that can be worked with, and that tell something of these prompts."""
     found = set()
     for name in _COLUMNS:
         try:
-            if getattr(pool, name) is not None:
+            column = getattr(pool, name)
+            if column is not None and (name == "source" or np.isfinite(column[sample].astype(np.float64)).any()):
                 found.add(name)
         except ValueError as error:
             warnings.warn(f"{error}; nothing is learnt from it", stacklevel=2)

@@ -8,7 +8,7 @@ import ast
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,7 +17,9 @@ from typing import Any, Self
 from didact.admission import AdmitAll, AdmitBand, AdmitWithSignal
 from didact.context import StagedContext
 from didact.curriculum import Curriculum
+from didact.features import WordFeatures
 from didact.journal import outcomes_of
+from didact.method import Method
 from didact.methods import METHODS, find, make
 from didact.outcomes import GroupOutcome
 from didact.plan import Plan, PlannedGroup
@@ -50,7 +52,9 @@ def replay(
         if not options and find(name).name == start["method"]:
             return _verify(logged, logged.curriculum(name))
         common: dict[str, Any] = {each: own[each] for each in _COMMON if each in own}
-        return _counterfactual(logged.records, make(name, logged.pool, **{**common, **(options or {})}), start)
+        return _counterfactual(
+            logged.records, make(name, logged.pool_for(find(name)), **{**common, **(options or {})}), start
+        )
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,16 @@ class Logged:
         # None is what most options are by themselves, but not all of a method's own.
         own = [each.name for each in fields(kind)]  # type: ignore[arg-type]
         off = {each: None for each in own if each in self.start["options"]}
-        return _rebuilt(name, self.pool, {**off, **self.options})
+        return _rebuilt(name, self.pool_for(kind), {**off, **self.options})
+
+    def pool_for(self, method: type[Method]) -> PromptPool:
+        """The pool as the run gave it to such a method: with features of its prompts' words, if they were made."""
+        columns = _columns(self.rows)
+        texts = [row["prompt"] for row in self.rows if isinstance(row.get("prompt"), str)]
+        made = method.wants_words and self.start.get("features") and "features" not in columns
+        if not made or len(texts) < len(self.rows):
+            return self.pool
+        return PromptPool(self.pool.ids, **columns, features=WordFeatures(texts).of(texts))
 
     def retraced(self, curriculum: Curriculum) -> Iterator[tuple[Record, Plan | None]]:
         """Take `curriculum` through the run: each record once it has happened, for one of a plan with the plan that
@@ -217,9 +230,7 @@ def _pool(run: Path, start: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Pr
         raise FileNotFoundError(f"no prompts.jsonl in {run}: a replay needs the pool")
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
-        columns = {name: [row.get(name) for row in rows] for name in COLUMNS}
-        known = {name: values for name, values in columns.items() if values.count(None) < len(values)}
-        pool = PromptPool([row["prompt_id"] for row in rows], **known)
+        pool = PromptPool([row["prompt_id"] for row in rows], **_columns(rows))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or no list of prompts ({type(error).__name__}: {error})") from error
     if {"size": len(pool), "fingerprint": pool.fingerprint()} != start["pool"]:
@@ -227,6 +238,12 @@ def _pool(run: Path, start: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Pr
             f"{path} is not the pool of the run's journal: {len(pool)} prompts, {start['pool']['size']} there"
         )
     return rows, pool
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """What the rows of prompts.jsonl tell of at least one prompt."""
+    columns = {name: [row.get(name) for row in rows] for name in COLUMNS}
+    return {name: values for name, values in columns.items() if values.count(None) < len(values)}
 
 
 def _stage(name: str, said: str) -> Any:
