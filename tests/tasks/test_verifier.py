@@ -452,7 +452,7 @@ def is_running(process_id: int) -> bool:
     """Whether the process computes or waits; one that nobody has reaped yet does neither."""
     try:
         return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it went before the file was opened, or read
         return False
 
 
