@@ -6,9 +6,10 @@
     choose     the best; a share of the places goes to the next of the pass, whatever is believed of them
     leave      where few groups of a plain draw are silent, there is nothing to gain: then it *is* uniform
 
-p (1 - p) is what a group gives to the gradient (VIP, arXiv:2602.01601, eq. 3; CurES, arXiv:2510.01037, eq. 14); a group
-of n is silent with probability p^n + (1 - p)^n. Nothing is rolled out to choose. How much more often than others a
-prompt can be drawn is bounded by `candidates`: a batch learnt by heart teaches nothing.
+p (1 - p), the variance of a reward of 0 or 1, is what a group gives to the gradient (CurES, arXiv:2510.01037, draws by
+its root, eq. 14; docs/methods/didact.md derives it); a group of n is silent with probability p^n + (1 - p)^n. Nothing is
+rolled out to choose. How much more often than others a prompt can be drawn is bounded by `candidates`: a batch learnt by
+heart teaches nothing.
 """
 
 from dataclasses import dataclass
