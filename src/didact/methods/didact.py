@@ -7,9 +7,9 @@
     leave      where few groups of a plain draw are silent, there is nothing to gain: then it *is* uniform
 
 p (1 - p), the variance of a reward of 0 or 1, is what a group gives to the gradient (CurES, arXiv:2510.01037, draws by
-its root, eq. 14; docs/methods/didact.md derives it); a group of n is silent with probability p^n + (1 - p)^n. Nothing is
-rolled out to choose. How much more often than others a prompt can be drawn is bounded by `candidates`: a batch learnt by
-heart teaches nothing.
+its root, eq. 14; docs/methods/didact.md derives it). A group of n is silent with probability p^n + (1 - p)^n. Nothing
+is rolled out to choose. How much more often than others a prompt can be drawn is bounded by `candidates`: a batch
+learnt by heart teaches nothing.
 """
 
 from dataclasses import dataclass
