@@ -66,11 +66,14 @@ class Outlook:
         mean, std = np.zeros(len(positions)), np.zeros(len(positions))
         for first in range(0, len(positions), _ROWS):
             some = slice(first, first + _ROWS)
-            rows = self.description.rows(pool, positions[some])
-            rates, masses = over_logits(*self.shared.logits(rows, positions[some], step))
+            rates, masses = self.nodes(pool, positions[some], step)
             mean[some] = rates @ masses
             std[some] = np.sqrt(np.maximum(rates**2 @ masses - mean[some] ** 2, 0.0))
         return mean, std
+
+    def nodes(self, pool: Pool, positions: Positions, step: int) -> tuple[Floats, Floats]:
+        """Pass rates at the nodes of a quadrature over the doubt, shape (n, nodes), and the nodes' masses."""
+        return over_logits(*self.shared.logits(self.description.rows(pool, positions), positions, step))
 
     def check(self, pool: Pool) -> None:
         """Refuse what no run on this pool can have led to.

@@ -35,6 +35,7 @@ _CHOSEN = (
 )
 _FADES = 0.98  # what is left of a count of silent groups after a step
 _BELIEVED = 32.0  # groups that the believed share of silent ones counts as
+_SAMPLE = 64  # prompts of the pool by which it is worked out
 
 
 @dataclass
@@ -42,7 +43,6 @@ class Memory:
     """What is expected of prompts, and what came of groups that were drawn plainly, lately."""
 
     outlook: Outlook
-    believed: float = kept(-1.0, least=-1, most=1)  # share of silent groups in the latest plain draw; -1: none yet
     plain: float = kept(0.0, least=0)
     silent: float = kept(0.0, least=0)  # of those
     compared: Comparison | None = derived(lambda: None)  # for the latest draft; after loading, none
@@ -77,32 +77,26 @@ class Didact(Method):
         outlook = memory.outlook
         outlook.learn(turn.pool, turn.step)
         memory.plain, memory.silent = _FADES * memory.plain, _FADES * memory.silent
-        lately = (_BELIEVED * memory.believed + memory.silent) / (_BELIEVED + memory.plain)
-        leaves = memory.believed < 0 or lately < self.leave_below  # the first step, too: to see what a plain draw gives
-        places = turn.batch if leaves else self._places(turn)
-        drawn = turn.walk(places if leaves else self.candidates * places)
+        believed = self._silent(turn.rng.integers(len(turn.pool), size=_SAMPLE), turn, outlook)
+        lately = (_BELIEVED * believed + memory.silent) / (_BELIEVED + memory.plain)
+        overall = {"leave_below": self.leave_below, "silent_in_a_plain_draw": believed, "silent_lately": lately}
+        if turn.num_planned == 0 or lately < self.leave_below:  # at first, to see what a plain draw gives
+            drawn = turn.walk(turn.batch)
+            memory.compared = Comparison(_LEFT, drawn, {}, overall=overall)
+            return turn.equal(drawn, reason="uniform")
+        places = self._places(turn)
+        drawn = turn.walk(self.candidates * places)
         rows = outlook.description.rows(turn.pool, drawn)
-        rates, masses = over_logits(*outlook.shared.logits(rows, drawn, turn.step))
-        size = turn.rollouts_per_step / self._places(turn)
-        quiet = (rates**size + (1 - rates) ** size) @ masses
-        overall = {"leave_below": self.leave_below, "silent_lately": lately if memory.believed >= 0 else np.nan}
-        memory.believed = overall["silent_in_a_plain_draw"] = float(quiet.mean())
-        if leaves:
-            overall["silent_in_the_plan"] = memory.believed
-            memory.compared = Comparison(_LEFT, drawn, {"silent": quiet}, overall=overall)
-            return turn.equal(drawn, reason="uniform", predicted=rates @ masses)
-        seen, _ = over_logits(*outlook.shared.drawn(rows, drawn, turn.step, self.explore, turn.rng))
+        rates, masses = over_logits(*outlook.shared.drawn(rows, drawn, turn.step, self.explore, turn.rng))
         tokens = outlook.lengths.expected(rows)
-        value = (seen * (1 - seen)) @ masses / tokens**self.price
+        value = (rates * (1 - rates)) @ masses / tokens**self.price
         plain = int(turn.rng.binomial(places, self.coverage))
-        best = plain + top_k(value[plain:], places - plain)
-        chosen = np.concatenate([np.arange(plain), best])
-        reasons = ["uniform"] * plain + ["train"] * len(best)
-        overall["silent_in_the_plan"] = float(quiet[chosen].mean())
+        chosen = np.concatenate([np.arange(plain), plain + top_k(value[plain:], places - plain)])
+        reasons = ["uniform"] * plain + ["train"] * (len(chosen) - plain)
         value[:plain] = np.nan
-        figures = {"value": value, "tokens": tokens, "silent": quiet}
-        memory.compared = Comparison(_CHOSEN, drawn, figures, by="value", overall=overall)
-        return turn.equal(drawn[chosen], reason=reasons, predicted=(rates @ masses)[chosen])
+        overall["silent_in_the_plan"] = self._silent(drawn[chosen], turn, outlook)
+        memory.compared = Comparison(_CHOSEN, drawn, {"value": value, "tokens": tokens}, by="value", overall=overall)
+        return turn.equal(drawn[chosen], reason=reasons)
 
     def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
         memory.outlook.note(arrivals, run)
@@ -118,6 +112,12 @@ class Didact(Method):
 
     def resume(self, run: Run, memory: Memory) -> None:
         memory.outlook.check(run.pool)
+
+    def _silent(self, positions: Positions, turn: Turn, outlook: Outlook) -> float:
+        """Share of groups of these prompts that are believed to be silent."""
+        rates, masses = outlook.nodes(turn.pool, positions, turn.step)
+        size = turn.rollouts_per_step / self._places(turn)
+        return float(((rates**size + (1 - rates) ** size) @ masses).mean())
 
     def _places(self, run: Run) -> int:
         """Prompts of a step: those of the budget, or more of them in groups of `group_size`."""
