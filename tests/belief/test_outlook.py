@@ -23,7 +23,9 @@ ALL = np.arange(SIZE)
 
 
 def fresh() -> Outlook:
-    return Outlook.of(POOL, spread=1.5, drift=0.003, decay=0.8)
+    seen = Outlook.of(POOL)
+    seen.shared.decay = 0.8
+    return seen
 
 
 def outcome(group_id: int, position: int, rewards: list[float], **columns: Any) -> tuple[OpenGroup, GroupOutcome]:
@@ -156,3 +158,13 @@ def test_parts_of_different_widths_are_refused() -> None:
     seen.lengths = type(seen.lengths)(7)
     with pytest.raises(ValueError, match=r"prompts are described by 4 numbers, what was learnt is of \[4, 7\]"):
         seen.check(POOL)
+
+
+@pytest.mark.parametrize(("size", "share"), [(2, 0.5), (4, 1 / 8), (8, 1 / 128)])
+def test_the_share_of_silent_groups_that_is_expected(size: int, share: float) -> None:
+    """p^n + (1 - p)^n, over the doubt: of prompts that surely pass half of the time there is none."""
+    seen = fresh()
+    seen.shared.covariance = 1e-12 * np.eye(seen.description.width)
+    seen.shared.spread = 1e-6
+    assert seen.silent_share(POOL, ALL, 0, size) == pytest.approx(share, rel=1e-3)
+    assert fresh().silent_share(POOL, ALL, 0, size) > share + 0.05

@@ -29,11 +29,11 @@ class Outlook:
     news: dict[int, list[float]] = kept({})  # by group: position, version, passes, trials, responses, tokens
 
     @classmethod
-    def of(cls, pool: Pool, *, spread: float, drift: float, decay: float) -> Self:
-        """At the start of a run; the options are those of `SharedBelief`."""
+    def of(cls, pool: Pool) -> Self:
+        """At the start of a run."""
         description = Description(pool)
-        shared = SharedBelief(description.width, own_columns(pool), spread=spread, drift=drift, decay=decay)
-        return cls(description, shared, ResponseLengths(description.width))
+        width = description.width
+        return cls(description, SharedBelief(width, own_columns(pool)), ResponseLengths(width))
 
     def note(self, arrivals: Arrivals, run: Run) -> None:
         """Keep what came back for the next `learn`."""
@@ -74,6 +74,11 @@ class Outlook:
     def nodes(self, pool: Pool, positions: Positions, step: int) -> tuple[Floats, Floats]:
         """Pass rates at the nodes of a quadrature over the doubt, shape (n, nodes), and the nodes' masses."""
         return over_logits(*self.shared.logits(self.description.rows(pool, positions), positions, step))
+
+    def silent_share(self, pool: Pool, positions: Positions, step: int, size: float) -> float:
+        """Share of groups of `size` rollouts of these prompts that is expected to be silent: p^n + (1 - p)^n."""
+        rates, masses = self.nodes(pool, positions, step)
+        return float(((rates**size + (1 - rates) ** size) @ masses).mean())
 
     def check(self, pool: Pool) -> None:
         """Refuse what no run on this pool can have led to.

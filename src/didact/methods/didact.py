@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from didact.admission import has_signal
 from didact.arrays import Floats, Positions
 from didact.belief.outlook import Outlook
 from didact.belief.shared import over_logits
 from didact.bounds import MAX_PER_STEP
-from didact.memory import derived, kept
-from didact.method import Arrivals, Comparison, Draft, Method, Run, Turn, option, rewards_of
+from didact.memory import derived
+from didact.method import Arrivals, Comparison, Draft, Method, Run, Turn, option
+from didact.rounds.plain_draws import PLAIN, PlainDraws
 from didact.selection import top_k
 
 _LEFT = (
@@ -33,18 +33,15 @@ _CHOSEN = (
     "the best of the next prompts of the pass by value, expected signal per token with part of the doubt drawn, and a "
     "share of the places for whatever comes next, uncompared"
 )
-_FADES = 0.98  # what is left of a count of silent groups after a step
-_BELIEVED = 32.0  # groups that the believed share of silent ones counts as
-_SAMPLE = 64  # prompts of the pool by which it is worked out
+_SAMPLE = 64  # prompts of the pool by which the silent share of a plain draw is expected
 
 
 @dataclass
 class Memory:
-    """What is expected of prompts, and what came of groups that were drawn plainly, lately."""
+    """What is expected of prompts, and what came of groups that were drawn plainly."""
 
     outlook: Outlook
-    plain: float = kept(0.0, least=0)
-    silent: float = kept(0.0, least=0)  # of those
+    plain_draws: PlainDraws
     compared: Comparison | None = derived(lambda: None)  # for the latest draft; after loading, none
 
 
@@ -63,46 +60,40 @@ class Didact(Method):
     group_size: int | None = option(4, "rollouts of a prompt, if the budget has more; None: as it has", least=2)
     coverage: float = option(0.1, "share of places that go to the next of the pass", least=0, most=1)
     leave_below: float = option(0.4, "least share of silent groups in a plain draw that is worth it", least=0, most=1)
-    spread: float = option(1.5, "deviation, in logits, of a prompt from what is known of it", above=0, most=10)
-    drift: float = option(0.003, "of the shared weights, variance a policy version", least=0, most=1)
-    decay: float = option(0.995, "of a prompt's own deviation, a policy version", above=0, most=1)
 
     def init(self, run: Run) -> Memory:
-        return Memory(Outlook.of(run.pool, spread=self.spread, drift=self.drift, decay=self.decay))
+        return Memory(Outlook.of(run.pool), PlainDraws())
 
     def uneven(self, run: Run) -> bool:
         return self._places(run) != run.batch or super().uneven(run)
 
     def draft(self, turn: Turn, memory: Memory) -> Draft:
-        outlook = memory.outlook
-        outlook.learn(turn.pool, turn.step)
-        memory.plain, memory.silent = _FADES * memory.plain, _FADES * memory.silent
-        believed = self._silent(turn.rng.integers(len(turn.pool), size=_SAMPLE), turn, outlook)
-        lately = (_BELIEVED * believed + memory.silent) / (_BELIEVED + memory.plain)
-        overall = {"leave_below": self.leave_below, "silent_in_a_plain_draw": believed, "silent_lately": lately}
+        outlook, pool, step, places = memory.outlook, turn.pool, turn.step, self._places(turn)
+        outlook.learn(pool, step)
+        memory.plain_draws.fade()
+        size = turn.rollouts_per_step / places
+        expected = outlook.silent_share(pool, turn.rng.integers(len(pool), size=_SAMPLE), step, size)
+        lately = memory.plain_draws.silent_share(expected)
+        overall = {"leave_below": self.leave_below, "silent_in_a_plain_draw": expected, "silent_lately": lately}
         if turn.num_planned == 0 or lately < self.leave_below:  # at first, to see what a plain draw gives
             drawn = turn.walk(turn.batch)
             memory.compared = Comparison(_LEFT, drawn, {}, overall=overall)
-            return turn.equal(drawn, reason="uniform")
-        places = self._places(turn)
+            return turn.equal(drawn, reason=PLAIN)
         drawn = turn.walk(self.candidates * places)
-        rows = outlook.description.rows(turn.pool, drawn)
-        rates, masses = over_logits(*outlook.shared.drawn(rows, drawn, turn.step, self.explore, turn.rng))
+        rows = outlook.description.rows(pool, drawn)
+        rates, masses = over_logits(*outlook.shared.drawn(rows, drawn, step, self.explore, turn.rng))
         tokens = outlook.lengths.expected(rows)
         value = (rates * (1 - rates)) @ masses / tokens**self.price
         plain = int(turn.rng.binomial(places, self.coverage))
         chosen = np.concatenate([np.arange(plain), plain + top_k(value[plain:], places - plain)])
-        reasons = ["uniform"] * plain + ["train"] * (len(chosen) - plain)
         value[:plain] = np.nan
-        overall["silent_in_the_plan"] = self._silent(drawn[chosen], turn, outlook)
+        overall["silent_in_the_plan"] = outlook.silent_share(pool, drawn[chosen], step, size)
         memory.compared = Comparison(_CHOSEN, drawn, {"value": value, "tokens": tokens}, by="value", overall=overall)
-        return turn.equal(drawn[chosen], reason=reasons)
+        return turn.equal(drawn[chosen], reason=[PLAIN] * plain + ["train"] * (places - plain))
 
     def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
         memory.outlook.note(arrivals, run)
-        plain = [group for group in arrivals.came_back if group.reason == "uniform"]
-        memory.plain += len(plain)
-        memory.silent += sum(not has_signal(rewards_of(group)) for group in plain)
+        memory.plain_draws.note(arrivals)
 
     def predict(self, positions: Positions, run: Run, memory: Memory) -> tuple[Floats, Floats]:
         return memory.outlook.rates(run.pool, positions, max(run.step, 0))
@@ -112,12 +103,7 @@ class Didact(Method):
 
     def resume(self, run: Run, memory: Memory) -> None:
         memory.outlook.check(run.pool)
-
-    def _silent(self, positions: Positions, turn: Turn, outlook: Outlook) -> float:
-        """Share of groups of these prompts that are believed to be silent."""
-        rates, masses = outlook.nodes(turn.pool, positions, turn.step)
-        size = turn.rollouts_per_step / self._places(turn)
-        return float(((rates**size + (1 - rates) ** size) @ masses).mean())
+        memory.plain_draws.check()
 
     def _places(self, run: Run) -> int:
         """Prompts of a step: those of the budget, or more of them in groups of `group_size`."""
