@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from didact.advantage import group_advantages, loss_weights, weighted_advantages
+from didact.advantage import group_advantages, loss_weights, offered_baselines, weighted_advantages
 
 REWARDS = [1, 0, 0, 0, 1, 1, 1, 1, 0, 1]
 GROUPS = ["A"] * 4 + ["B"] * 2 + ["C"] + ["D"] * 3
@@ -224,3 +224,13 @@ def test_a_baseline_takes_the_place_of_the_groups_own_mean(kind):
 
 def test_a_rollout_without_a_reward_has_no_advantage_over_a_baseline_either():
     assert group_advantages([float("nan"), 1.0], [1, 1], baselines=[0.5, 0.5]).tolist() == [0.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "taken"),
+    [([1.0, 0.0, 0.5], True), ([1.0, float("nan"), 0.0], True), ([], True), ([1.0, -1.0], False), ([0.0, 1.1], False)],
+)
+def test_baselines_that_are_offered_are_taken_where_all_rewards_are_pass_rates(rewards, taken):
+    offered = [0.25 if index % 2 else None for index in range(len(rewards))]
+    found = offered_baselines(offered, rewards)
+    assert found == pytest.approx(np.array(offered if taken else [None] * len(rewards), dtype=float), nan_ok=True)

@@ -45,8 +45,8 @@ def group_advantages(
         epsilon: added to the standard deviation by `grpo` (verl 1e-6, TRL 1e-4).
         singleton: the advantage of a rollout alone in its group, which has nothing to be compared with: its reward (as
             in verl's GRPO and looped RLOO) or zero (no signal).
-        baselines: shape (n,); where not None or nan, the advantage is the reward less this, undivided: for groups of
-            which not all rollouts are here (`AdmittedGroup.baseline`).
+        baselines: shape (n,); where not None or nan, the advantage is the reward less this, undivided
+            (`AdmittedGroup.baseline`): for groups of which not all rollouts are here, or `offered_baselines`.
 
     Raises:
         ValueError: shapes that do not match, or an unknown kind.
@@ -77,6 +77,17 @@ def group_advantages(
     if kind == "reinforce_pp_baseline":
         return _whiten(advantage, lengths * valid)
     return advantage
+
+
+def offered_baselines(baselines: Sequence[float | None] | Floats, rewards: ArrayLike) -> Floats:
+    """Baselines that a method offers (`Method.offers_baseline`), shape (n,), nan where the group's mean is to do.
+
+    They are pass rates: where a reward is not between 0 and 1 what trains is in other units, and none is taken.
+    """
+    known = np.asarray(rewards, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    fits = known.min(initial=0.0) >= 0 and known.max(initial=0.0) <= 1
+    return np.where(fits, np.asarray(baselines, dtype=np.float64), np.nan)
 
 
 def loss_weights(

@@ -112,7 +112,7 @@ class Verdict:
         fate: it "trains" now; it "waits" for a later step (or for more of its rollouts); or it is "discarded".
         rollouts: which of its rollouts train, as positions in the group; None: all that have a reward.
         baseline: what is subtracted from its rewards, where that is not the mean of the rollouts that train; a method
-            that gives one declares `own_baseline`.
+            that gives one declares `own_baseline` or, if the mean would do as well, `offers_baseline`.
     """
 
     fate: Fate

@@ -51,8 +51,10 @@ class Method(ABC):
     one_round: bool = False
     #: Whether its groups can grow in later rounds (`Draft.further`), whatever they were planned for at first.
     continues: bool = False
-    #: Whether it gives baselines of its own (`Verdict.baseline`).
+    #: Whether it gives baselines of its own (`Verdict.baseline`), without which its groups cannot be trained on.
     own_baseline: bool = False
+    #: Whether it offers baselines, pass rates between 0 and 1, that a trainer may leave aside for the group's own mean.
+    offers_baseline: bool = False
     #: Whether all that grows with the pool is in what the pool gives out (belief, columns, trees, passes), and no step
     #: passes over all of it: then the pool may be sharded.
     shardable: bool = False

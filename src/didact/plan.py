@@ -102,8 +102,9 @@ class Plan:
 class AdmittedGroup:
     """A group that trains this step; `rollouts` are positions within the group, in the order they were observed.
 
-    `baseline` is the reward to subtract for the advantage where it is not the mean of these rollouts, because others of
-    the group do not train (Reinforce-Ada); None everywhere else. `weight` is what the group counts in the loss: k for a
+    `baseline` is the reward to subtract for the advantage where it is not the mean of these rollouts: because others of
+    the group do not train (Reinforce-Ada), or because more is believed than so few of them tell (Didact, which offers
+    it, see `Method.offers_baseline`); None everywhere else. `weight` is what the group counts in the loss: k for a
     prompt that was drawn k times (CurES with replacement), 1 everywhere else; `loss_weights` takes it.
     """
 

@@ -160,11 +160,11 @@ def test_parts_of_different_widths_are_refused() -> None:
         seen.check(POOL)
 
 
-@pytest.mark.parametrize(("size", "share"), [(2, 0.5), (4, 1 / 8), (8, 1 / 128)])
-def test_the_share_of_silent_groups_that_is_expected(size: int, share: float) -> None:
-    """p^n + (1 - p)^n, over the doubt: of prompts that surely pass half of the time there is none."""
+def test_what_groups_are_expected_to_lack() -> None:
+    """1 - 4 p (1 - p), over the doubt: of prompts that surely pass half of the time nothing."""
     seen = fresh()
-    seen.shared.covariance = 1e-12 * np.eye(seen.description.width)
-    seen.shared.spread = 1e-6
-    assert seen.silent_share(POOL, ALL, 0, size) == pytest.approx(share, rel=1e-3)
-    assert fresh().silent_share(POOL, ALL, 0, size) > share + 0.05
+    assert 0.3 < seen.lacking(POOL, ALL, 0) < 0.7
+    seen.shared.covariance, seen.shared.spread = 1e-12 * np.eye(seen.description.width), 1e-6
+    assert seen.lacking(POOL, ALL, 0) == pytest.approx(0, abs=1e-9)
+    seen.shared.weights[0] = 3.0  # that pass 95 times of 100
+    assert seen.lacking(POOL, ALL, 0) == pytest.approx(1 - 4 * 0.04518, abs=1e-4)

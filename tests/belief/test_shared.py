@@ -195,29 +195,19 @@ def learnt_belief() -> tuple[SharedBelief, np.ndarray, np.ndarray]:
     return belief, rows_of(5, 3, seed=4), np.array([0, 3, 5, 8, 9])
 
 
-def test_with_no_share_drawn_it_is_what_is_believed() -> None:
-    belief, rows, positions = learnt_belief()
-    mean, variance = belief.drawn(rows, positions, 6, 0.0, np.random.default_rng(0))
-    believed, total = belief.logits(rows, positions, 6)
-    assert mean == pytest.approx(believed)
-    assert variance == pytest.approx(total)
-
-
-@pytest.mark.parametrize("share", [0.5, 1.0])
-def test_what_is_drawn_and_what_is_left_add_up_to_what_is_believed(share: float) -> None:
+def test_what_is_drawn_of_the_weights_and_what_is_left_add_up_to_what_is_believed() -> None:
     """The weights are the same for all prompts of a draw: those alike move together, by as much as w is in doubt."""
     belief, rows, positions = learnt_belief()
     rng, num = np.random.default_rng(1), 20_000
-    draws = [belief.drawn(rows, positions, 6, share, rng) for _ in range(num)]
+    draws = [belief.drawn(rows, positions, 6, rng) for _ in range(num)]
     means = np.array([mean for mean, _ in draws])
     believed, total = belief.logits(rows, positions, 6)
-    assert (np.abs(means.mean(axis=0) - believed) < 4 * share * np.sqrt(total / num)).all()
-    assert all(left == pytest.approx((1 - share**2) * total) for _, left in draws[:3])
+    assert (np.abs(means.mean(axis=0) - believed) < 4 * np.sqrt(total / num)).all()
     of_weights = belief.covariance + 4 * 0.02 * np.diag([CONSTANT**2, PRIOR**2, PRIOR**2])
     together = rows @ of_weights @ rows.T
-    np.fill_diagonal(together, total)
-    assert np.cov(means.T) == pytest.approx(share**2 * together, abs=0.05 * total.max())
+    assert np.cov(means.T) == pytest.approx(together, abs=0.05 * total.max())
     assert np.abs(together[~np.eye(5, dtype=bool)]).max() > 0.2 * total.max()
+    assert all(left == pytest.approx(total - np.diag(together)) for _, left in draws[:3])
 
 
 # Its cost -------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def write_run(folder: Path, method: str = "didact", steps: int = 3, **options) -
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    return write_run(tmp_path / "run", leave_below=0.0)
+    return write_run(tmp_path / "run", leave_below=0.0, group_size=4)
 
 
 @pytest.mark.parametrize("width", ["80", "120"])
@@ -41,7 +41,7 @@ def test_tables_of_a_step(didact, run, monkeypatch, width):
     words = " ".join(ended.out.split())
     assert "Planned, 2 of 4 4 groups of 4 rollouts; looked at 32 prompts: the best of the next prompts" in words
     assert "Looked at and left, 2 of 28 best value first; the last one taken has 0." in words
-    for name in ("silent in a plain draw 0.", "silent in the plan 0.", "believed", "above", "own", "value", "rank"):
+    for name in ("lacking in a plain draw 0.", "lacking in the plan 0.", "believed", "above", "own", "value", "rank"):
         assert name in words
     assert ("last seen" in words) == (width == "120")
     assert "[red]What" in words or width == "80"

@@ -71,33 +71,36 @@ def test_own_rollouts_are_those_until_then(tmp_path):
 
 
 def test_the_default_s_choice_can_be_checked(tmp_path):
-    [seen] = explain(write_run(tmp_path, steps=30, leave_below=0.0))["rounds"]
+    [seen] = explain(write_run(tmp_path, steps=30, leave_below=0.0, group_size=4))["rounds"]
     planned, left = seen["groups"], seen["left"]
     assert (seen["by"], seen["looked_at"]) == ("value", len(planned) + len(left))
-    ranks = sorted(group["rank"] for group in planned if group["rank"])
-    assert ranks == list(range(1, len(ranks) + 1))
-    assert [row["rank"] for row in left] == list(range(len(ranks) + 1, seen["compared"] + 1))
+    values = [row["figures"]["value"] for row in planned + left if row["rank"]]
+    for row in (
+        planned + left
+    ):  # of equals, as many as there are of one level that was never tried, each has the first rank
+        assert not row["rank"] or row["rank"] == 1 + sum(value > row["figures"]["value"] for value in values)
+    assert len(values) == seen["compared"]
     assert seen["last_taken"] == min(group["figures"]["value"] for group in planned if group["rank"])
     assert seen["last_taken"] >= left[0]["figures"]["value"]
-    assert {group["reason"] for group in planned if group["rank"] is None} <= {"uniform"}
-    assert 0 < seen["overall"]["silent_in_the_plan"] < seen["overall"]["silent_in_a_plain_draw"] < 1
+    assert {group["reason"] for group in planned if group["rank"] is None} <= {"coverage"}
+    assert 0 < seen["overall"]["lacking_in_the_plan"] < seen["overall"]["lacking_in_a_plain_draw"] < 1
 
 
 def test_the_default_says_when_it_leaves_selection(tmp_path):
     run = write_run(tmp_path, leave_below=1.0)
     [first], [seen] = explain(run, step=0)["rounds"], explain(run, step=1)["rounds"]
     for each in (first, seen):
-        assert 0 < each["overall"]["silent_lately"] < 1
+        assert 0 < each["overall"]["lacking_lately"] < 1
         assert each["rule"].startswith("selection is left")
         assert (each["by"], each["left"], each["last_taken"]) == (None, [], None)
-        assert "silent_in_the_plan" not in each["overall"]
+        assert "lacking_in_the_plan" not in each["overall"]
         assert {group["reason"] for group in each["groups"]} == {"uniform"}
     told = explain(run, step=1, prompt=seen["groups"][0]["prompt_id"])["rounds"][0]["prompt"]
     assert told["said"][0] == "planned, 4 rollouts in a new group, reason 'uniform'"
 
 
 def test_what_became_of_a_prompt(tmp_path):
-    run = write_run(tmp_path, coverage=0.0, leave_below=0.0)
+    run = write_run(tmp_path, coverage=0.0, leave_below=0.0, group_size=4)
     [seen] = explain(run, step=3)["rounds"]
     looked_at = {row["prompt_id"] for row in seen["groups"] + seen["left"]}
     others = {
@@ -108,12 +111,13 @@ def test_what_became_of_a_prompt(tmp_path):
     told = {fate: explain(run, step=3, prompt=each)["rounds"][0]["prompt"] for fate, each in others.items()}
     assert {fate: row["fate"] for fate, row in told.items()} == {fate: fate for fate in others}
     last, num = f"{seen['last_taken']:.4g}", seen["compared"]
+    rank, left = told["planned"]["rank"], told["left"]["rank"]
     assert told["planned"]["said"][:2] == [
-        f"planned, 4 rollouts in a new group, reason 'train': its value of {last} is rank 3 of {num}, and the last one "
-        f"taken has {last}",
+        f"planned, 4 rollouts in a new group, reason 'train': its value of {last} is rank {rank} of {num}, and the last "
+        f"one taken has {last}",
         "groups of this plan have 4 rollouts each",
     ]
-    assert f"is rank 4 of {num}, and the last one taken has {last}" in told["left"]["said"][0]
+    assert f"is rank {left} of {num}, and the last one taken has {last}" in told["left"]["said"][0]
     assert told["not looked at"]["said"][0].startswith(
         f"not among the {num} prompts looked at, so not compared; it was"
     )

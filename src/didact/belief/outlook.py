@@ -75,10 +75,10 @@ class Outlook:
         """Pass rates at the nodes of a quadrature over the doubt, shape (n, nodes), and the nodes' masses."""
         return over_logits(*self.shared.logits(self.description.rows(pool, positions), positions, step))
 
-    def silent_share(self, pool: Pool, positions: Positions, step: int, size: float) -> float:
-        """Share of groups of `size` rollouts of these prompts that is expected to be silent: p^n + (1 - p)^n."""
+    def lacking(self, pool: Pool, positions: Positions, step: int) -> float:
+        """What these prompts are expected to lack of the signal that groups can have, on average: 1 - 4 p (1 - p)."""
         rates, masses = self.nodes(pool, positions, step)
-        return float(((rates**size + (1 - rates) ** size) @ masses).mean())
+        return 1 - 4 * float(((rates * (1 - rates)) @ masses).mean())
 
     def check(self, pool: Pool) -> None:
         """Refuse what no run on this pool can have led to.

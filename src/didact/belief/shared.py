@@ -64,15 +64,11 @@ class SharedBelief:
         drifted = rows**2 @ self._gained(step)
         return rows @ self.weights + shift, ((rows @ self.covariance) * rows).sum(axis=1) + drifted + variance
 
-    def drawn(
-        self, rows: Floats, positions: Positions, step: int, share: float, rng: np.random.Generator
-    ) -> tuple[Floats, Floats]:
-        """As `logits`, with a share of each deviation drawn: of the weights once, so that kinds are drawn whole."""
-        shift, own = self._own(positions, step)
-        covariance = self.covariance + np.diag(self._gained(step))
-        weights = self.weights + share * np.linalg.cholesky(covariance) @ rng.standard_normal(len(self.weights))
-        mean = rows @ weights + shift + share * np.sqrt(own) * rng.standard_normal(len(positions))
-        return mean, (1 - share**2) * (((rows @ covariance) * rows).sum(axis=1) + own)
+    def drawn(self, rows: Floats, positions: Positions, step: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """As `logits`, with weights that are drawn once for all: kinds are believed better or worse as a whole."""
+        shift, variance = self._own(positions, step)
+        deviations = np.linalg.cholesky(self.covariance + np.diag(self._gained(step)))
+        return rows @ (self.weights + deviations @ rng.standard_normal(len(self.weights))) + shift, variance
 
     def learn(self, rows: Floats, positions: Positions, passes: Floats, trials: Floats, step: int) -> None:
         """Take in passes among trials of n distinct prompts with rows x, shape (n, d), each tried more than 0 times."""

@@ -2,17 +2,17 @@
 
     believe    logit p = x.w + u: what is known of prompts, shared, and each prompt's own outcomes      belief/shared.py
     look at    `candidates` prompts, from shuffled passes, for each that trains
-    value      E[p (1 - p)] over the belief, half of whose deviation is drawn (exploring), over E[tokens] ** price
+    value      E[p (1 - p)] / E[tokens] ** price; w is drawn, u averaged over
     choose     the best; a share of the places goes to the next of the pass, whatever is believed of them
-    leave      where few groups of a plain draw are silent, there is nothing to gain: then it *is* uniform
+    compare    a group with its mean reward and with what was believed of it, so that small groups do
+    leave      where a plain draw lacks little of the signal, there is nothing to gain: then it *is* uniform
 
 p (1 - p), the variance of a reward of 0 or 1, is what a group gives to the gradient (CurES, arXiv:2510.01037, draws by
-its root, eq. 14; docs/methods/didact.md derives it). A group of n is silent with probability p^n + (1 - p)^n. Nothing
-is rolled out to choose. How much more often than others a prompt can be drawn is bounded by `candidates`: a batch
-learnt by heart teaches nothing.
+its root, eq. 14; docs/methods/didact.md derives it). Nothing is rolled out to choose. How much more often than others
+a prompt can be drawn is bounded by `candidates`: a batch learnt by heart teaches nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,20 +20,21 @@ from didact.arrays import Floats, Positions
 from didact.belief.outlook import Outlook
 from didact.belief.shared import over_logits
 from didact.bounds import MAX_PER_STEP
+from didact.group import OpenGroup
 from didact.memory import derived
-from didact.method import Arrivals, Comparison, Draft, Method, Run, Turn, option
-from didact.rounds.plain_draws import PLAIN, PlainDraws
+from didact.method import Arrivals, Comparison, Draft, Method, Run, Turn, Verdict, option
+from didact.rounds.plain_draws import COVERAGE, UNIFORM, PlainDraws
 from didact.selection import top_k
 
 _LEFT = (
-    "selection is left, since few groups of a plain draw are silent, or none came yet: the next prompts of the pass, "
-    "in groups of the budget's size"
+    "selection is left, since a plain draw lacks little of the signal that it can have, or none came back yet: the "
+    "next prompts of the pass, in groups of the budget's size"
 )
 _CHOSEN = (
-    "the best of the next prompts of the pass by value, expected signal per token with part of the doubt drawn, and a "
-    "share of the places for whatever comes next, uncompared"
+    "the best of the next prompts of the pass by value, expected signal per token with the shared weights drawn, and "
+    "a share of the places for whatever comes next, uncompared"
 )
-_SAMPLE = 64  # prompts of the pool by which the silent share of a plain draw is expected
+_SAMPLE = 64  # prompts of the pool by which it is expected what a plain draw lacks
 
 
 @dataclass
@@ -53,13 +54,14 @@ class Didact(Method):
     one_round = True
     shardable = True
     wants_words = True
+    offers_baseline = True
 
     candidates: int = option(8, "prompts looked at for each place", least=1, most=MAX_PER_STEP)
-    explore: float = option(0.5, "share of the deviation that is drawn, not averaged over", least=0, most=1)
     price: float = option(0.5, "power of the expected tokens that a value is divided by", least=0, most=1)
-    group_size: int | None = option(4, "rollouts of a prompt, if the budget has more; None: as it has", least=2)
+    group_size: int | None = option(2, "rollouts of a prompt, if the budget has more; None: as it has", least=2)
     coverage: float = option(0.1, "share of places that go to the next of the pass", least=0, most=1)
-    leave_below: float = option(0.4, "least share of silent groups in a plain draw that is worth it", least=0, most=1)
+    baseline_rollouts: float = option(4.0, "that a believed pass rate counts as in a baseline", least=0, most=1024)
+    leave_below: float = option(0.35, "least share of the signal lacking in a plain draw to choose", least=0, most=1)
 
     def init(self, run: Run) -> Memory:
         return Memory(Outlook.of(run.pool), PlainDraws())
@@ -71,29 +73,36 @@ class Didact(Method):
         outlook, pool, step, places = memory.outlook, turn.pool, turn.step, self._places(turn)
         outlook.learn(pool, step)
         memory.plain_draws.fade()
-        size = turn.rollouts_per_step / places
-        expected = outlook.silent_share(pool, turn.rng.integers(len(pool), size=_SAMPLE), step, size)
-        lately = memory.plain_draws.silent_share(expected)
-        overall = {"leave_below": self.leave_below, "silent_in_a_plain_draw": expected, "silent_lately": lately}
+        expected = outlook.lacking(pool, turn.rng.integers(len(pool), size=_SAMPLE), step)
+        lately = memory.plain_draws.lacking(expected)
+        overall = {"leave_below": self.leave_below, "lacking_in_a_plain_draw": expected, "lacking_lately": lately}
         if turn.num_planned == 0 or lately < self.leave_below:  # at first, to see what a plain draw gives
             drawn = turn.walk(turn.batch)
             memory.compared = Comparison(_LEFT, drawn, {}, overall=overall)
-            return turn.equal(drawn, reason=PLAIN)
+            return turn.equal(drawn, reason=UNIFORM)
         drawn = turn.walk(self.candidates * places)
         rows = outlook.description.rows(pool, drawn)
-        rates, masses = over_logits(*outlook.shared.drawn(rows, drawn, step, self.explore, turn.rng))
+        rates, masses = over_logits(*outlook.shared.drawn(rows, drawn, step, turn.rng))
         tokens = outlook.lengths.expected(rows)
         value = (rates * (1 - rates)) @ masses / tokens**self.price
         plain = int(turn.rng.binomial(places, self.coverage))
         chosen = np.concatenate([np.arange(plain), plain + top_k(value[plain:], places - plain)])
         value[:plain] = np.nan
-        overall["silent_in_the_plan"] = outlook.silent_share(pool, drawn[chosen], step, size)
+        overall["lacking_in_the_plan"] = outlook.lacking(pool, drawn[chosen], step)
         memory.compared = Comparison(_CHOSEN, drawn, {"value": value, "tokens": tokens}, by="value", overall=overall)
-        return turn.equal(drawn[chosen], reason=[PLAIN] * plain + ["train"] * (places - plain))
+        return turn.equal(drawn[chosen], reason=[COVERAGE] * plain + ["train"] * (places - plain))
 
     def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
         memory.outlook.note(arrivals, run)
-        memory.plain_draws.note(arrivals)
+        memory.plain_draws.note(arrivals, run)
+
+    def verdict(self, group: OpenGroup, run: Run, memory: Memory) -> Verdict:
+        """A group is compared with its mean reward and with what was believed of it, together, unless all is left."""
+        verdict, weight = super().verdict(group, run, memory), self.baseline_rollouts
+        if verdict.fate != "trains" or group.reason == UNIFORM or not weight or run.belief.pass_above is not None:
+            return verdict
+        rewards = [group.rewards[rollout] for rollout in group.usable]
+        return replace(verdict, baseline=(sum(rewards) + weight * group.predicted) / (len(rewards) + weight))
 
     def predict(self, positions: Positions, run: Run, memory: Memory) -> tuple[Floats, Floats]:
         return memory.outlook.rates(run.pool, positions, max(run.step, 0))

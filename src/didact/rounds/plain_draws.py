@@ -1,43 +1,51 @@
-"""Plain draws: how many groups are silent that nobody chose, lately. It says whether there is anything to choose."""
+"""Plain draws: what groups that nobody chose lack of the signal that a group can have. It says what there is to gain.
+
+Of groups at a pass rate of one half nothing is lacking, of those that always or never pass all: 1 - 4 p (1 - p). Four
+times a group's unbiased variance estimates the rest, whatever its size.
+"""
 
 from dataclasses import dataclass
 
-from didact.admission import has_signal
-from didact.memory import kept
-from didact.method import Arrivals, rewards_of
+import numpy as np
 
-#: The reason of a planned group that came by its turn. Groups that were chosen have signal because they were chosen.
-PLAIN = "uniform"
+from didact.memory import kept
+from didact.method import Arrivals, Run, rewards_of
+
+#: Reasons of planned groups that came by their turn: all of a plan, or a share of it. Groups that were chosen have
+#: signal because they were chosen.
+UNIFORM, COVERAGE = "uniform", "coverage"
 _FADES = 0.98  # what is left of a count after a step
 _EXPECTED = 32.0  # groups that an expectation counts as
 
 
 @dataclass
 class PlainDraws:
-    """A memory, or a part of one."""
+    """A memory, or a part of one: groups that came back lately, and their signal."""
 
     groups: float = kept(0.0, least=0)
-    silent: float = kept(0.0, least=0)  # of those
+    signal: float = kept(0.0, least=0)  # the sum of theirs, at most 2 each
 
     def fade(self) -> None:
         """A step has gone by."""
-        self.groups, self.silent = _FADES * self.groups, _FADES * self.silent
+        self.groups, self.signal = _FADES * self.groups, _FADES * self.signal
 
-    def note(self, arrivals: Arrivals) -> None:
+    def note(self, arrivals: Arrivals, run: Run) -> None:
         """Count what came back."""
-        plain = [group for group in arrivals.came_back if group.reason == PLAIN]
-        self.groups += len(plain)
-        self.silent += sum(not has_signal(rewards_of(group)) for group in plain)
+        for group in arrivals.came_back:
+            passes = run.belief.passes(rewards_of(group))
+            if group.reason in (UNIFORM, COVERAGE) and len(passes) > 1:
+                self.groups += 1
+                self.signal += 4 * float(np.var(passes, ddof=1))
 
-    def silent_share(self, expected: float) -> float:
-        """Of plain draws, by what came back of them and by what is `expected`."""
-        return (_EXPECTED * expected + self.silent) / (_EXPECTED + self.groups)
+    def lacking(self, expected: float) -> float:
+        """What plain draws lack, by what came back of them and by what is `expected`."""
+        return 1 - (_EXPECTED * (1 - expected) + self.signal) / (_EXPECTED + self.groups)
 
     def check(self) -> None:
         """Refuse what no run can have led to.
 
         Raises:
-            ValueError: more silent groups than groups.
+            ValueError: more signal than so many groups can have.
         """
-        if self.silent > self.groups:
-            raise ValueError(f"of {self.groups:g} groups drawn plainly no {self.silent:g} can have been silent")
+        if self.signal > 2.001 * self.groups:
+            raise ValueError(f"{self.groups:g} groups drawn plainly cannot have had a signal of {self.signal:g}")

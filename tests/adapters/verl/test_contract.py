@@ -254,6 +254,15 @@ def test_a_groups_own_baseline_takes_the_place_of_its_mean(folder):
     assert not nothing.any()
 
 
+def test_baselines_that_are_offered_are_taken_where_rewards_are_pass_rates(folder):
+    data = dataset(folder, "+data.curriculum.method=didact")
+    assert not data.run.session.curriculum.own_baseline
+    ours, *_ = advantages(data, [1, 0], ["a", "a"], [2, 2], baselines={"a": 0.25})
+    assert ours == pytest.approx([0.75, -0.25])
+    ours, *_ = advantages(data, [1, -1], ["a", "a"], [2, 2], baselines={"a": 0.25})
+    assert ours == pytest.approx([2.0, -2.0])  # each less the other: the group's own mean
+
+
 def test_a_group_that_trains_names_its_rows():
     group = TrainingGroup("u", ["u_0_0"])
     assert group.baseline is None

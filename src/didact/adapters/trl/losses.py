@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from didact.adapters.trl.checks import own_estimator
-from didact.advantage import AdvantageKind, group_advantages, weighted_advantages
+from didact.advantage import AdvantageKind, group_advantages, offered_baselines, weighted_advantages
 from didact.plan import AdmittedGroup
 
 
@@ -36,6 +36,8 @@ def advantages(trainer: Any, groups: Sequence[AdmittedGroup], rewards: np.ndarra
     ids, weights = (np.repeat(each, sizes) for each in ([g.group_id for g in groups], [g.weight for g in groups]))
     baselines = np.repeat(np.array([group.baseline for group in groups], dtype=np.float64), sizes)  # None is nan
     total, kind = weighted_sum(rewards, trainer.reward_weights), curriculum.advantage
+    if not curriculum.own_baseline:  # what is offered goes with the method's own estimator
+        baselines = offered_baselines(baselines, total) if own_estimator(curriculum) else np.full(len(ids), np.nan)
     if own_estimator(curriculum) or not np.isnan(baselines).all():
         found = group_advantages(total, ids, kind, lengths, singleton="zero", baselines=baselines)
     elif trainer.multi_objective_aggregation == "normalize_then_sum":

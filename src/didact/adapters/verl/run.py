@@ -149,8 +149,9 @@ class Run:
             level = [torch.cat([torch.zeros_like(score[1:]), score.new_full((1,), mean)]) for score in scores]
             fields = TensorDict({"rm_scores": torch.nested.as_nested_tensor(level, layout=torch.jagged)}, [len(keys)])
             tq.kv_batch_put(keys=keys, partition_id=TRAIN, fields=fields)
-        if any(group.baseline is not None for group in groups) and self.estimator != "didact":
-            name = self.session.curriculum.name
+        curriculum = self.session.curriculum
+        if curriculum.own_baseline and self.estimator != "didact" and any(each.baseline is not None for each in groups):
+            name = curriculum.name
             raise ValueError(f"method {name!r} has baselines of its own: set algorithm.adv_estimator=didact")
         return list(groups)
 

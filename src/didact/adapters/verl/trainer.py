@@ -21,7 +21,7 @@ from didact.adapters.verl.seams import (
     register_adv_est,
 )
 from didact.adapters.verl.session import PATIENCE, Returned, TrainingGroup
-from didact.advantage import group_advantages, weighted_advantages
+from didact.advantage import group_advantages, offered_baselines, weighted_advantages
 
 logger = logging.getLogger(__name__)
 
@@ -236,6 +236,8 @@ def curriculum_advantages(
     if run.trains:
         groups = [run.training[uid] for uid in uids[real]]
         baselines = np.array([group.baseline for group in groups], dtype=np.float64)  # None is nan
+        if not curriculum.own_baseline:
+            baselines = offered_baselines(baselines, rewards)
         each = group_advantages(
             rewards, uids[real], curriculum.advantage, lengths, singleton="zero", baselines=baselines
         )
