@@ -47,7 +47,7 @@ class Books:
     def next_step(self) -> None:
         """The figures of the step start anew, but for those that go on with the next one."""
         capped = self.now.get("capped_steps", 0.0)
-        self.now = {**self.silence(), **({"capped_steps": capped} if capped else {})}
+        self.now = {**silence.added_up(self.now), **({"capped_steps": capped} if capped else {})}
 
     def fitting(self, num: int, num_rollouts: int, most: int) -> int:
         """How many of `num` groups alike, of `num_rollouts` in all, can still be planned at this step, of `most`."""
@@ -129,10 +129,6 @@ class Books:
             self.totals["groups_all_pass" if passed else "groups_all_fail"] += 1
 
     # What they say ----------------------------------------------------------------------------------------------
-
-    def silence(self) -> dict[str, float]:
-        """What steps in a row up to the current one, which gave nothing to train on, add up to; empty if it did."""
-        return silence.added_up(self.now)
 
     def metrics(self) -> dict[str, float]:
         totals, now = self.totals, self.now

@@ -92,12 +92,6 @@ class BetaBelief(Belief):
         [evidence] = self._evidence.sums(positions, step, "evidence")
         return evidence * self._evidence.faded(positions, step)
 
-    def sample(self, rng: np.random.Generator, *, step: int = 0) -> Floats:
-        """One draw of every pass rate from its posterior (for Thompson sampling): a pass over the pool, and therefore
-        nothing that every `Belief` has."""
-        alpha, beta = self._posterior(ALL, step)
-        return rng.beta(np.maximum(alpha, 1e-9), np.maximum(beta, 1e-9))
-
     def num_rollouts(self, positions: Where = ALL) -> NDArray[np.int32]:
         return self._costs["num_rollouts"][positions]
 
