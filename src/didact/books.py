@@ -97,18 +97,14 @@ class Books:
         self.totals["rollouts_lost"] += num_rollouts
         self.totals["rollouts_planned"] += num_rollouts if again else 0
 
-    def scored(self, rewards: Sequence[float]) -> None:
-        """All rewards of what came back."""
+    def spent(self, before: Floats, added: Floats, tokens: int, rewards: Sequence[float]) -> None:
+        """Rollouts of distinct prompts, which had so many before; their response tokens, and all rewards they got."""
+        self.totals["_rollout_squares"] += float(((before + added) ** 2 - before**2).sum())
+        self.totals["rollouts"] += float(added.sum())
+        self.totals["response_tokens"] += float(tokens)
+        self.totals["prompts_seen"] += float(((before == 0) & (added > 0)).sum())
         self.count("passes", float(self._passes(np.array(rewards)).sum()))
         self.count("scored", len(rewards))
-
-    def spent(self, before: Floats, added: Floats, tokens: int) -> None:
-        """Rollouts of distinct prompts, which had so many before, and response tokens."""
-        totals = self.totals
-        totals["_rollout_squares"] += float(((before + added) ** 2 - before**2).sum())
-        totals["rollouts"] += float(added.sum())
-        totals["response_tokens"] += float(tokens)
-        totals["prompts_seen"] += float(((before == 0) & (added > 0)).sum())
 
     def settle(self, group: OpenGroup, admitted: AdmittedGroup | None) -> None:
         """A group trains, or is discarded."""
@@ -150,11 +146,7 @@ class Books:
         return {"totals": dict(self.totals), "now": dict(self.now), "calibration": self.calibration.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state.
-
-        Raises:
-            ValueError: figures that are missing, not finite, or less than 0 where none can be.
-        """
+        """Restore a state. Raises ValueError for figures that are missing, not finite, or less than 0."""
         totals, now = dict(state["totals"]), dict(state["now"])
         if set(totals) != set(TOTALS) or not all(isinstance(x, float) for x in [*totals.values(), *now.values()]):
             raise ValueError(f"totals must be one number for each of {', '.join(TOTALS)}, got {totals}")

@@ -95,13 +95,12 @@ class RunState:
             length = pool.prompt_length(group.position) if outcome.prompt_tokens is None else outcome.prompt_tokens
             placed.append(self.books.came(group, outcome, self.step, length or 0))
             self.ledger.close(group)
-        self.books.scored(arrivals.verdicts)
         rollouts = np.array([len(outcome.rewards) for outcome in arrivals.outcomes], dtype=np.int64)
         tokens = np.array([sum(outcome.num_tokens or ()) for outcome in arrivals.outcomes], dtype=np.int64)
         unique, index = np.unique(arrivals.positions, return_inverse=True)
         before = self.belief.num_rollouts(unique).astype(np.float64)
         added = np.bincount(index, weights=rollouts).astype(np.float64)
-        self.books.spent(before, added, int(tokens.sum()))
+        self.books.spent(before, added, int(tokens.sum()), arrivals.verdicts)
         self.belief.count(arrivals.positions, rollouts, tokens, step=self.step)
         return placed
 
