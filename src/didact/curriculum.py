@@ -287,7 +287,6 @@ class Curriculum:
                 rows = group.usable if verdict.rollouts is None else verdict.rollouts
                 prompt_id = self.pool.ids[group.position]
                 chosen = AdmittedGroup(group.group_id, prompt_id, tuple(rows), verdict.baseline, group.weight)
-                state.admitted.append(chosen)
                 state.settle(group, chosen)
             elif fate != "waits":
                 state.settle(group, None)

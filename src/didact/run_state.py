@@ -81,6 +81,8 @@ class RunState:
 
     def settle(self, group: OpenGroup, admitted: AdmittedGroup | None) -> None:
         """A group trains, or is discarded."""
+        if admitted is not None:
+            self.admitted.append(admitted)
         self.books.settle(group, admitted)
         self.ledger.close(group)
 
