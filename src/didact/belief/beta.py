@@ -24,15 +24,7 @@ _START = {**START, "num_rollouts": np.int32(0), "response_tokens": np.int64(0), 
 
 
 class BetaBelief(Belief):
-    """Beta belief about `size` prompts, in this process.
-
-    Args:
-        size: number of prompts.
-        options: those of `Belief`.
-
-    Raises:
-        ValueError: an option out of range, or both discount and window.
-    """
+    """Beta belief about `size` prompts, in this process; the options, and what is refused, are those of `Belief`."""
 
     def __init__(self, size: int, **options: Any) -> None:
         super().__init__(**options)
@@ -81,9 +73,8 @@ class BetaBelief(Belief):
         faded = self._evidence.faded(positions, step)
         columns = self._evidence.sums(positions, step, "evidence", "reward_sum", "reward_squares")
         evidence, sums, squares = (column * faded for column in columns)
-        passes, failures = self.prior_at(positions)
-        unknown = _unknown(evidence, passes + failures)
-        passes, total = passes + unknown, evidence + (passes + failures) + 2 * unknown
+        passes, failures = self._start(positions, evidence)
+        total = evidence + (passes + failures)
         mean = (sums + passes) / total
         return np.sqrt(np.maximum((squares + passes) / total - mean**2, 0.0))
 
@@ -141,18 +132,18 @@ class BetaBelief(Belief):
     def _posterior(self, positions: Where, step: int) -> tuple[Floats, Floats]:
         passes, evidence = self._evidence.sums(positions, step, "passes", "evidence")
         faded = self._evidence.faded(positions, step)
-        alpha, beta = self.prior_at(positions)
-        unknown = _unknown(evidence * faded, alpha + beta)
-        return passes * faded + alpha + unknown, (evidence - passes) * faded + beta + unknown
+        alpha, beta = self._start(positions, evidence * faded)
+        return passes * faded + alpha, (evidence - passes) * faded + beta
+
+    def _start(self, positions: Where, evidence: Floats) -> tuple[Floats | float, Floats | float]:
+        """Pseudo-counts of the prior, and of `NOTHING` where neither it nor the evidence says anything."""
+        passes, failures = self.prior_at(positions)
+        none = np.equal(passes + failures, 0)
+        unknown = np.where((evidence < NOTHING) & none, NOTHING, 0.0) if none.any() else 0.0
+        return passes + unknown, failures + unknown
 
 
 def moments(alpha: Floats, beta: Floats) -> tuple[Floats, Floats]:
     """Mean and standard deviation of Beta(alpha, beta)."""
     total = alpha + beta
     return alpha / total, np.sqrt(alpha * beta / (total**2 * (total + 1)))
-
-
-def _unknown(evidence: Floats, prior: Floats | float) -> Floats | float:
-    """What stands for a prompt of which nothing is known: neither evidence nor pseudo-counts."""
-    none = np.equal(prior, 0)
-    return np.where((evidence < NOTHING) & none, NOTHING, 0.0) if none.any() else 0.0
