@@ -70,11 +70,7 @@ class Books:
         self.now |= {"context_length": float(context_length or 0), "evidence_age": evidence_age}
 
     def came(self, group: OpenGroup, outcome: GroupOutcome, step: int, prompt_tokens: int) -> range:
-        """Write an outcome into its group and the counters; `prompt_tokens` is the length of its prompt.
-
-        Returns:
-            The positions of its rollouts in the group.
-        """
+        """Write an outcome into its group and the counters; returns the positions of its rollouts in the group."""
         totals, size, errored = self.totals, len(outcome.rewards), sum(outcome.errored or ())
         truncated = sum(outcome.truncated or ())
         totals["rollouts_lost"] -= group.record(outcome, step)

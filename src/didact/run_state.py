@@ -87,11 +87,7 @@ class RunState:
         self.ledger.close(group)
 
     def spent(self, arrivals: Arrivals, pool: Pool) -> list[range]:
-        """Write down what came back, whether or not it tells anything.
-
-        Returns:
-            For each outcome the positions of its rollouts in their group.
-        """
+        """Write down what came back, whether or not it tells anything; returns where each stands in its group."""
         placed = []
         for group, outcome in arrivals:
             length = pool.prompt_length(group.position) if outcome.prompt_tokens is None else outcome.prompt_tokens
