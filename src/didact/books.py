@@ -10,7 +10,7 @@ from didact import silence
 from didact.admission import has_signal
 from didact.arrays import Floats
 from didact.calibration import Calibration
-from didact.group import OpenGroup
+from didact.group import OpenGroup, rewards_of
 from didact.outcomes import GroupOutcome
 from didact.plan import AdmittedGroup
 
@@ -75,7 +75,7 @@ class Books:
         truncated = sum(outcome.truncated or ())
         totals["rollouts_lost"] -= group.record(outcome, step)
         totals["outcomes"] += 1
-        totals["outcomes_partial"] += size < group.planned and len(group.rewards) < group.planned
+        totals["outcomes_partial"] += len(group.rewards) < group.planned
         totals["outcomes_late"] += group.step < step
         totals["rollouts_errored"] += errored
         totals["rollouts_truncated"] += truncated
@@ -104,7 +104,7 @@ class Books:
 
     def settle(self, group: OpenGroup, admitted: AdmittedGroup | None) -> None:
         """A group trains, or is discarded."""
-        rewards = np.array([group.rewards[index] for index in group.usable])
+        rewards = rewards_of(group)
         group.settled = True
         kept = 0 if admitted is None else len(admitted.rollouts)
         self.totals["rollouts_trained"] += kept
