@@ -100,13 +100,11 @@ class Curriculum:
         one_of("truncated", truncated, ("exclude", "observe"))
         self.admission = as_admission(method.admission if admission is None else admission)
         self.context = as_context(context)
-        self._believing = {
-            "prior": method.prior if prior is None else prior,
-            "discount": discount,
-            "window": window,
-            "pass_above": pass_above,
-            "prior_weight": weight_of_pass_rates(pool, method, prior_weight),
-        }
+        start = method.prior if prior is None else prior
+        weight = weight_of_pass_rates(pool, method, prior_weight)
+        self._new_belief = partial(
+            pool.belief, prior=start, discount=discount, window=window, pass_above=pass_above, prior_weight=weight
+        )
         self._max_rollouts, self._truncated = most, truncated
         self._setting = partial(
             Run, pool, self.prompts_per_step, self.rollouts_per_step, self.seed, truncated, self.admission
@@ -438,7 +436,7 @@ class Curriculum:
 
     def _begun(self) -> RunState:
         """A run at its beginning."""
-        state = RunState(self.pool.belief(**self._believing), self.pool.passes(self.seed))
+        state = RunState(self._new_belief(), self.pool.passes(self.seed))
         state.memory = self.method.init(self._run(state))
         return state
 
