@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from didact.bounds import flag, one_of, real, shortened, whole, whole_or_none
+from didact.bounds import flag, listed, one_of, real, shortened, whole, whole_or_none
 
 NO_NUMBERS: list[Any] = [None, "1", b"1", [], [1], {}, True, np.bool_(True), np.zeros(3), 1j, object(), math.nan]
 
@@ -66,6 +66,16 @@ def test_flags_and_choices() -> None:
             flag("it", value)
         with pytest.raises(ValueError, match="it must be one of a, b, got"):
             one_of("it", value, ("a", "b"))
+
+
+def test_columns() -> None:
+    for column in ([1, 0], (1, 0), np.array([1, 0]), iter([1, 0])):
+        values = list(listed("it", column, "per rollout"))
+        assert values == [1, 0]
+        assert {type(value) for value in values} == {int}
+    for value in ("10", b"10", {1: 0}, {1, 0}, 1, None, np.float64(1), np.array(1)):
+        with pytest.raises(TypeError, match="it must be a list with one entry per rollout, got"):
+            listed("it", value, "per rollout")
 
 
 def test_messages_stay_on_one_line_and_short() -> None:

@@ -134,7 +134,7 @@ def test_the_books_add_up_whatever_happens(script: list[tuple[int, int, int]], m
 def ledger() -> Ledger:
     """Group 0 came back in two parts, the second errored in part; of group 1 one of three is lost; 2 is closed."""
     books = Ledger()
-    first, second, third = (books.open(position, 4, "train", 0.5, 3) for position in (7, 2, 7))
+    first, second, third = (books.open(position, 4, "train", 0.5, 3, 1.0) for position in (7, 2, 7))
     first.record(GroupOutcome(0, "7", [1.0], part=3), 4)
     first.record(GroupOutcome(0, "7", [0.0, None], part=4), 4)
     second.lost = 1

@@ -10,7 +10,7 @@ from didact import silence
 from didact.admission import has_signal
 from didact.arrays import Floats
 from didact.calibration import Calibration
-from didact.group import OpenGroup
+from didact.group import OpenGroup, rewards_of
 from didact.outcomes import GroupOutcome
 from didact.plan import AdmittedGroup
 
@@ -47,7 +47,7 @@ class Books:
     def next_step(self) -> None:
         """The figures of the step start anew, but for those that go on with the next one."""
         capped = self.now.get("capped_steps", 0.0)
-        self.now = {**self.silence(), **({"capped_steps": capped} if capped else {})}
+        self.now = {**silence.added_up(self.now), **({"capped_steps": capped} if capped else {})}
 
     def fitting(self, num: int, num_rollouts: int, most: int) -> int:
         """How many of `num` groups alike, of `num_rollouts` in all, can still be planned at this step, of `most`."""
@@ -70,16 +70,12 @@ class Books:
         self.now |= {"context_length": float(context_length or 0), "evidence_age": evidence_age}
 
     def came(self, group: OpenGroup, outcome: GroupOutcome, step: int, prompt_tokens: int) -> range:
-        """Write an outcome into its group and the counters; `prompt_tokens` is the length of its prompt.
-
-        Returns:
-            The positions of its rollouts in the group.
-        """
+        """Write an outcome into its group and the counters; returns the positions of its rollouts in the group."""
         totals, size, errored = self.totals, len(outcome.rewards), sum(outcome.errored or ())
         truncated = sum(outcome.truncated or ())
         totals["rollouts_lost"] -= group.record(outcome, step)
         totals["outcomes"] += 1
-        totals["outcomes_partial"] += size < group.planned and len(group.rewards) < group.planned
+        totals["outcomes_partial"] += len(group.rewards) < group.planned
         totals["outcomes_late"] += group.step < step
         totals["rollouts_errored"] += errored
         totals["rollouts_truncated"] += truncated
@@ -97,22 +93,18 @@ class Books:
         self.totals["rollouts_lost"] += num_rollouts
         self.totals["rollouts_planned"] += num_rollouts if again else 0
 
-    def scored(self, rewards: Sequence[float]) -> None:
-        """All rewards of what came back."""
+    def spent(self, before: Floats, added: Floats, tokens: int, rewards: Sequence[float]) -> None:
+        """Rollouts of distinct prompts, which had so many before; their response tokens, and all rewards they got."""
+        self.totals["_rollout_squares"] += float(((before + added) ** 2 - before**2).sum())
+        self.totals["rollouts"] += float(added.sum())
+        self.totals["response_tokens"] += float(tokens)
+        self.totals["prompts_seen"] += float(((before == 0) & (added > 0)).sum())
         self.count("passes", float(self._passes(np.array(rewards)).sum()))
         self.count("scored", len(rewards))
 
-    def spent(self, before: Floats, added: Floats, tokens: int) -> None:
-        """Rollouts of distinct prompts, which had so many before, and response tokens."""
-        totals = self.totals
-        totals["_rollout_squares"] += float(((before + added) ** 2 - before**2).sum())
-        totals["rollouts"] += float(added.sum())
-        totals["response_tokens"] += float(tokens)
-        totals["prompts_seen"] += float(((before == 0) & (added > 0)).sum())
-
     def settle(self, group: OpenGroup, admitted: AdmittedGroup | None) -> None:
         """A group trains, or is discarded."""
-        rewards = np.array([group.rewards[index] for index in group.usable])
+        rewards = rewards_of(group)
         group.settled = True
         kept = 0 if admitted is None else len(admitted.rollouts)
         self.totals["rollouts_trained"] += kept
@@ -129,10 +121,6 @@ class Books:
             self.totals["groups_all_pass" if passed else "groups_all_fail"] += 1
 
     # What they say ----------------------------------------------------------------------------------------------
-
-    def silence(self) -> dict[str, float]:
-        """What steps in a row up to the current one, which gave nothing to train on, add up to; empty if it did."""
-        return silence.added_up(self.now)
 
     def metrics(self) -> dict[str, float]:
         totals, now = self.totals, self.now
@@ -154,11 +142,7 @@ class Books:
         return {"totals": dict(self.totals), "now": dict(self.now), "calibration": self.calibration.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state.
-
-        Raises:
-            ValueError: figures that are missing, not finite, or less than 0 where none can be.
-        """
+        """Restore a state. Raises ValueError for figures that are missing, not finite, or less than 0."""
         totals, now = dict(state["totals"]), dict(state["now"])
         if set(totals) != set(TOTALS) or not all(isinstance(x, float) for x in [*totals.values(), *now.values()]):
             raise ValueError(f"totals must be one number for each of {', '.join(TOTALS)}, got {totals}")

@@ -4,7 +4,7 @@ Numpy's scalars, and arrays and tensors without dimensions, are numbers like Pyt
 is no number, and a bool neither. The bounds are far beyond any use, and keep the sums over a run finite.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from reprlib import repr as short_repr
 from typing import Any
 
@@ -74,6 +74,18 @@ def two(what: str, value: Any, names: str, least: float = -MAX_OPTION, most: flo
     if not listed or len(value) != 2:
         raise ValueError(f"{what} must be two numbers {names}, got {shortened(value)}")
     return real(what, value[0], least, most), real(what, value[1], least, most)
+
+
+def listed(what: str, values: Any, each: str) -> Iterable[Any]:
+    """`values`, one entry of a column after the other; those of an array or a tensor as Python's numbers.
+
+    Raises:
+        TypeError: text, or no list; `what` says which, and `each` what there is an entry for.
+    """
+    column = values.tolist() if hasattr(values, "tolist") else values
+    if isinstance(column, str | bytes | Mapping | Set) or not isinstance(column, Iterable):
+        raise TypeError(f"{what} must be a list with one entry {each}, got {shortened(column)}")
+    return column
 
 
 def flag(what: str, value: object) -> bool:

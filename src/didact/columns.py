@@ -44,11 +44,7 @@ class Columns(ABC):
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state.
-
-        Raises:
-            ValueError: rows of no prompt here, columns that do not fit, or numbers that are none.
-        """
+        """Restore a state. Raises ValueError for rows of no prompt here, and for columns that do not fit."""
 
 
 class ArrayColumns(Columns):

@@ -10,8 +10,9 @@ cost, and the belief. What a round holds and which groups train is the method's 
 subclasses it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import accumulate
 from typing import Any, final
 
@@ -99,14 +100,15 @@ class Curriculum:
         one_of("truncated", truncated, ("exclude", "observe"))
         self.admission = as_admission(method.admission if admission is None else admission)
         self.context = as_context(context)
-        self._believing = {
-            "prior": method.prior if prior is None else prior,
-            "discount": discount,
-            "window": window,
-            "pass_above": pass_above,
-            "prior_weight": weight_of_pass_rates(pool, method, prior_weight),
-        }
+        start = method.prior if prior is None else prior
+        weight = weight_of_pass_rates(pool, method, prior_weight)
+        self._new_belief = partial(
+            pool.belief, prior=start, discount=discount, window=window, pass_above=pass_above, prior_weight=weight
+        )
         self._max_rollouts, self._truncated = most, truncated
+        self._setting = partial(
+            Run, pool, self.prompts_per_step, self.rollouts_per_step, self.seed, truncated, self.admission
+        )
         self.listener = Listener()
         # What was said already, in this process: no part of the state, since it changes nothing.
         self._said_at, self._out_of_range = 0, False
@@ -131,7 +133,7 @@ class Curriculum:
             "truncated": truncated,
             **method.recorded(),
         }
-        rare = {"max_rollouts_per_step": most, "prior_weight": self._believing["prior_weight"] or None}
+        rare = {"max_rollouts_per_step": most, "prior_weight": self.belief.prior_weight or None}
         self.options |= {name: value for name, value in rare.items() if value is not None}
         if method.sets_context:  # not among the options: it follows from the method's own
             self.context = DraftedContext(method.longest_context(run))
@@ -193,9 +195,8 @@ class Curriculum:
                 round stay what they were.
         """
         step, state = self._checked_step(step), self._state
-        silent = state.books.silence() if step > state.step else {}
-        if silent.get("silent_steps", 0.0) > state.books.now.get("silent_steps", 0.0):
-            self._said_at = silence.say(silent, self._said_at)
+        if step > state.step:
+            self._said_at = silence.say(state.books.now, self._said_at)
         with state.staying_if_refused():
             self._advance(step)
             draft = None if state.then == "none" else self.method.draft(self._turn(), state.memory)
@@ -222,7 +223,11 @@ class Curriculum:
         if self.belief.pass_above is None and not self._out_of_range:  # said before anything is taken in
             self._out_of_range = silence.out_of_range(arrivals.verdicts)
         state.books.totals["outcomes_duplicate"] += len(given) - len(new)
-        ranges = iter(self._take_in(arrivals) if new else ())
+        ranges: Iterator[range] = iter(())
+        if new:
+            ranges = iter(state.spent(arrivals, self.pool))
+            state.believe(arrivals, [self.method.forgot(group, state.memory) for group in arrivals.groups])
+            self.method.observed(arrivals, self._run(), state.memory)
         placed = [range(0) if group is None else next(ranges) for group in groups]
         self.listener.observed(self, given, placed)
         return placed
@@ -280,7 +285,6 @@ class Curriculum:
                 rows = group.usable if verdict.rollouts is None else verdict.rollouts
                 prompt_id = self.pool.ids[group.position]
                 chosen = AdmittedGroup(group.group_id, prompt_id, tuple(rows), verdict.baseline, group.weight)
-                state.admitted.append(chosen)
                 state.settle(group, chosen)
             elif fate != "waits":
                 state.settle(group, None)
@@ -348,7 +352,7 @@ class Curriculum:
             try:
                 fresh = self._begun()
                 fresh.load_state_dict(state, self.pool)
-                self.method.resume(self._shown(fresh), fresh.memory)
+                self.method.resume(self._run(fresh), fresh.memory)
                 fresh.check(self.pool)
                 if digest({**self._contents(fresh), "pool": state["pool"]}) != state["digest"]:
                     raise ValueError("loaded, it would be another")
@@ -358,22 +362,10 @@ class Curriculum:
 
     # What the method is shown -----------------------------------------------------------------------------------
 
-    def _run(self) -> Run:
-        return self._shown(self._state)
-
-    def _shown(self, state: RunState) -> Run:
-        return Run(
-            pool=self.pool,
-            prompts_per_step=self.prompts_per_step,
-            rollouts_per_step=self.rollouts_per_step,
-            seed=self.seed,
-            truncated=self._truncated,
-            admission=self.admission,
-            belief=state.belief,
-            step=state.step,
-            num_admitted=len(state.admitted),
-            num_planned=int(state.books.totals["rollouts_planned"]),
-        )
+    def _run(self, state: RunState | None = None) -> Run:
+        state = state or self._state
+        planned = int(state.books.totals["rollouts_planned"])
+        return self._setting(state.belief, step=state.step, num_admitted=len(state.admitted), num_planned=planned)
 
     def _turn(self) -> Turn:
         state = self._state
@@ -440,19 +432,12 @@ class Curriculum:
             predicted = state.belief.mean(positions, step=state.step) if own is None else own[0]
         return state.planned(rows, self.pool.ids[positions], predicted[: len(rows)], context)
 
-    def _take_in(self, arrivals: Arrivals) -> list[range]:
-        state = self._state
-        placed = state.spent(arrivals, self.pool)
-        state.believe(arrivals, [self.method.forgot(group, state.memory) for group in arrivals.groups])
-        self.method.observed(arrivals, self._run(), state.memory)
-        return placed
-
     # States -----------------------------------------------------------------------------------------------------
 
     def _begun(self) -> RunState:
         """A run at its beginning."""
-        state = RunState(self.pool.belief(**self._believing), self.pool.passes(self.seed))
-        state.memory = self.method.init(self._shown(state))
+        state = RunState(self._new_belief(), self.pool.passes(self.seed))
+        state.memory = self.method.init(self._run(state))
         return state
 
     def _contents(self, state: RunState) -> dict[str, Any]:

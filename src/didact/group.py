@@ -1,8 +1,12 @@
 """A group that the trainer was asked for: what came back of it, what is still to come, and what is not expected."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from didact.arrays import Floats
 from didact.bounds import MAX_PER_STEP
 from didact.outcomes import GroupOutcome
 
@@ -77,3 +81,8 @@ class OpenGroup:
         self.lost += num_rollouts
         if self.done and self.completed < 0:
             self.completed = step
+
+
+def rewards_of(group: OpenGroup, rollouts: Sequence[int] | None = None) -> Floats:
+    """The rewards of some rollouts of a group, or of all that have one."""
+    return np.array([group.rewards[index] for index in (group.usable if rollouts is None else rollouts)])

@@ -43,9 +43,7 @@ class Ledger:
         """Whether a group was ever opened under this id."""
         return type(group_id) is int and 0 <= group_id < self._next_id
 
-    def open(
-        self, position: int, step: int, reason: str, predicted: float, planned: int, weight: float = 1.0
-    ) -> OpenGroup:
+    def open(self, position: int, step: int, reason: str, predicted: float, planned: int, weight: float) -> OpenGroup:
         """A new group under a new id."""
         group = OpenGroup(self._next_id, position, step, reason, predicted, planned, asked=step, weight=weight)
         self._groups[self._next_id] = group
@@ -53,18 +51,14 @@ class Ledger:
         return group
 
     def find(self, group_id: object) -> OpenGroup | None:
-        """A group by its id; None if it is closed.
-
-        Raises:
-            ValueError: an id that was never given out.
-        """
+        """A group by its id; None if it is closed. Raises ValueError for an id that was never given out."""
         number = plain(group_id)
         if not self.gave_out(number):
             known = f"plans so far gave out 0 to {self._next_id - 1}" if self._next_id else "no plan gave one out yet"
             raise ValueError(f"unknown group id {shortened(group_id)}: {known}")
         return self._groups.get(number)
 
-    def extend(self, group_id: int, num_rollouts: int, step: int, reason: str, weight: float = 1.0) -> OpenGroup:
+    def extend(self, group_id: int, num_rollouts: int, step: int, reason: str, weight: float) -> OpenGroup:
         """Plan further rollouts of an open group."""
         group = self._groups[group_id]
         group.reason, group.asked, group.weight = reason, step, weight
@@ -78,11 +72,7 @@ class Ledger:
             del self._groups[group.group_id]
 
     def lose(self, group_id: int, num_rollouts: int, step: int, *, again: bool) -> OpenGroup:
-        """Write off rollouts of a group; with `again`, as many are asked for in their place.
-
-        Raises:
-            ValueError: a group that is not open, or more rollouts than it has in flight.
-        """
+        """Write off rollouts of a group, as `Curriculum.lost` says."""
         group = self.find(group_id)
         if group is None or num_rollouts > group.in_flight:
             left = "is not open" if group is None else f"waits for {group.in_flight}"
@@ -92,11 +82,7 @@ class Ledger:
         return group
 
     def regain(self, group_id: int, num_rollouts: int) -> int:
-        """Expect lost rollouts after all; returns how many: none of a group that is closed.
-
-        Raises:
-            ValueError: an id that was never given out, or more rollouts than were lost.
-        """
+        """Expect lost rollouts after all, as `Curriculum.found` says; returns how many: none of a closed group."""
         group = self.find(group_id)
         if group is None:
             return 0
@@ -132,10 +118,9 @@ class Ledger:
         return [group for group in self if not group.settled and group.usable]
 
     def screen(self, outcomes: Sequence[GroupOutcome], pool: Pool) -> list[OpenGroup | None]:
-        """The group of each outcome that tells something new; None for one that repeats others. Changes nothing.
+        """The group of each outcome that tells something new; None for one that repeats others.
 
-        Raises:
-            ValueError: an unknown group or prompt id, or more rewards than planned. TypeError: not a GroupOutcome.
+        Changes nothing, and raises what `Curriculum.observe` raises.
         """
         fresh: list[OpenGroup | None] = []
         pending: Counter[int] = Counter()
@@ -172,11 +157,7 @@ class Ledger:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state.
-
-        Raises:
-            ValueError: groups that cannot be: ids given out twice or not at all, more rewards than were asked for.
-        """
+        """Restore a state. Raises ValueError for ids given out twice or not at all, and for groups that cannot be."""
         columns = [[kind(value) for value in state[name]] for name, kind in _COLUMNS.items()]
         rewards = [part.tolist() for part in pieces(state["rewards"], state["num_rewards"])]
         parts = [part.tolist() for part in pieces(state["parts"], state["num_parts"])]

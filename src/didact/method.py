@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from didact.admission import AdmitAll
@@ -30,7 +29,7 @@ from didact.advantage import AdvantageKind, WeightMode
 from didact.arrays import Floats, Positions
 from didact.comparison import Comparison
 from didact.draft import NONE, Draft, Fate, Then, Verdict
-from didact.group import OpenGroup
+from didact.group import OpenGroup, rewards_of
 from didact.options import checked, option
 from didact.turn import Arrivals, Run, Turn
 
@@ -171,8 +170,3 @@ def admits(group: OpenGroup, run: Run, rollouts: Sequence[int] | None = None) ->
     """Whether the run's admission rule takes a group, or some rollouts of it."""
     chosen = group.usable if rollouts is None else rollouts
     return len(chosen) > 0 and run.admission.admits(rewards_of(group, chosen))
-
-
-def rewards_of(group: OpenGroup, rollouts: Sequence[int] | None = None) -> Floats:
-    """The rewards of some rollouts of a group, or of all that have one."""
-    return np.array([group.rewards[index] for index in (group.usable if rollouts is None else rollouts)])

@@ -1,11 +1,11 @@
 """What the verifier said about the rollouts of one group."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from didact.bounds import MAX_REWARD, MAX_STEP, MAX_TOKENS, MAX_WHOLE, flag, plain, shortened, whole
+from didact.bounds import MAX_REWARD, MAX_STEP, MAX_TOKENS, MAX_WHOLE, flag, listed, plain, shortened, whole
 
 #: What the belief does with rollouts that were cut off: see `Curriculum`.
 Truncated = Literal["exclude", "observe"]
@@ -80,13 +80,10 @@ class GroupOutcome:
         return values
 
     def _column(self, name: str, kind: type, most: float) -> tuple[Any, ...]:
-        column: Any = getattr(self, name)
-        if isinstance(column, str | bytes | Mapping | Set) or not isinstance(column, Iterable):
-            raise TypeError(f"{self._name}: {name} must be a list with one entry per rollout, got {shortened(column)}")
-        values = tuple(column)
+        what = f"{self._name}: {name}"
+        values = tuple(listed(what, getattr(self, name), "per rollout"))
         if set(map(type, values)) == {kind} and (kind is float or min(values) >= 0) and max(map(abs, values)) <= most:
             return values  # as nearly always: no need to look at each
-        what = f"{self._name}: {name}"
         if kind is float:
             return tuple(self._reward(each) for each in values)
         return tuple(flag(what, each) if kind is bool else whole(what, each, 0, MAX_TOKENS) for each in values)

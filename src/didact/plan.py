@@ -1,12 +1,12 @@
 """What to roll out next."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
-from didact.bounds import shortened
+from didact.bounds import listed
 from didact.outcomes import GroupOutcome
 
 
@@ -40,9 +40,6 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.groups)
-
-    def __bool__(self) -> bool:
-        return bool(self.groups)
 
     @property
     def part(self) -> int:
@@ -116,10 +113,7 @@ class AdmittedGroup:
 
 
 def _column(name: str, values: Any, size: int, unit: str) -> Sequence[Any]:
-    values = values.tolist() if hasattr(values, "tolist") else values
-    if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):
-        raise TypeError(f"{name} must be a list with one entry for each of the plan's {unit}, got {shortened(values)}")
-    column = list(values)
+    column = list(listed(name, values, f"for each of the plan's {unit}"))
     if len(column) != size:
         raise ValueError(
             f"{name} has {len(column)} entries, and the plan has {size} {unit}: give one for each, in the order "

@@ -81,27 +81,24 @@ class RunState:
 
     def settle(self, group: OpenGroup, admitted: AdmittedGroup | None) -> None:
         """A group trains, or is discarded."""
+        if admitted is not None:
+            self.admitted.append(admitted)
         self.books.settle(group, admitted)
         self.ledger.close(group)
 
     def spent(self, arrivals: Arrivals, pool: Pool) -> list[range]:
-        """Write down what came back, whether or not it tells anything.
-
-        Returns:
-            For each outcome the positions of its rollouts in their group.
-        """
+        """Write down what came back, whether or not it tells anything; returns where each stands in its group."""
         placed = []
         for group, outcome in arrivals:
             length = pool.prompt_length(group.position) if outcome.prompt_tokens is None else outcome.prompt_tokens
             placed.append(self.books.came(group, outcome, self.step, length or 0))
             self.ledger.close(group)
-        self.books.scored(arrivals.verdicts)
         rollouts = np.array([len(outcome.rewards) for outcome in arrivals.outcomes], dtype=np.int64)
         tokens = np.array([sum(outcome.num_tokens or ()) for outcome in arrivals.outcomes], dtype=np.int64)
         unique, index = np.unique(arrivals.positions, return_inverse=True)
         before = self.belief.num_rollouts(unique).astype(np.float64)
         added = np.bincount(index, weights=rollouts).astype(np.float64)
-        self.books.spent(before, added, int(tokens.sum()))
+        self.books.spent(before, added, int(tokens.sum()), arrivals.verdicts)
         self.belief.count(arrivals.positions, rollouts, tokens, step=self.step)
         return placed
 

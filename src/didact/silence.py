@@ -39,10 +39,13 @@ def added_up(now: Mapping[str, float]) -> dict[str, float]:
     return {name: before[name] + figures[name] for name in FIGURES}
 
 
-def say(figures: Mapping[str, float], said: int) -> int:
-    """Warn if the silent steps are PATIENCE, and twice as many as when it was `said` last; returns when that was."""
+def say(now: Mapping[str, float], said: int) -> int:
+    """Warn if the current step, of which these are the figures, ends as a silent one, and the silent steps are PATIENCE
+    by that, and twice as many as when it was `said` last; returns when that was.
+    """
+    figures = added_up(now)
     steps = int(figures.get("silent_steps", 0))
-    if steps < max(PATIENCE, 2 * said):
+    if steps <= now.get("silent_steps", 0) or steps < max(PATIENCE, 2 * said):
         return said
     warnings.warn(_said(steps, figures), NothingLearnt, stacklevel=3)
     return steps

@@ -144,6 +144,5 @@ class Belief(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a state; prompts that joined since it was saved come with the next `grow`.
 
-        Raises:
-            ValueError: more prompts than here, or what no observations can lead to.
+        Raises ValueError for more prompts than are here, and for what no observations can lead to.
         """

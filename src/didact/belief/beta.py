@@ -15,39 +15,30 @@ from numpy.typing import NDArray
 
 from didact.arrays import Floats, Positions
 from didact.belief.base import ALL, NOTHING, Belief, Where
-from didact.belief.evidence import Evidence
+from didact.belief.evidence import START, Evidence
 from didact.pass_rates import PassRates
 from didact.state import in_order
 
-#: What was spent on each prompt, as it is before anything was.
-_COSTS = {"num_rollouts": np.int32(0), "response_tokens": np.int64(0), "last_seen": np.int32(-1)}
+#: What is kept about each prompt, as it starts: the evidence, and what was spent.
+_START = {**START, "num_rollouts": np.int32(0), "response_tokens": np.int64(0), "last_seen": np.int32(-1)}
 
 
 class BetaBelief(Belief):
-    """Beta belief about `size` prompts, in this process.
-
-    Args:
-        size: number of prompts.
-        options: those of `Belief`.
-
-    Raises:
-        ValueError: an option out of range, or both discount and window.
-    """
+    """Beta belief about `size` prompts, in this process; the options, and what is refused, are those of `Belief`."""
 
     def __init__(self, size: int, **options: Any) -> None:
         super().__init__(**options)
-        self._evidence = Evidence(size, discount=self.discount, window=self.window)
-        self._costs: dict[str, NDArray[Any]] = {name: np.full(size, start) for name, start in _COSTS.items()}
+        self._columns: dict[str, NDArray[Any]] = {name: np.full(size, start) for name, start in _START.items()}
+        self._evidence = Evidence(self._columns, discount=self.discount, window=self.window)
 
     def __len__(self) -> int:
-        return len(self._costs["last_seen"])
+        return len(self._columns["last_seen"])
 
     def grow(self, size: int) -> None:
         extra = size - len(self)
         if extra > 0:
-            self._evidence.grow(size)
-            for name, start in _COSTS.items():
-                self._costs[name] = np.concatenate([self._costs[name], np.full(extra, start)])
+            for name, start in _START.items():
+                self._columns[name] = np.concatenate([self._columns[name], np.full(extra, start)])
 
     def observe(
         self, positions: Positions, sizes: Positions, rewards: Floats, *, step: int, versions: Positions | None = None
@@ -64,9 +55,9 @@ class BetaBelief(Belief):
         self._evidence.add(positions, increments, versions, step=step)
 
     def count(self, positions: Positions, num_rollouts: Positions, tokens: Positions, *, step: int) -> None:
-        np.add.at(self._costs["num_rollouts"], positions, num_rollouts)
-        np.add.at(self._costs["response_tokens"], positions, tokens)
-        np.maximum.at(self._costs["last_seen"], positions, step)
+        np.add.at(self._columns["num_rollouts"], positions, num_rollouts)
+        np.add.at(self._columns["response_tokens"], positions, tokens)
+        np.maximum.at(self._columns["last_seen"], positions, step)
 
     def reset(self, positions: Positions) -> None:
         self._evidence.reset(positions)
@@ -82,9 +73,8 @@ class BetaBelief(Belief):
         faded = self._evidence.faded(positions, step)
         columns = self._evidence.sums(positions, step, "evidence", "reward_sum", "reward_squares")
         evidence, sums, squares = (column * faded for column in columns)
-        passes, failures = self.prior_at(positions)
-        unknown = _unknown(evidence, passes + failures)
-        passes, total = passes + unknown, evidence + (passes + failures) + 2 * unknown
+        passes, failures = self._start(positions, evidence)
+        total = evidence + (passes + failures)
         mean = (sums + passes) / total
         return np.sqrt(np.maximum((squares + passes) / total - mean**2, 0.0))
 
@@ -92,20 +82,14 @@ class BetaBelief(Belief):
         [evidence] = self._evidence.sums(positions, step, "evidence")
         return evidence * self._evidence.faded(positions, step)
 
-    def sample(self, rng: np.random.Generator, *, step: int = 0) -> Floats:
-        """One draw of every pass rate from its posterior (for Thompson sampling): a pass over the pool, and therefore
-        nothing that every `Belief` has."""
-        alpha, beta = self._posterior(ALL, step)
-        return rng.beta(np.maximum(alpha, 1e-9), np.maximum(beta, 1e-9))
-
     def num_rollouts(self, positions: Where = ALL) -> NDArray[np.int32]:
-        return self._costs["num_rollouts"][positions]
+        return self._columns["num_rollouts"][positions]
 
     def last_seen(self, positions: Where = ALL) -> NDArray[np.int32]:
-        return self._costs["last_seen"][positions]
+        return self._columns["last_seen"][positions]
 
     def spent(self) -> tuple[int, int, int]:
-        rollouts, tokens = self._costs["num_rollouts"], self._costs["response_tokens"]
+        rollouts, tokens = self._columns["num_rollouts"], self._columns["response_tokens"]
         return int(rollouts.sum(dtype=np.int64)), int(tokens.sum()), int(np.count_nonzero(rollouts))
 
     def pass_rates(self, ids: NDArray[np.object_], *, step: int = 0) -> PassRates:
@@ -119,18 +103,17 @@ class BetaBelief(Belief):
             ids=ids,
             mean=mean,
             std=std,
-            num_rollouts=self._costs["num_rollouts"].astype(np.int64),
+            num_rollouts=self._columns["num_rollouts"].astype(np.int64),
             evidence=self.evidence(step=step),
             reward_mean=reward_mean,
             reward_std=np.sqrt(np.maximum(variance, 0.0)),
-            response_tokens=self._costs["response_tokens"].copy(),
-            last_seen=self._costs["last_seen"].astype(np.int64),
+            response_tokens=self._columns["response_tokens"].copy(),
+            last_seen=self._columns["last_seen"].astype(np.int64),
         )
 
     def state_dict(self) -> dict[str, Any]:
-        seen = np.flatnonzero(self._costs["last_seen"] >= 0)
-        costs = {name: column[seen] for name, column in self._costs.items()}
-        columns = {**self._evidence.columns(seen), **costs}
+        seen = np.flatnonzero(self._columns["last_seen"] >= 0)
+        columns = {name: column[seen] for name, column in self._columns.items()}
         return {"size": len(self), "seen": seen, "columns": columns, "recent": self._evidence.recent()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -141,27 +124,26 @@ class BetaBelief(Belief):
         wrong += [name for name, column in saved.items() if not name.startswith("reward") and not (column >= 0).all()]
         if wrong:
             raise ValueError(f"a belief about {len(seen)} prompts that were seen cannot have such {wrong}")
-        costs: dict[str, NDArray[Any]] = {name: np.full(size, start) for name, start in _COSTS.items()}
-        for name, column in costs.items():
-            column[seen] = saved[name]
-        self._evidence.load(size, seen, saved, state["recent"])
-        self._costs = costs
+        self._evidence.load(size, saved, state["recent"])
+        for name, start in _START.items():
+            self._columns[name] = np.full(size, start)
+            self._columns[name][seen] = saved[name]
 
     def _posterior(self, positions: Where, step: int) -> tuple[Floats, Floats]:
         passes, evidence = self._evidence.sums(positions, step, "passes", "evidence")
         faded = self._evidence.faded(positions, step)
-        alpha, beta = self.prior_at(positions)
-        unknown = _unknown(evidence * faded, alpha + beta)
-        return passes * faded + alpha + unknown, (evidence - passes) * faded + beta + unknown
+        alpha, beta = self._start(positions, evidence * faded)
+        return passes * faded + alpha, (evidence - passes) * faded + beta
+
+    def _start(self, positions: Where, evidence: Floats) -> tuple[Floats | float, Floats | float]:
+        """Pseudo-counts of the prior, and of `NOTHING` where neither it nor the evidence says anything."""
+        passes, failures = self.prior_at(positions)
+        none = np.equal(passes + failures, 0)
+        unknown = np.where((evidence < NOTHING) & none, NOTHING, 0.0) if none.any() else 0.0
+        return passes + unknown, failures + unknown
 
 
 def moments(alpha: Floats, beta: Floats) -> tuple[Floats, Floats]:
     """Mean and standard deviation of Beta(alpha, beta)."""
     total = alpha + beta
     return alpha / total, np.sqrt(alpha * beta / (total**2 * (total + 1)))
-
-
-def _unknown(evidence: Floats, prior: Floats | float) -> Floats | float:
-    """What stands for a prompt of which nothing is known: neither evidence nor pseudo-counts."""
-    none = np.equal(prior, 0)
-    return np.where((evidence < NOTHING) & none, NOTHING, 0.0) if none.any() else 0.0

@@ -19,35 +19,29 @@ from didact.state import pieces
 
 #: Sums over the rollouts of a prompt: of passes, of 1, of rewards and of their squares.
 SUMS = ("passes", "evidence", "reward_sum", "reward_squares")
+#: The columns that are kept here, as they start: "updated" is the version that the sums have faded to.
+START = {**dict.fromkeys(SUMS, np.float64(0)), "updated": np.int32(0)}
 
 
 class Evidence:
-    """`SUMS` of `size` prompts.
+    """`SUMS` of prompts.
 
     Args:
+        columns: of the belief, by name; those of `START` are written here, and the belief makes room in them.
         discount: factor on all of it per step, in (0, 1].
         window: what is older than so many versions is taken out again; None keeps all.
     """
 
-    def __init__(self, size: int, *, discount: float, window: int | None) -> None:
-        self._discount, self._window = discount, window
-        self._sums = {name: np.full(size, 0.0) for name in SUMS}
-        self._updated = np.zeros(size, dtype=np.int32)  # the version that the sums have faded to
+    def __init__(self, columns: dict[str, NDArray[Any]], *, discount: float, window: int | None) -> None:
+        self._columns, self._discount, self._window = columns, discount, window
         self._recent: deque[tuple[int, Positions, Floats]] = deque()  # what a window takes out again, by version
-
-    def grow(self, size: int) -> None:
-        """Make room for prompts that joined the pool."""
-        extra = size - len(self._updated)
-        if extra > 0:
-            self._sums = {name: np.concatenate([column, np.zeros(extra)]) for name, column in self._sums.items()}
-            self._updated = np.concatenate([self._updated, np.zeros(extra, np.int32)])
 
     def add(self, positions: Positions, increments: Floats, versions: Positions, *, step: int) -> None:
         """Take in what groups of some versions add to `SUMS`, shape (4, n); a prompt may occur in several."""
         self._forget(step)
         increments = self._fade(positions, versions, increments)
         for name, increment in zip(SUMS, increments, strict=True):
-            np.add.at(self._sums[name], positions, increment)
+            np.add.at(self._columns[name], positions, increment)
         if self._window is not None:
             for version in np.unique(versions):
                 here = versions == version
@@ -55,8 +49,8 @@ class Evidence:
 
     def reset(self, positions: Positions) -> None:
         """Forget some prompts."""
-        for column in self._sums.values():
-            column[positions] = 0
+        for name in SUMS:
+            self._columns[name][positions] = 0
         for index, (version, seen, increments) in enumerate(self._recent):
             kept = ~np.isin(seen, positions)
             self._recent[index] = (version, seen[kept], increments[:, kept])
@@ -64,18 +58,14 @@ class Evidence:
     def sums(self, positions: Where, step: int, *names: str) -> list[Floats]:
         """These sums at a step, but for what `faded` says: copies, or of a slice views."""
         self._forget(step)
-        return [self._sums[name][positions] for name in names]
+        return [self._columns[name][positions] for name in names]
 
     def faded(self, positions: Where, step: int) -> Floats | float:
         """The factor by which the sums of some prompts have faded at a step."""
         if self._discount == 1:
             return 1.0
-        age = np.maximum(step - self._updated[positions], 0)
+        age = np.maximum(step - self._columns["updated"][positions], 0)
         return np.asarray(self._discount**age, dtype=np.float64)
-
-    def columns(self, seen: Positions) -> dict[str, NDArray[Any]]:
-        """What is kept about some prompts."""
-        return {**{name: column[seen] for name, column in self._sums.items()}, "updated": self._updated[seen]}
 
     def recent(self) -> dict[str, NDArray[Any]]:
         """What a window has still to take out, laid end to end."""
@@ -87,31 +77,25 @@ class Evidence:
             "increments": np.concatenate([np.zeros((4, 0)), *(increments for _, _, increments in recent)], axis=1),
         }
 
-    def load(self, size: int, seen: Positions, columns: Mapping[str, NDArray[Any]], recent: Mapping[str, Any]) -> None:
-        """Restore what `columns` and `recent` gave of `size` prompts; what is refused changes nothing.
+    def load(self, size: int, columns: Mapping[str, NDArray[Any]], recent: Mapping[str, Any]) -> None:
+        """Restore what `recent` gave, beside columns of `size` prompts; what is refused changes nothing.
 
         Raises:
             ValueError: sums that no observations can lead to, or a window of which they are not.
         """
         if not (columns["passes"] <= columns["evidence"]).all() or not np.isfinite(columns["evidence"]).all():
-            raise ValueError(f"a belief about {len(seen)} prompts that were seen cannot have such passes")
+            raise ValueError(f"a belief about {size} prompts cannot have such passes")
         versions, positions = recent["steps"], recent["positions"]
         if (len(versions) and self._window is None) or (np.diff(versions) < 0).any():
             raise ValueError("what a belief remembers of each step must be in order, and only a window remembers")
         if len(positions) and not (positions.min() >= 0 and positions.max() < size):
             raise ValueError(f"a belief about {size} prompts remembers others")
-        sums = {name: np.zeros(size) for name in SUMS}
-        for name, column in sums.items():
-            column[seen] = columns[name]
-        updated = np.zeros(size, dtype=np.int32)
-        updated[seen] = columns["updated"]
         parts = zip(pieces(positions, recent["sizes"]), pieces(recent["increments"], recent["sizes"]), strict=True)
         self._recent = deque((int(version), *part) for version, part in zip(versions, parts, strict=True))
-        self._sums, self._updated = sums, updated
 
     def _fade(self, positions: Positions, versions: Positions, increments: Floats) -> Floats:
         """Bring what is known and what is new to the newest version that told of each prompt."""
-        updated = self._updated
+        updated = self._columns["updated"]
         if self._discount == 1:
             np.maximum.at(updated, positions, versions)
             return increments
@@ -119,8 +103,8 @@ class Evidence:
         before = updated[unique]
         np.maximum.at(updated, positions, versions)
         scale = self._discount ** (updated[unique] - before)
-        for column in self._sums.values():
-            column[unique] *= scale
+        for name in SUMS:
+            self._columns[name][unique] *= scale
         return np.asarray(increments * self._discount ** (updated[positions] - versions))
 
     def _remember(self, version: int, positions: Positions, increments: Floats) -> None:
@@ -134,9 +118,9 @@ class Evidence:
         while self._window is not None and self._recent and self._recent[0][0] <= step - self._window:
             _, positions, increments = self._recent.popleft()
             for name, increment in zip(SUMS, increments, strict=True):
-                np.subtract.at(self._sums[name], positions, increment)
+                np.subtract.at(self._columns[name], positions, increment)
             # Evidence is a whole number here; fractional rewards leave rounding dust, which must not outlive it.
-            passes, evidence = self._sums["passes"], self._sums["evidence"]
+            passes, evidence = self._columns["passes"], self._columns["evidence"]
             passes[positions] = np.clip(passes[positions], 0.0, evidence[positions])
-            for column in self._sums.values():
-                column[positions[evidence[positions] == 0]] = 0.0
+            for name in SUMS:
+                self._columns[name][positions[evidence[positions] == 0]] = 0.0
