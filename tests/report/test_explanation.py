@@ -113,8 +113,8 @@ def test_what_became_of_a_prompt(tmp_path):
     last, num = f"{seen['last_taken']:.4g}", seen["compared"]
     rank, left = told["planned"]["rank"], told["left"]["rank"]
     assert told["planned"]["said"][:2] == [
-        f"planned, 4 rollouts in a new group, reason 'train': its value of {last} is rank {rank} of {num}, and the last "
-        f"one taken has {last}",
+        f"planned, 4 rollouts in a new group, reason 'train': its value of {last} is rank {rank} of {num}, and "
+        f"the last one taken has {last}",
         "groups of this plan have 4 rollouts each",
     ]
     assert f"is rank {left} of {num}, and the last one taken has {last}" in told["left"]["said"][0]
