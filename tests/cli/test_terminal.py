@@ -1,10 +1,11 @@
 import io
+import logging
 
 import pytest
 from rich.console import Console
 
 from didact.cli import terminal
-from didact.cli.terminal import Terminal
+from didact.cli.terminal import Notes, Terminal
 
 
 class _Clock:
@@ -101,3 +102,11 @@ def test_on_a_terminal_one_bar_is_seen():
     last = seen[seen.rindex("training") :]
     assert "  1/300 pass 0.50  signal 25%  640 rollouts" in last
     assert "warm start" not in last
+
+
+def test_what_is_logged_is_a_note(capsys):
+    log = logging.Logger("any")
+    log.addHandler(Notes(Terminal(Console(file=io.StringIO()))))
+    log.info("step %d: selection is left", 3)
+    log.warning("no cache")
+    assert capsys.readouterr().err.splitlines() == ["step 3: selection is left", "WARNING: no cache"]

@@ -231,14 +231,13 @@ def test_what_is_lacking_is_measured_on_plain_draws() -> None:
     plain = signal = 0.0
     for step in range(8):
         plan = curriculum.plan(step)
-        plain, signal = 0.98 * plain, 0.98 * signal
         overall = curriculum.memory.compared.overall
         lately = 1 - (32 * (1 - overall["lacking_in_a_plain_draw"]) + signal) / (32 + plain)
         assert overall["lacking_lately"] == pytest.approx(lately)
         outcomes = policy.roll_out(plan)
         drawn = [outcome.rewards for group, outcome in zip(plan, outcomes, strict=True) if group.reason != "train"]
         assert 0 < len(drawn) < 16
-        plain += len(drawn)
+        plain, signal = 0.98 * plain + len(drawn), 0.98 * signal
         signal += sum(
             4 * passed * (len(each) - passed) / len(each) / (len(each) - 1) for each in drawn for passed in [sum(each)]
         )
@@ -274,6 +273,20 @@ def test_it_comes_back_when_groups_fall_silent() -> None:
     policy.default = 1.0  # all is learnt
     curriculum, _ = play(curriculum, policy, range(21, 60))
     assert "train" in {group.reason for group in curriculum.plan(60)}
+
+
+def test_it_logs_when_it_leaves_and_when_it_comes_back(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="didact")
+    pool, policy = pool_of(200), SimulatedPolicy(default=0.5)
+    curriculum, _ = play(make("didact", pool, prompts_per_step=32, rollouts_per_step=256), policy, range(20))
+    policy.default = 1.0  # all is learnt
+    play(curriculum, policy, range(20, 60))
+    said = [record.getMessage() for record in caplog.records]
+    assert [words[:28] for words in said[:1]] == ["step 0: selection is left, s"]
+    assert len(said) == 2
+    assert said[1].startswith("step 2")
+    assert ": the best of the next prompts" in said[1]
+    assert "lacking lately 0.3" in said[1]
 
 
 # Pools of every kind --------------------------------------------------------------------------------------------
@@ -413,18 +426,34 @@ def test_late_and_partial_outcomes_are_learnt_once() -> None:
 
 
 def test_a_chosen_group_is_compared_with_what_was_believed_of_it_too() -> None:
-    """(sum of its rewards + baseline_rollouts * what was believed when it was planned) / (their number + as many)."""
+    """(sum of its rewards + w * what was believed when it was planned) / (their number + w), w what belief is worth."""
     pool, _, policy = hard(labels=True)
-    curriculum, _ = play(make("didact", pool, baseline_rollouts=6, **SIZES), policy, range(5))
+    curriculum, _ = play(make("didact", pool, **SIZES), policy, range(5))
     plan = curriculum.plan(5)
+    worth = curriculum.memory.compared.overall["belief_is_worth"]
     outcomes = policy.roll_out(plan)
     curriculum.observe(outcomes)
-    reasons = set()
-    for group, outcome, admitted in zip(plan, outcomes, curriculum.admitted(5), strict=False):
-        reasons.add(group.reason)
-        expected = (sum(outcome.rewards) + 6 * group.pass_rate) / (len(outcome.rewards) + 6)
-        assert admitted.baseline == (None if group.reason == "uniform" else pytest.approx(expected))
-    assert "train" in reasons
+    chosen = {group.group_id: group for group in curriculum.admitted(5)}
+    assert len(chosen) == 32
+    for group, outcome in zip(plan, outcomes, strict=True):
+        if group.group_id in chosen:
+            expected = (sum(outcome.rewards) + worth * group.pass_rate) / (len(outcome.rewards) + worth)
+            assert chosen[group.group_id].baseline == pytest.approx(expected)
+    assert 0.5 < worth <= 8
+
+
+def test_belief_counts_for_nothing_before_it_was_tried_and_for_no_more_than_it_may() -> None:
+    pool, _, policy = hard(labels=True)
+    for most in (2.0, 8.0):
+        curriculum = make("didact", pool, baseline_rollouts=most, **SIZES)
+        worth = []
+        for step in range(60):
+            curriculum.observe(policy.roll_out(curriculum.plan(step)))
+            curriculum.admitted(step)
+            worth.append(curriculum.memory.worth)
+        assert worth[0] == 0
+        assert worth[1] < 1
+        assert max(worth) == most  # every live prompt passes half of the time, and belief finds that out
 
 
 @pytest.mark.parametrize("options", [{"leave_below": 1.0}, {"baseline_rollouts": 0}, {"pass_above": 0.5}])
@@ -470,9 +499,12 @@ def test_what_it_believes_is_what_plans_and_pass_rates_say() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"plain_draws": {"groups": -1.0, "signal": 0.0}}, "groups must be from 0"),
-        ({"plain_draws": {"groups": 3.0, "signal": -1.0}}, "signal must be from 0"),
-        ({"plain_draws": {"groups": 3.0, "signal": 7.0}}, "3 groups drawn plainly cannot have had a signal of 7"),
+        ({"plain_draws": {"groups": -1.0, "signal": 0.0, "news": {}}}, "groups must be from 0"),
+        ({"plain_draws": {"groups": 3.0, "signal": -1.0, "news": {}}}, "signal must be from 0"),
+        (
+            {"plain_draws": {"groups": 3.0, "signal": 7.0, "news": {}}},
+            "3 groups drawn plainly cannot have had a signal of 7",
+        ),
         ({"outlook": {"news": {"0": [99.0, 0.0, 1.0, 4.0, 0.0, 0.0]}}}, "news of a prompt of this pool are six"),
     ],
 )

@@ -4,6 +4,7 @@ A terminal that cannot move its cursor (TERM=dumb) counts as none: it would show
 cannot be written to, because its terminal was closed, is no reason to stop.
 """
 
+import logging
 import time
 from contextlib import suppress
 from typing import Final
@@ -106,3 +107,15 @@ def _said_time(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}" if seconds >= 10 * size else f"{seconds / size:.1f} {unit}"
     return f"{seconds:.0f} s"
+
+
+class Notes(logging.Handler):
+    """What is logged, as notes of a terminal."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        grave = record.levelno >= logging.WARNING
+        self._terminal.note(f"{record.levelname}: {record.getMessage()}" if grave else record.getMessage())

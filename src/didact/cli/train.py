@@ -12,7 +12,7 @@ import click
 
 from didact.cli import is_bad_input
 from didact.cli.report import write_report
-from didact.cli.terminal import Terminal
+from didact.cli.terminal import Notes, Terminal
 from didact.interrupts import leave_at_once
 from didact.settings import read_toml
 from didact.training.config import TrainConfig, config_from
@@ -224,8 +224,8 @@ def _next_folder(config: TrainConfig) -> Path:
 
 
 def _quieten(display: Terminal) -> None:
-    """Keep other libraries' progress bars and notices from breaking ours, and show the curriculum's own warnings. Only
-    the command line does this."""
+    """Keep other libraries' progress bars and notices from breaking ours, and show the curriculum's own warnings and
+    what it logs. Only the command line does this."""
     import logging
     import os
     import warnings
@@ -236,6 +236,9 @@ def _quieten(display: Terminal) -> None:
     warnings.simplefilter("ignore")
     warnings.simplefilter("always", NothingLearnt)
     warnings.showwarning = lambda message, *_, **__: display.note(f"WARNING: {message}")
+    own = logging.getLogger("didact")
+    own.handlers[:] = [Notes(display)]
+    own.setLevel(logging.INFO)
     for name in ("huggingface_hub", "trl", "math_verify"):  # each retry, response without a reward, switch
         logging.getLogger(name).setLevel(logging.ERROR)
     import datasets

@@ -4,7 +4,7 @@
     look at    `candidates` prompts, from shuffled passes, for each that trains
     value      E[p (1 - p)] / E[tokens] ** price; w is drawn, u averaged over
     choose     the best; a share of the places goes to the next of the pass, whatever is believed of them
-    compare    a group with its mean reward and with what was believed of it, so that small groups do
+    compare    a group with its mean reward and with what was believed of it, for as much as belief was worth lately
     leave      where a plain draw lacks little of the signal, there is nothing to gain: then it *is* uniform
 
 p (1 - p), the variance of a reward of 0 or 1, is what a group gives to the gradient (CurES, arXiv:2510.01037, draws by
@@ -12,19 +12,23 @@ its root, eq. 14; docs/methods/didact.md derives it). Nothing is rolled out to c
 a prompt can be drawn is bounded by `candidates`: a batch learnt by heart teaches nothing.
 """
 
+import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from didact.arrays import Floats, Positions
+from didact.belief.foresight import Foresight
 from didact.belief.outlook import Outlook
 from didact.belief.shared import over_logits
 from didact.bounds import MAX_PER_STEP
 from didact.group import OpenGroup
-from didact.memory import derived
+from didact.memory import derived, kept
 from didact.method import Arrivals, Comparison, Draft, Method, Run, Turn, Verdict, option
 from didact.rounds.plain_draws import COVERAGE, UNIFORM, PlainDraws
 from didact.selection import top_k
+
+logger = logging.getLogger(__name__)
 
 _LEFT = (
     "selection is left, since a plain draw lacks little of the signal that it can have, or none came back yet: the "
@@ -42,8 +46,17 @@ class Memory:
     """What is expected of prompts, and what came of groups that were drawn plainly."""
 
     outlook: Outlook
+    foresight: Foresight
     plain_draws: PlainDraws
+    worth: float = kept(0.0, least=0)  # rollouts that a believed pass rate counts as at this step
     compared: Comparison | None = derived(lambda: None)  # for the latest draft; after loading, none
+
+    def keep(self, compared: Comparison, step: int) -> None:
+        """What a draft was chosen from; when it goes over to another rule, the log says so."""
+        if self.compared is None or self.compared.rule != compared.rule:
+            figures = ", ".join(f"{name} {value:.2f}" for name, value in compared.overall.items())
+            logger.info("step %d: %s (%s)", step, compared.rule, figures.replace("_", " "))
+        self.compared = compared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,27 +72,35 @@ class Didact(Method):
     candidates: int = option(8, "prompts looked at for each place", least=1, most=MAX_PER_STEP)
     price: float = option(0.5, "power of the expected tokens that a value is divided by", least=0, most=1)
     group_size: int | None = option(2, "rollouts of a prompt, if the budget has more; None: as it has", least=2)
+    baseline_rollouts: float = option(8.0, "most that belief counts as in a baseline", least=0, most=1024)
     coverage: float = option(0.1, "share of places that go to the next of the pass", least=0, most=1)
-    baseline_rollouts: float = option(4.0, "that a believed pass rate counts as in a baseline", least=0, most=1024)
     leave_below: float = option(0.35, "least share of the signal lacking in a plain draw to choose", least=0, most=1)
 
     def init(self, run: Run) -> Memory:
-        return Memory(Outlook.of(run.pool), PlainDraws())
+        return Memory(Outlook.of(run.pool), Foresight(), PlainDraws())
 
     def uneven(self, run: Run) -> bool:
         return self._places(run) != run.batch or super().uneven(run)
 
     def draft(self, turn: Turn, memory: Memory) -> Draft:
-        outlook, pool, step, places = memory.outlook, turn.pool, turn.step, self._places(turn)
+        outlook, pool, step = memory.outlook, turn.pool, turn.step
         outlook.learn(pool, step)
-        memory.plain_draws.fade()
+        memory.foresight.learn()
+        memory.plain_draws.learn()
+        memory.worth = memory.foresight.rollouts(self.baseline_rollouts)
         expected = outlook.lacking(pool, turn.rng.integers(len(pool), size=_SAMPLE), step)
         lately = memory.plain_draws.lacking(expected)
-        overall = {"leave_below": self.leave_below, "lacking_in_a_plain_draw": expected, "lacking_lately": lately}
+        overall = {
+            "belief_is_worth": memory.worth,
+            "leave_below": self.leave_below,
+            "lacking_in_a_plain_draw": expected,
+            "lacking_lately": lately,
+        }
         if turn.num_planned == 0 or lately < self.leave_below:  # at first, to see what a plain draw gives
             drawn = turn.walk(turn.batch)
-            memory.compared = Comparison(_LEFT, drawn, {}, overall=overall)
+            memory.keep(Comparison(_LEFT, drawn, {}, overall=overall), step)
             return turn.equal(drawn, reason=UNIFORM)
+        places = self._places(turn)
         drawn = turn.walk(self.candidates * places)
         rows = outlook.description.rows(pool, drawn)
         rates, masses = over_logits(*outlook.shared.drawn(rows, drawn, step, turn.rng))
@@ -89,20 +110,22 @@ class Didact(Method):
         chosen = np.concatenate([np.arange(plain), plain + top_k(value[plain:], places - plain)])
         value[:plain] = np.nan
         overall["lacking_in_the_plan"] = outlook.lacking(pool, drawn[chosen], step)
-        memory.compared = Comparison(_CHOSEN, drawn, {"value": value, "tokens": tokens}, by="value", overall=overall)
+        figures = {"value": value, "tokens": tokens}
+        memory.keep(Comparison(_CHOSEN, drawn, figures, by="value", overall=overall), step)
         return turn.equal(drawn[chosen], reason=[COVERAGE] * plain + ["train"] * (places - plain))
 
     def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
         memory.outlook.note(arrivals, run)
+        memory.foresight.note(arrivals, run)
         memory.plain_draws.note(arrivals, run)
 
     def verdict(self, group: OpenGroup, run: Run, memory: Memory) -> Verdict:
         """A group is compared with its mean reward and with what was believed of it, together, unless all is left."""
-        verdict, weight = super().verdict(group, run, memory), self.baseline_rollouts
-        if verdict.fate != "trains" or group.reason == UNIFORM or not weight or run.belief.pass_above is not None:
+        verdict, worth = super().verdict(group, run, memory), memory.worth
+        if verdict.fate != "trains" or group.reason == UNIFORM or not worth or run.belief.pass_above is not None:
             return verdict
         rewards = [group.rewards[rollout] for rollout in group.usable]
-        return replace(verdict, baseline=(sum(rewards) + weight * group.predicted) / (len(rewards) + weight))
+        return replace(verdict, baseline=(sum(rewards) + worth * group.predicted) / (len(rewards) + worth))
 
     def predict(self, positions: Positions, run: Run, memory: Memory) -> tuple[Floats, Floats]:
         return memory.outlook.rates(run.pool, positions, max(run.step, 0))
@@ -112,6 +135,7 @@ class Didact(Method):
 
     def resume(self, run: Run, memory: Memory) -> None:
         memory.outlook.check(run.pool)
+        memory.foresight.check()
         memory.plain_draws.check()
 
     def _places(self, run: Run) -> int:

@@ -24,18 +24,20 @@ class PlainDraws:
 
     groups: float = kept(0.0, least=0)
     signal: float = kept(0.0, least=0)  # the sum of theirs, at most 2 each
-
-    def fade(self) -> None:
-        """A step has gone by."""
-        self.groups, self.signal = _FADES * self.groups, _FADES * self.signal
+    news: dict[int, float] = kept({}, least=0)  # the signal of a group, by its id: sums do not depend on the order
 
     def note(self, arrivals: Arrivals, run: Run) -> None:
-        """Count what came back."""
+        """Keep what came back for the next `learn`."""
         for group in arrivals.came_back:
             passes = run.belief.passes(rewards_of(group))
             if group.reason in (UNIFORM, COVERAGE) and len(passes) > 1:
-                self.groups += 1
-                self.signal += 4 * float(np.var(passes, ddof=1))
+                self.news[group.group_id] = 4 * float(np.var(passes, ddof=1))
+
+    def learn(self) -> None:
+        """A step has gone by: take in what came back since."""
+        signal = sum(self.news[group] for group in sorted(self.news))
+        self.groups, self.signal = _FADES * self.groups + len(self.news), _FADES * self.signal + signal
+        self.news = {}
 
     def lacking(self, expected: float) -> float:
         """What plain draws lack, by what came back of them and by what is `expected`."""

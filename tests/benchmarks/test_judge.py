@@ -1,0 +1,60 @@
+# ruff: noqa: RUF001 - minus signs as readers expect them
+"""Goals of the default: `benchmarks/judge.py` on comparisons written by hand."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from didact.compare.summary import summarise
+from tests.compare.written import record, straight, write
+
+PATH = Path(__file__).parents[2] / "benchmarks" / "judge.py"
+CELLS = [{"name": "hard", "learner": "skills", "pool": "hard-heavy"}, {"name": "easy", "learner": "skills"}]
+
+
+@pytest.fixture(scope="module")
+def judge() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("judge", PATH)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def summary(folder: Path, **slopes: tuple[float, float]) -> dict[str, Any]:
+    """Six pairs of each cell; a curve by its slope there. The target is a gain of 0.1."""
+    records = [
+        record(name, seed, straight(slope), cell=str(cell["name"]))
+        for name, each in slopes.items()
+        for cell, slope in zip(CELLS, each, strict=True)
+        for seed in range(6)
+    ]
+    return summarise(write(folder, records, variants=list(slopes), cells=CELLS, seeds=6))
+
+
+def test_goals_that_are_met(judge: ModuleType, tmp_path: Path) -> None:
+    """On the hard cell twice as fast as uniform, where the oracle is two and a half times as fast: 0.5 of 0.6."""
+    found = summary(tmp_path, uniform=(0.2, 0.2), oracle=(0.5, 0.25), didact=(0.4, 0.25), cures=(0.3, 0.1))
+    text = judge.judged([found])
+    assert "* **Never worse**: met in all 2 cells" in text
+    assert "* **At least 1.5 times fewer tokens on hard pools**: met in all 1 cells" in text
+    assert "in the mean of the 2 cells in which it saves: 92%, met" in text  # 0.5 / 0.6 and 1
+    assert "* **As good as the best other method in every cell**: met in all 2 cells" in text
+    assert "| hard | 0.40 [0.40, 0.40] | 0.50 [0.50, 0.50] | +0.150 better | +0.100 [+0.100, +0.100] |" in text
+    assert "| cures, +0.050 |" in text
+    assert "| cures | +0.063 [+0.063, +0.063] | 0.031 | better |" in text
+
+
+def test_goals_that_are_missed_are_named_with_their_distance(judge: ModuleType, tmp_path: Path) -> None:
+    found = summary(tmp_path, uniform=(0.2, 0.2), oracle=(0.5, 0.2), didact=(0.25, 0.15), cures=(0.4, 0.1))
+    text = judge.judged([found])
+    assert "* **Never worse**: missed, 2 cells: easy" in text
+    assert "on hard pools**: missed, 1 cells: hard (0.80 [0.80, 0.80])" in text
+    assert "in the mean of the 1 cells in which it saves: 33%, missed" in text  # 0.2 of 0.6
+    assert "in every cell**: missed, 2 cells: hard: cures (−0.075)" in text
