@@ -16,7 +16,7 @@ from didact.settings import read_toml
 
 COMPARE_EPILOG = """\b
 Examples:
-  didact compare --methods dapo,cures --pool hard-heavy --seeds 10
+  didact compare --methods didact,cures --pool hard-heavy --seeds 10
   didact compare benchmarks/main.toml --folder comparisons/main --jobs 2
   didact compare --report-only comparisons/main
 Start the same command again to go on with an interrupted comparison; more seeds and methods may be asked for.
@@ -24,11 +24,11 @@ Exit code 1 says that runs failed or are missing; the tables show the others.
 """
 SIMULATE_EPILOG = """\b
 Examples:
-  didact simulate --pool hard-heavy --methods dapo,speed,mopps
+  didact simulate --pool hard-heavy --methods didact,speed,mopps
   didact simulate --pool my_pass_rates.json --methods cures        a histogram: {"edges": [...], "counts": [...]}
   didact simulate --pool runs/arithmetic-uniform-1                 the pool of a run
 """
-_PICKED = "dapo,cures,speed,mopps"
+_PICKED = "didact,dapo,cures,speed,mopps"
 
 
 def _shared(command: Any) -> Any:
