@@ -28,7 +28,7 @@ def test_the_default_says_what_it_looked_at(wrappers):
     plan = curriculum.plan(1)
     compared = curriculum.compared()
     looked_at = {curriculum.pool.ids[position] for position in compared.positions}
-    assert len(looked_at) == len(compared.positions) == 32
+    assert len(looked_at) == len(compared.positions) == 64
     assert wrappers or {group.prompt_id for group in plan} <= looked_at
     again = make("didact", PromptPool(map(str, range(200))), **sizes)
     again.load_state_dict(curriculum.state_dict())

@@ -499,12 +499,10 @@ def test_what_it_believes_is_what_plans_and_pass_rates_say() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"plain_draws": {"groups": -1.0, "signal": 0.0, "news": {}}}, "groups must be from 0"),
-        ({"plain_draws": {"groups": 3.0, "signal": -1.0, "news": {}}}, "signal must be from 0"),
-        (
-            {"plain_draws": {"groups": 3.0, "signal": 7.0, "news": {}}},
-            "3 groups drawn plainly cannot have had a signal of 7",
-        ),
+        ({"returns": {"plain": -1.0}}, "plain must be from 0"),
+        ({"returns": {"plain": 3.0, "signal": -1.0}}, "signal must be from 0"),
+        ({"returns": {"plain": 3.0, "signal": 7.0}}, "3 groups drawn plainly cannot have had"),
+        ({"returns": {"news": {"0": [1.0, 1.0]}}}, "of a group four finite numbers are kept"),
         ({"outlook": {"news": {"0": [99.0, 0.0, 1.0, 4.0, 0.0, 0.0]}}}, "news of a prompt of this pool are six"),
     ],
 )
@@ -512,8 +510,9 @@ def test_a_memory_that_no_run_has_is_refused(changes: dict[str, Any], words: str
     curriculum, _ = play(make("didact", pool_of(40), **SIZES), SimulatedPolicy(), range(2))
     state = {name: value for name, value in curriculum.state_dict().items() if name != "digest"}
     memory = state["memory"]
-    outlook = {**memory["outlook"], **changes.get("outlook", {})}
-    state["memory"] = {**memory, **changes, "outlook": outlook}
+    state["memory"] = {
+        name: {**part, **changes.get(name, {})} if name in changes else part for name, part in memory.items()
+    }
     fresh = make("didact", pool_of(40), **SIZES)
     with pytest.raises(ValueError, match=words):
         fresh.load_state_dict(seal(state))

@@ -37,11 +37,14 @@ class Outlook:
 
     def note(self, arrivals: Arrivals, run: Run) -> None:
         """Keep what came back for the next `learn`."""
-        for (group, outcome), rewards in zip(arrivals, arrivals.rewards, strict=True):
+        sizes = np.array([len(rewards) for rewards in arrivals.rewards], dtype=np.int64)
+        every = np.array([reward for rewards in arrivals.rewards for reward in rewards], dtype=np.float64)
+        passes = np.bincount(np.repeat(np.arange(len(sizes)), sizes), run.belief.passes(every), len(sizes)).tolist()
+        for (group, outcome), passed, size in zip(arrivals, passes, sizes.tolist(), strict=True):
             version = group.asked if outcome.policy_version is None else outcome.policy_version
             news = self.news.setdefault(group.group_id, [float(group.position), float(version), *[0.0] * 4])
             tokens = outcome.num_tokens or ()
-            added = float(run.belief.passes(np.array(rewards)).sum()), len(rewards), len(tokens), sum(tokens)
+            added = passed, size, len(tokens), sum(tokens)
             news[2:] = [before + float(more) for before, more in zip(news[2:], added, strict=True)]
 
     def learn(self, pool: Pool, step: int) -> None:

@@ -13,19 +13,18 @@ a prompt can be drawn is bounded by `candidates`: a batch learnt by heart teache
 """
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from didact.arrays import Floats, Positions
-from didact.belief.foresight import Foresight
 from didact.belief.outlook import Outlook
 from didact.belief.shared import over_logits
 from didact.bounds import MAX_PER_STEP
 from didact.group import OpenGroup
 from didact.memory import derived, kept
 from didact.method import Arrivals, Comparison, Draft, Method, Run, Turn, Verdict, option
-from didact.rounds.plain_draws import COVERAGE, UNIFORM, PlainDraws
+from didact.rounds.returns import COVERAGE, UNIFORM, Returns
 from didact.selection import top_k
 
 logger = logging.getLogger(__name__)
@@ -43,11 +42,10 @@ _SAMPLE = 64  # prompts of the pool by which it is expected what a plain draw la
 
 @dataclass
 class Memory:
-    """What is expected of prompts, and what came of groups that were drawn plainly."""
+    """What is expected of prompts, and what came of it lately."""
 
     outlook: Outlook
-    foresight: Foresight
-    plain_draws: PlainDraws
+    returns: Returns
     worth: float = kept(0.0, least=0)  # rollouts that a believed pass rate counts as at this step
     compared: Comparison | None = derived(lambda: None)  # for the latest draft; after loading, none
 
@@ -77,19 +75,18 @@ class Didact(Method):
     leave_below: float = option(0.35, "least share of the signal lacking in a plain draw to choose", least=0, most=1)
 
     def init(self, run: Run) -> Memory:
-        return Memory(Outlook.of(run.pool), Foresight(), PlainDraws())
+        return Memory(Outlook.of(run.pool), Returns())
 
     def uneven(self, run: Run) -> bool:
         return self._places(run) != run.batch or super().uneven(run)
 
     def draft(self, turn: Turn, memory: Memory) -> Draft:
-        outlook, pool, step = memory.outlook, turn.pool, turn.step
+        outlook, returns, pool, step = memory.outlook, memory.returns, turn.pool, turn.step
         outlook.learn(pool, step)
-        memory.foresight.learn()
-        memory.plain_draws.learn()
-        memory.worth = memory.foresight.rollouts(self.baseline_rollouts)
+        returns.learn()
+        memory.worth = returns.worth(self.baseline_rollouts)
         expected = outlook.lacking(pool, turn.rng.integers(len(pool), size=_SAMPLE), step)
-        lately = memory.plain_draws.lacking(expected)
+        lately = returns.lacking(expected)
         overall = {
             "belief_is_worth": memory.worth,
             "leave_below": self.leave_below,
@@ -116,8 +113,7 @@ class Didact(Method):
 
     def observed(self, arrivals: Arrivals, run: Run, memory: Memory) -> None:
         memory.outlook.note(arrivals, run)
-        memory.foresight.note(arrivals, run)
-        memory.plain_draws.note(arrivals, run)
+        memory.returns.note(arrivals, run)
 
     def verdict(self, group: OpenGroup, run: Run, memory: Memory) -> Verdict:
         """A group is compared with its mean reward and with what was believed of it, together, unless all is left."""
@@ -125,7 +121,8 @@ class Didact(Method):
         if verdict.fate != "trains" or group.reason == UNIFORM or not worth or run.belief.pass_above is not None:
             return verdict
         rewards = [group.rewards[rollout] for rollout in group.usable]
-        return replace(verdict, baseline=(sum(rewards) + worth * group.predicted) / (len(rewards) + worth))
+        baseline = (sum(rewards) + worth * group.predicted) / (len(rewards) + worth)
+        return Verdict(verdict.fate, verdict.rollouts, baseline)
 
     def predict(self, positions: Positions, run: Run, memory: Memory) -> tuple[Floats, Floats]:
         return memory.outlook.rates(run.pool, positions, max(run.step, 0))
@@ -135,8 +132,7 @@ class Didact(Method):
 
     def resume(self, run: Run, memory: Memory) -> None:
         memory.outlook.check(run.pool)
-        memory.foresight.check()
-        memory.plain_draws.check()
+        memory.returns.check()
 
     def _places(self, run: Run) -> int:
         """Prompts of a step: those of the budget, or more of them in groups of `group_size`."""
