@@ -25,7 +25,7 @@ from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
 from openrlhf.trainer.ray.vllm_engine import batch_vllm_engine_call
 
 from didact import AdmittedGroup, GroupOutcome, Plan, PromptPool, make
-from didact.advantage import group_advantages, weighted_advantages
+from didact.advantage import group_advantages, offered_baselines, weighted_advantages
 
 METHOD, OPTIONS = "cures", dict[str, Any]()
 
@@ -69,7 +69,7 @@ class CurriculumSamples(SamplesGenerator):
         if self.args.vllm.enable_sleep:
             batch_vllm_engine_call(self.vllm_engines, "sleep")
         admitted = self.curriculum.admitted(step)
-        if any(group.baseline is not None for group in admitted):
+        if self.curriculum.own_baseline and any(group.baseline is not None for group in admitted):
             raise ValueError(f"{METHOD} trains some rollouts of a group against all of them, which cannot be expressed")
         batch = [self.rolled[group.group_id][row] for group in admitted for row in group.rollouts]
         self._set_advantages(batch, [group for group in admitted for _ in group.rollouts])
@@ -110,7 +110,10 @@ class CurriculumSamples(SamplesGenerator):
             return
         group_ids, weights = [group.group_id for group in groups], [group.weight for group in groups]
         rewards = [sample.rewards.item() for sample in batch]
-        advantages = group_advantages(rewards, group_ids, self.curriculum.advantage, singleton="zero")
+        baselines = offered_baselines([group.baseline for group in groups], rewards)
+        advantages = group_advantages(
+            rewards, group_ids, self.curriculum.advantage, singleton="zero", baselines=baselines
+        )
         advantages = weighted_advantages(advantages, group_ids, weights, self.curriculum.loss_weighting)
         for sample, advantage in zip(batch, advantages.tolist(), strict=True):
             sample.info["raw_reward"], sample.rewards = sample.rewards, torch.tensor([advantage])
