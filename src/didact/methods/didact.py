@@ -52,8 +52,9 @@ class Memory:
     def keep(self, compared: Comparison, step: int) -> None:
         """What a draft was chosen from; when it goes over to another rule, the log says so."""
         if self.compared is None or self.compared.rule != compared.rule:
-            figures = ", ".join(f"{name} {value:.2f}" for name, value in compared.overall.items())
-            logger.info("step %d: %s (%s)", step, compared.rule, figures.replace("_", " "))
+            figures = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in compared.overall.items())
+            what = "plans as uniform does" if compared.by is None else "chooses prompts"
+            logger.info("step %d: didact %s (%s)", step, what, figures)
         self.compared = compared
 
 
