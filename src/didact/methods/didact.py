@@ -9,7 +9,8 @@
 
 p (1 - p), the variance of a reward of 0 or 1, is what a group gives to the gradient (CurES, arXiv:2510.01037, draws by
 its root, eq. 14; docs/methods/didact.md derives it). Nothing is rolled out to choose. How much more often than others
-a prompt can be drawn is bounded by `candidates`: a batch learnt by heart teaches nothing.
+a prompt can be drawn is bounded by `candidates`: a batch learnt by heart teaches nothing. A baseline from outside the
+group is SPO's idea (arXiv:2509.13232), groups of 2 are 2-GRPO's (arXiv:2510.00977).
 """
 
 import logging
