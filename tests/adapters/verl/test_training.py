@@ -240,6 +240,21 @@ def test_reinforce_ada_brings_its_own_baselines(fit):
     assert mixed
 
 
+def test_the_default_compares_with_what_was_believed(fit):
+    """After a first step in groups of 8, groups of 2; where both rollouts fail or pass there is an advantage, too."""
+    trainer, _ = fit("didact", "+data.curriculum.leave_below=0.0", steps=4)
+    batches = [list(groups_of(batch).items()) for batch in trainer.actor_rollout_wg.batches]
+    sizes = [{len(rows) for _, rows in groups} for groups in batches]
+    assert sizes == [{8}, {2}, {2}, {2}]
+    silent = [
+        batch["advantage"][rows[0]]
+        for batch, groups in zip(trainer.actor_rollout_wg.batches[2:], batches[2:], strict=True)
+        for _, rows in groups
+        if len({batch["reward"][row] for row in rows}) == 1
+    ]
+    assert any(advantage != 0 for advantage in silent)
+
+
 COLOCATED = ["trainer.v1.trainer_mode=colocate_async"]
 
 
