@@ -3,28 +3,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pytest
-
 from didact.compare.summary import summarise
 from tests.compare.written import record, straight, write
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "judge.py"
 CELLS = [{"name": "hard", "learner": "skills", "pool": "hard-heavy"}, {"name": "easy", "learner": "skills"}]
-
-
-@pytest.fixture(scope="module")
-def judge() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("judge", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def summary(folder: Path, **slopes: tuple[float, float]) -> dict[str, Any]:

@@ -3,28 +3,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pytest
-
 from didact.compare.summary import summarise
 from didact.compare.tables import RULE
 from tests.compare.written import CELL, record, straight, three_methods, write
-
-PATH = Path(__file__).parents[2] / "benchmarks" / "publish.py"
-
-
-@pytest.fixture(scope="module")
-def publish() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("publish", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _summary(folder: Path, slopes: dict[str, float], methods: dict[str, str]) -> dict[str, Any]:

@@ -450,7 +450,7 @@ def test_belief_counts_for_nothing_before_it_was_tried_and_for_no_more_than_it_m
         for step in range(60):
             curriculum.observe(policy.roll_out(curriculum.plan(step)))
             curriculum.admitted(step)
-            worth.append(curriculum.memory.worth)
+            worth.append(curriculum.memory.returns.worth(most))
         assert worth[0] == 0
         assert worth[1] < 1
         assert max(worth) == most  # every live prompt passes half of the time, and belief finds that out

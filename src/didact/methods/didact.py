@@ -23,7 +23,7 @@ from didact.belief.outlook import Outlook
 from didact.belief.shared import over_logits
 from didact.bounds import MAX_PER_STEP
 from didact.group import OpenGroup
-from didact.memory import derived, kept
+from didact.memory import derived
 from didact.method import Arrivals, Comparison, Draft, Method, Run, Turn, Verdict, option
 from didact.rounds.returns import COVERAGE, UNIFORM, Returns
 from didact.selection import top_k
@@ -47,7 +47,6 @@ class Memory:
 
     outlook: Outlook
     returns: Returns
-    worth: float = kept(0.0, least=0)  # rollouts that a believed pass rate counts as at this step
     compared: Comparison | None = derived(lambda: None)  # for the latest draft; after loading, none
 
     def keep(self, compared: Comparison, step: int) -> None:
@@ -86,11 +85,10 @@ class Didact(Method):
         outlook, returns, pool, step = memory.outlook, memory.returns, turn.pool, turn.step
         outlook.learn(pool, step)
         returns.learn()
-        memory.worth = returns.worth(self.baseline_rollouts)
         expected = outlook.lacking(pool, turn.rng.integers(len(pool), size=_SAMPLE), step)
         lately = returns.lacking(expected)
         overall = {
-            "belief_is_worth": memory.worth,
+            "belief_is_worth": returns.worth(self.baseline_rollouts),
             "leave_below": self.leave_below,
             "lacking_in_a_plain_draw": expected,
             "lacking_lately": lately,
@@ -119,7 +117,7 @@ class Didact(Method):
 
     def verdict(self, group: OpenGroup, run: Run, memory: Memory) -> Verdict:
         """A group is compared with its mean reward and with what was believed of it, together, unless all is left."""
-        verdict, worth = super().verdict(group, run, memory), memory.worth
+        verdict, worth = super().verdict(group, run, memory), memory.returns.worth(self.baseline_rollouts)
         if verdict.fate != "trains" or group.reason == UNIFORM or not worth or run.belief.pass_above is not None:
             return verdict
         rewards = [group.rewards[rollout] for rollout in group.usable]

@@ -59,7 +59,7 @@ class Returns:
         return 1 - (_EXPECTED * (1 - expected) + self.signal) / (_EXPECTED + self.plain)
 
     def worth(self, most: float) -> float:
-        """The rollouts that a believed pass rate is worth, at most `most`."""
+        """The rollouts that a believed pass rate is worth, at most `most`; the same until the next `learn`."""
         return most if self.error * most <= self.variance else self.variance / self.error
 
     def check(self) -> None:
