@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 
 .PHONY: train test test-fast test-verl check bench attack
 
-train: $(VENV)/ready  ## build, warm-start and train a small model with the default curriculum, evaluate it, write its report
-	$(BIN)/didact train $(ARGS)
+train: $(VENV)/ready  ## train a small model with the default curriculum, and with uniform beside it; its report shows both
+	$(BIN)/didact train --beside uniform $(ARGS)
 
 test: $(VENV)/ready  ## all tests, the fast ones first; a failure among these does not keep the slow ones from running
 	@failed=0; \

@@ -28,6 +28,7 @@ from didact.compare.tables import (
     markdown_training,
     said_overview,
     said_signed,
+    said_target,
     training_note,
 )
 
@@ -76,8 +77,7 @@ def tables(summary: dict[str, Any]) -> str:
     for number, (name, cell) in enumerate(summary["cells"].items()):
         parts += [
             f"## {name}",
-            f"{silent(summary, cell):.0%} of the groups of {baseline} were silent. Target: accuracy at the start + "
-            f"{summary['gain']}.",
+            f"{silent(summary, cell):.0%} of the groups of {baseline} were silent. Target: {said_target(summary)}.",
             markdown_table(summary, name),
             f"![Paired differences in mean accuracy](results/{summary['name']}/differences-{number}.png)",
             "### What was trained on",

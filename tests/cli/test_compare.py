@@ -38,6 +38,10 @@ def test_simulate_compares_with_uniform_and_the_oracle(didact, tmp_path):
     summary = json.loads(again.out)
     assert summary["finished"] == summary["planned"] == 6
     assert set(summary["cells"]) == {"skills-hard-heavy"}
+    assert (summary["gain_share"], "target: accuracy at the start + 90% of what uniform gains" in ended.out) == (
+        0.9,
+        True,
+    )
 
 
 def test_simulate_takes_a_histogram_of_ones_own(didact, tmp_path):
@@ -71,6 +75,8 @@ def test_the_same_command_goes_on_and_another_is_refused(didact, refused, tmp_pa
         (["simulate", "--prompts-per-step", 10**9], "prompts_per_step must be 1 to 100,000"),
         (["simulate", "--learning-rate", "nan"], "learning_rate must be above 0"),
         (["simulate", "--gain", "inf"], "gain must be positive, and 1 at most"),
+        (["simulate", "--gain-share", 1.5], "gain_share must be above 0, and 1 at most, got 1.5"),
+        (["simulate", "--gain", 0.1, "--gain-share", 0.5], "are two targets: give one"),
         (["compare", "--pool-size", 10**6], "pool_size of a real model must be 32,768 at most"),
         (["compare", "--pool", "soft"], "unknown pool 'soft'"),
         (["compare", "--task", "gsm8k"], "there is no warm start for task 'gsm8k'"),
@@ -148,7 +154,7 @@ def test_a_bad_file_is_refused_and_blocks_nothing(refused, tmp_path, monkeypatch
 @pytest.mark.parametrize("stem", ["my rates", "x" * 200, "a:b", "100%", "ünï", "-"])
 def test_the_folder_of_a_pool_of_ones_own_has_a_plain_name(tmp_path, monkeypatch, stem):
     monkeypatch.chdir(tmp_path)
-    flags = dict.fromkeys(("methods", "seeds", "gain"))
+    flags = dict.fromkeys(("methods", "seeds", "gain", "gain_share"))
     config = command._config(None, {**flags, "learner": "skills", "pool": f"{stem}.json"})
     assert config.name == config.cells[0].name
     assert len(config.name) <= 60

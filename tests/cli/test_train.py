@@ -197,6 +197,48 @@ def test_the_default_method_is_resumed_exactly(didact, here, flags):
 
 
 @pytest.mark.slow
+def test_another_method_beside_it_trains_as_it_would_by_itself(didact, here, flags):
+    ended = didact(*(flag for flag in flags if flag != "--no-report"), "--beside", "uniform")
+    assert ended.code == 0
+    assert "beside it, run-uniform: held-out accuracy" in ended.out
+    Path("alone.toml").write_text(SETTINGS.split("[method_options]")[0])
+    assert didact(*flags[:1], "--config", "alone.toml", *flags[3:-2], "--run", "alone", "--method", "uniform").code == 0
+    assert results("run-uniform") == results("alone")
+    shown = didact("report", "run", "--beside", "run-uniform", "--json")
+    (other,) = json.loads(shown.out)["beside"]
+    assert (other["method"], other["name"], len(other["held_out"])) == ("uniform", "run-uniform", 3)
+    page = Path("run/report.html").read_text()
+    assert "In grey uniform, run-uniform: " in page
+    assert "didact train --resume run" in page
+
+
+@pytest.mark.slow
+def test_a_run_beside_another_is_gone_on_with(didact, here, flags):
+    with with_handler(signal.SIG_DFL, signal.SIGINT), once_it_trains(lambda: os.kill(os.getpid(), signal.SIGINT)):
+        ended = didact(*flags, "--steps", "500", "--beside", "uniform")
+    assert (ended.code, Path("run-uniform").exists()) == (130, False)
+    again = "didact train --resume run --beside uniform"
+    assert ended.out.strip().endswith(f"go on with: {again}")
+    steps = int(ended.out.split()[3].rstrip(";")) + 1
+    for _ in range(2):  # the second time there is nothing left to do
+        assert didact(*again.split()[1:], "--steps", steps, "--no-report").code == 0
+        assert didact(*without(flags, "--run"), "--run", "straight", "--steps", steps).code == 0
+        assert results("run") == results("straight")
+        shutil.rmtree("straight")
+    assert json.loads(Path("run-uniform/config.json").read_text())["steps"] == steps
+
+
+@pytest.mark.slow
+def test_a_run_beside_another_is_refused_before_either_costs_anything(refused, here, flags):
+    assert "did you mean 'cures'?" in refused(*flags, "--beside", "curse")
+    assert "leave out --beside" in refused(*flags, "--beside", "uniform", "--check")
+    Path("run-uniform").mkdir()
+    Path("run-uniform/mine").touch()
+    assert "run-uniform is not empty" in refused(*flags, "--beside", "uniform")
+    assert not Path("run").exists()
+
+
+@pytest.mark.slow
 def test_resuming_a_finished_run_and_going_further(didact, refused, here, flags):
     assert didact(*flags).code == 0
     before = results("run")

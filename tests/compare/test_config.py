@@ -61,6 +61,9 @@ def test_a_resolved_config_reads_back_as_itself() -> None:
     resolved = compare_config(values).to_dict()
     assert resolved["targets"] == {"gain": 0.2}
     assert compare_config(resolved).to_dict() == resolved
+    shared = compare_config({**values, "gain_share": 0.9}).to_dict()
+    assert shared["targets"] == {"gain": 0.2, "gain_share": 0.9}
+    assert compare_config(shared).to_dict() == shared
 
 
 def test_defaults_are_for_all_cells_and_a_cell_may_differ() -> None:
@@ -134,6 +137,7 @@ def test_defaults_are_for_all_cells_and_a_cell_may_differ() -> None:
         ({"cells": [CELL], "seeds": [1, 1]}, "seeds must be distinct"),
         ({"cells": [CELL], "seeds": 2, "tuning": {"learning_rates": [1.0], "seeds": [2]}}, "seed 2 is used for tuning"),
         ({"cells": [CELL], "gain": 0}, "gain must be positive"),
+        ({"cells": [CELL], "gain_share": 0.0}, "gain_share must be above 0, and 1 at most, got 0"),
         ({"cells": [CELL], "baseline": "cures"}, "baseline 'cures' is not among"),
         ({"cells": [CELL], "variant": []}, "unknown setting 'variant' of a comparison; did you mean 'variants'"),
         ({"cells": [CELL], "variants": [3]}, "the settings of a variant must be a table"),

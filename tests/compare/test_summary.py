@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from didact.compare.summary import summarise, write_summary
-from didact.compare.tables import markdown_axes, markdown_overview, markdown_table, markdown_training
+from didact.compare.tables import markdown_axes, markdown_overview, markdown_table, markdown_training, said_target
 from tests.compare.written import CELL, record, straight, three_methods, write
 
 
@@ -68,6 +68,26 @@ def test_runs_that_never_arrive_become_bounds(tmp_path: Path) -> None:
     assert row["ratio"]["rollouts"]["high"] is None
     table = markdown_table(summary, CELL)
     assert "| above 1,000 | above 2.00 [2.00, ∞] | above 10,000 | above 2.00 [2.00, ∞] |" in table
+
+
+def test_a_target_may_be_a_share_of_what_the_baseline_gains(tmp_path: Path) -> None:
+    """On straight lines, ends being the mean at 800, 900 and 1000 of 1000: nine tenths of a gain are met at 810."""
+    gains = {"uniform": 0.02, "cures": 0.04, "oracle": 0.01}
+    records = [record(name, seed, straight(gain)) for name, gain in gains.items() for seed in range(8)]
+    summary = summarise(write(tmp_path, records, targets={"gain_share": 0.9}))
+    uniform, cures, oracle = (summary["cells"][CELL]["variants"][name] for name in gains)
+    assert (uniform["reached"], uniform["cost"]["rollouts"]) == (8, pytest.approx(810))
+    assert cures["ratio"]["rollouts"]["interval"] == [pytest.approx(0.5), pytest.approx(0.5)]
+    assert (oracle["reached"], oracle["ratio"]["rollouts"]["low"]) == (0, pytest.approx(1000 / 810))
+    assert said_target(summary) == "accuracy at the start + 90% of what uniform gains"
+    assert summarise(tmp_path, gain_share=0.5)["cells"][CELL]["variants"]["uniform"]["cost"]["rollouts"] < 810
+
+
+def test_where_the_baseline_gains_nothing_a_share_of_it_is_no_target(tmp_path: Path) -> None:
+    gains = {"uniform": -0.02, "cures": 0.04}
+    records = [record(name, seed, straight(gain)) for name, gain in gains.items() for seed in range(8)]
+    row = summarise(write(tmp_path, records, targets={"gain_share": 0.9}))["cells"][CELL]["variants"]["cures"]
+    assert (row["reached"], row["ratio"]["rollouts"]["low"], row["ratio"]["rollouts"]["high"]) == (0, 0.0, None)
 
 
 def test_failed_and_missing_runs_are_counted_and_lose_their_pair(tmp_path: Path) -> None:

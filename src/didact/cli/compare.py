@@ -45,7 +45,9 @@ def _shared(command: Any) -> Any:
             click.option("--rollouts", type=int, default=None, help="Budget of a run, everything counted."),
             click.option("--learning-rate", type=float, default=None, help="Of the optimiser."),
             click.option("--gain", type=float, default=None, help="Target: accuracy gained over the start.  "
-                         "[default: 0.1]"),
+                         "[default: 0.1; simulate: see --gain-share]"),
+            click.option("--gain-share", type=float, default=None, help="Target: this share of what uniform gains "
+                         "itself.  [default of simulate: 0.9]"),
             click.option("--jobs", type=int, default=None, help="Processes.  [default: the cores there are]"),
             click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON; progress goes to stderr."),
         )
@@ -86,40 +88,50 @@ def simulate_command(learner: str, folder: Path | None, jobs: int | None, as_jso
     """What would each method save on my pool? Answered by simulated learners, without a model.
 
     The pool is a named one or your own: a file of pass rates (a histogram, or one value a prompt) or a run folder.
-    True pass rates are known here and move with training. docs/simulate.md says what is modelled and what is not.
+    True pass rates are known here and move with training. docs/simulate.md says what is modelled and what is not, and
+    how far predictions were from training.
     """
     return _compare(_config(None, {**flags, "learner": learner}), folder, jobs, as_json)
 
 
 def _config(path: Path | None, flags: dict[str, Any]) -> CompareConfig:
-    learner, methods, seeds, gain = (flags.pop(name) for name in ("learner", "methods", "seeds", "gain"))
+    learner, methods, seeds = (flags.pop(name) for name in ("learner", "methods", "seeds"))
+    gains = {name: gain for name in ("gain", "gain_share") if (gain := flags.pop(name)) is not None}
+    if len(gains) > 1:
+        raise click.UsageError("--gain and --gain-share are two targets: give one")
     cell = {name: value for name, value in flags.items() if value is not None}
     if path is not None:
-        if cell or methods is not None or gain is not None:
+        if cell or methods is not None or gains:
             raise click.UsageError("settings come from the file or from flags, not from both (--seeds may be added)")
         values = read_toml(path)
         values.setdefault("name", path.stem)
     else:
-        simulated: dict[str, Any] = {} if learner == "policy" else _SIMULATED
+        simulated = _simulated(learner)
         pool = Path(str(cell.get("pool", "mixed")))
         name = re.sub(r"[^\w.-]+", "-", f"{cell.get('task', learner)}-{pool.stem}")[:60].strip(".-")
         values = {"name": name, "cells": [{"name": name, "learner": learner, **simulated, **cell}]}
         values["variants"] = [each.strip() for each in (methods or _PICKED).split(",") if each.strip()]
-        if gain is not None:
-            values["gain"] = gain
+        values |= gains or ({"gain_share": 0.9} if simulated else {})
     if seeds is not None:
         values["seeds"] = seeds
     return compare_config(values)
 
 
-_SIMULATED = {
-    "pool_size": 4096,
-    "held_out": 1024,
-    "prompts_per_step": 32,
-    "rollouts_per_step": 256,
-    "rollouts": 38_400,
-    "evaluations": 15,
-}
+def _simulated(learner: str) -> dict[str, Any]:
+    """The settings of a simulated learner where nothing is said; none of a real one."""
+    if learner == "policy":
+        return {}
+    if learner == "independent":
+        return {"prompts_per_step": 32, "rollouts_per_step": 256, "rollouts": 38_400, "evaluations": 15}
+    from didact.simulate import CALIBRATED
+
+    options = dict(CALIBRATED)
+    return {
+        "learning_rate": options.pop("learning_rate"),
+        "learner_options": options,
+        "held_out": 1024,
+        "evaluations": 18,
+    }
 
 
 def _compare(config: CompareConfig, folder: Path | None, jobs: int | None, as_json: bool) -> int:
@@ -141,7 +153,7 @@ def _report(folder: Path, as_json: bool) -> int:
     """Write and print what there is; 0 if that is everything that was to be run."""
     from didact.compare.page import write_page
     from didact.compare.summary import summarise
-    from didact.compare.tables import RULE, markdown_table, markdown_training
+    from didact.compare.tables import RULE, markdown_table, markdown_training, said_target
 
     summary = summarise(folder)
     with Terminal() as terminal:
@@ -151,7 +163,7 @@ def _report(folder: Path, as_json: bool) -> int:
         click.echo(json.dumps({**summary, "page": str(page)}))
     elif summary["finished"]:
         for cell in summary["cells"]:
-            click.echo(f"\n{cell}\n")
+            click.echo(f"\n{cell}; target: {said_target(summary)}\n")
             click.echo(markdown_table(summary, cell))
             click.echo(markdown_training(summary, cell))
         click.echo(RULE)

@@ -20,6 +20,7 @@ from didact.training.config import TrainConfig, config_from
 EPILOG = """\b
 Examples:
   didact train
+  didact train --beside uniform                                 and uniform, on the same warm start and budget
   didact train --method uniform --steps 100 --run runs/baseline
   didact train --config run.toml -o temperature=0.05
   didact train --model Qwen/Qwen2.5-0.5B-Instruct --task gsm8k --prompts gsm8k_train.parquet \\
@@ -79,6 +80,11 @@ def _setting_flags(command: Any) -> Any:
 @click.option(
     "--accept-changed-data", is_flag=True, help="Resume although texts or answers have changed since the run began."
 )
+@click.option(
+    "--beside",
+    metavar="METHOD",
+    help="Train with this method, too, from the same start, in RUN-METHOD, and show both in RUN/report.html.",
+)
 @click.option("--report/--no-report", default=True, help="Write RUN/report.html at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object; progress goes to stderr.")
 @_setting_flags
@@ -92,6 +98,7 @@ def train_command(
     trl: tuple[str, ...],
     check: bool,
     accept_changed_data: bool,
+    beside: str | None,
     report: bool,
     as_json: bool,
     **flags: Any,
@@ -99,15 +106,16 @@ def train_command(
     """Train a model with a curriculum.
 
     Without arguments: builds a small model here, warm-starts it on column arithmetic with a deliberately unreliable
-    teacher, trains it with CurES, evaluates it on held-out prompts and writes a report. No GPU, weights or network
-    needed.
+    teacher, trains it with the default method, evaluates it on held-out prompts and writes a report. No GPU, weights
+    or network needed.
     """
     given = {name: _plain(value) for name, value in flags.items() if value not in (None, ())}
     if resume is None and accept_changed_data:
         raise click.UsageError("--accept-changed-data goes with --resume")
     if resume is not None:
         tables = {"-o": options, "-t": task_options, "--verifier-option": verifier_options, "--trl": trl}
-        others = {"--config": config_path, "--run": folder, "--check": check or None, **tables, **given}
+        others: dict[str, Any] = {"--config": config_path, "--run": folder, "--check": check or None}
+        others |= tables | given
         refused = [name for name, value in others.items() if value not in (None, ()) and name != "steps"]
         if refused:
             raise click.UsageError(
@@ -120,37 +128,70 @@ def train_command(
             settings[table] |= _pairs(pairs)
     config = config_from(settings)
     display = Terminal()
+    if check and beside is not None:
+        raise click.UsageError("--check is of one run: leave out --beside, or give --method")
     if check:
         return _check(config, folder, display, as_json)
     folder = resume or folder or _next_folder(config)
     began = time.monotonic()
 
     def resumable() -> str:
-        return f"go on with: didact train --resume {folder}" if (folder / "config.json").is_file() else ""
+        also = "" if beside is None else f" --beside {beside}"
+        return f"go on with: didact train --resume {folder}{also}" if (folder / "config.json").is_file() else ""
 
     leave_at_once(lambda: "; ".join(filter(None, ("didact: interrupted", resumable()))))
     _quieten(display)
     from didact.training.run import resume_run, start_run
 
+    results = []
     try:
+        steps = given.get("steps")
+        second = None if beside is None else _second(folder, beside, None if resume else config, steps)
         with display:
             if resume is not None:
-                steps = given.get("steps")
-                result = resume_run(folder, display, steps=steps, accept_changed_data=accept_changed_data)
+                results.append(resume_run(folder, display, steps=steps, accept_changed_data=accept_changed_data))
             else:
-                result = start_run(config, folder, display)
-        page = str(write_report(folder)[0]) if report else None
+                results.append(start_run(config, folder, display))
+            if second is not None and results[0].finished:
+                other, there = second
+                display.note(f"beside it, with {beside}: {there}")
+                if other is None:
+                    results.append(resume_run(there, display, steps=steps, accept_changed_data=accept_changed_data))
+                else:
+                    results.append(start_run(other, there, display))
+        shown = [Path(result.folder) for result in results[1:] if result.evaluations]
+        page = str(write_report(folder, beside=shown)[0]) if report else None
     except BaseException as error:
         if not is_bad_input(error) and resumable():
             if shutil.disk_usage(folder).free < 1 << 24:
                 error.add_note(f"the disk of {folder} is full")
             error.add_note(resumable())
         raise
+    seconds = time.monotonic() - began
     if as_json:
-        click.echo(json.dumps({**dataclasses.asdict(result), "seconds": time.monotonic() - began, "report": page}))
+        told = {**dataclasses.asdict(results[0]), "seconds": seconds, "report": page}
+        click.echo(json.dumps({**told, "beside": dataclasses.asdict(results[1])} if results[1:] else told))
     else:
-        _say_how_it_ended(result, page, time.monotonic() - began)
-    return 0 if result.finished else 130
+        _say_how_it_ended(results, page, seconds, resumable())
+    return 0 if all(result.finished for result in results) else 130
+
+
+def _second(folder: Path, method: str, first: TrainConfig | None, steps: int | None) -> tuple[TrainConfig | None, Path]:
+    """The run beside another: its settings, or None to go on with it, and its folder. It is refused before the first,
+    which is new or is gone on with where `first` is None, has cost anything."""
+    from didact.training.config import read_config
+    from didact.training.preparation import check_method
+    from didact.training.run import refuse_unless_empty
+
+    there = folder.with_name(f"{folder.name}-{method.rpartition(':')[2]}")
+    if first is None and (there / "config.json").is_file():
+        return None, there
+    settings = (read_config(folder / "config.json") if first is None else first).to_dict()
+    settings |= {"method": method, "method_options": {}, **({} if steps is None else {"steps": steps})}
+    config = config_from(settings)
+    check_method(config)
+    refuse_unless_empty(there)
+    return config, there
 
 
 def _check(config: TrainConfig, folder: Path | None, display: Terminal, as_json: bool) -> int:
@@ -167,14 +208,19 @@ def _check(config: TrainConfig, folder: Path | None, display: Terminal, as_json:
     return 0
 
 
-def _say_how_it_ended(result: Any, page: str | None, seconds: float) -> None:
-    if result.finished:
-        click.echo(f"{_gain(result)}, in {seconds:.0f} s")
-        if result.warning:
-            click.echo(f"WARNING {result.warning}")
-        click.echo(f"model   {result.folder}/model")
-    else:
-        click.echo(f"interrupted at step {result.steps}; go on with: didact train --resume {result.folder}")
+def _say_how_it_ended(results: list[Any], page: str | None, seconds: float, resumable: str) -> None:
+    first = results[0]
+    if first.finished:
+        took = f", in {seconds:.0f} s"
+        click.echo(f"{_gain(first)}{took if len(results) == 1 else ''}")
+        for other in results[1:]:
+            if other.finished:
+                click.echo(f"beside it, {other.folder}: {_gain(other)}; both{took}")
+        for warning in filter(None, (result.warning for result in results)):
+            click.echo(f"WARNING {warning}")
+        click.echo(f"model   {first.folder}/model")
+    if not (last := results[-1]).finished:
+        click.echo(f"interrupted at step {last.steps}; {resumable}")
     if page:
         click.echo(f"report  {page}")
 

@@ -162,13 +162,18 @@ class Tuning:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig:
-    """A whole comparison. `gain` over the start is the target whose cost in rollouts is reported: fix it before."""
+    """A whole comparison, and the target whose cost is reported: fix it before.
+
+    The target of a seed is its accuracy before training and `gain`, or, with `gain_share`, that share of what the
+    baseline gains over the budget: one that suits easy pools and hard ones, but is only known afterwards.
+    """
 
     name: str
     cells: list[Cell]
     variants: list[Variant]
     seeds: list[int]
     gain: float = 0.1
+    gain_share: float | None = None
     baseline: str = "uniform"
     oracle: str | None = None  # whose gain is all that could be gained; None: the first variant of that method
     tuning: Tuning | None = None
@@ -197,6 +202,8 @@ class CompareConfig:
             raise ValueError(f"oracle must name a variant of that method, got {self.oracle!r}{hint}")
         if not 0 < self.gain <= 1:
             raise ValueError(f"gain must be positive, and 1 at most: it is a share of the prompts, got {self.gain}")
+        if self.gain_share is not None and not 0 < self.gain_share <= 1:
+            raise ValueError(f"gain_share must be above 0, and 1 at most, got {self.gain_share}")
         num_settings = len(self.cells) * len(self.variants)
         num_tuning = len(self.tuning.learning_rates) * len(self.tuning.seeds) if self.tuning else 0
         if (num_runs := num_settings * max(len(self.seeds), num_tuning)) > MOST_RUNS:
@@ -216,7 +223,9 @@ class CompareConfig:
 
     def to_dict(self) -> dict[str, Any]:
         resolved = dataclasses.asdict(self)
-        targets = {"gain": resolved.pop("gain")}
+        targets = {name: resolved.pop(name) for name in ("gain", "gain_share")}
+        if targets["gain_share"] is None:  # as folders of before have it
+            del targets["gain_share"]
         return {**resolved, "targets": targets}
 
 

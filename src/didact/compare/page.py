@@ -25,6 +25,7 @@ from didact.compare.tables import (
     main_row,
     ranked,
     said_overview,
+    said_target,
     said_verdict,
     training_note,
     training_row,
@@ -76,6 +77,7 @@ def render_page(summary: Section, tell: Tell = _silent) -> str:
         headline=headline,
         evidence=evidence,
         summary=summary,
+        target=said_target(summary),
         rule=RULE,
         least_pairs=MIN_PAIRS,
         overview=_overview(summary) if len(cells) > 1 else None,
@@ -143,7 +145,7 @@ def _cell(number: int, cell: Section, summary: Section) -> Section:
     axes = [axes_row(name, found[name], cell) for name in names if found[name]["ratio"]]
     return {
         "lead": f"{cell['rollouts']:,.0f} rollouts from an accuracy of {cell['start']:.3f}; "
-        f"the target is {summary['gain']:.2f} above that.",
+        f"target: {said_target(summary)}.",
         "main": Table(MAIN, main),
         "curves": _curves(number, cell, summary),
         "forests": _forests(number, cell, summary),

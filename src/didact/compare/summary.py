@@ -5,7 +5,8 @@ beside the runs. In it `null` stands for "not known", and as the upper end of a 
 runs never reached the target.
 
 Every curve is cut at the budget, so that nobody is credited for having spent more; the last accuracy of a run that
-stopped before it stands. The target of a seed is the accuracy before training plus a gain fixed before the runs. Pairs
+stopped before it stands. The target of a seed is the accuracy before training plus a gain fixed before the runs, or a
+share, fixed likewise, of what the baseline gained. Pairs
 share the seed: model, pool and randomness. Failed runs are counted and left out, with the pair they belong to. p-values
 are Holm-adjusted over the variants of a cell, and not over cells; oracles are no candidates, so they stay out of that
 and their verdicts rest on the p of their own (`p_holm` is null).
@@ -13,6 +14,7 @@ and their verdicts rest on the p of their own (`p_holm` is null).
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -67,13 +69,18 @@ class _Measured:
     cost: Mapping[str, float]
 
 
-def summarise(folder: str | Path) -> Section:
+def summarise(folder: str | Path, *, gain_share: float | None = None) -> Section:
     """Everything a comparison says, as far as its runs are done.
+
+    Args:
+        gain_share: another target than the one that was fixed, see `CompareConfig`.
 
     Raises:
         FileNotFoundError: no comparison there. ValueError: damaged settings or runs.
     """
     settings, runs = read_settings(Path(folder)), read_runs(Path(folder))
+    if gain_share is not None:
+        settings = dataclasses.replace(settings, gain_share=gain_share)
     variants, cell_names = [variant.name for variant in settings.variants], [cell.name for cell in settings.cells]
     known = set(itertools.product(cell_names, variants, settings.seeds))
     strange = [run for run in runs if (run.cell, run.variant, run.seed) not in known]
@@ -88,6 +95,7 @@ def summarise(folder: str | Path) -> Section:
             "oracle": settings.reference,
             "oracles": settings.oracles,
             "gain": settings.gain,
+            "gain_share": settings.gain_share,
             "seeds": settings.seeds,
             "planned": len(known),
             "finished": sum(run.error is None for run in runs),
@@ -131,16 +139,26 @@ def _cell(settings: CompareConfig, name: str, runs: list[Run]) -> Section:
 
 def _measure(settings: CompareConfig, runs: list[Run], end: float) -> dict[tuple[str, int], _Measured]:
     # One target for a seed, the baseline's, so that evaluation noise at the start favours nobody.
-    starts = {run.seed: float(run.curve["accuracy"][0]) for run in runs if run.variant == settings.baseline}
+    targets = {run.seed: _target(settings, run, end) for run in runs if run.variant == settings.baseline}
     measured = {}
     for run in runs:
         curve = cut_at(run.curve, end)
         accuracy, start = curve["accuracy"], float(run.curve["accuracy"][0])
-        target = starts.get(run.seed, start) + settings.gain
+        target = targets.get(run.seed, start + settings.gain if settings.gain_share is None else math.nan)
         cost = {axis: to_target(curve[axis], accuracy, target) for axis in AXES if axis in curve}
         area = area_under(curve["rollouts"], accuracy, end)
         measured[run.variant, run.seed] = _Measured(run, curve, start, area, final_accuracy(accuracy), cost)
     return measured
+
+
+def _target(settings: CompareConfig, run: Run, end: float) -> float:
+    """The accuracy whose cost is asked, by the baseline's run; nan where that is a share of a gain that is none."""
+    accuracy = cut_at(run.curve, end)["accuracy"]
+    start = float(accuracy[0])
+    if settings.gain_share is None:
+        return start + settings.gain
+    gained = final_accuracy(accuracy) - start
+    return start + settings.gain_share * gained if gained > 0 else math.nan
 
 
 def _usable(axis: str, measured: Iterable[_Measured]) -> bool:

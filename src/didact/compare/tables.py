@@ -171,6 +171,13 @@ def markdown_overview(summary: Section) -> str:
     return _markdown(("variant", *cells), texts)
 
 
+def said_target(summary: Section) -> str:
+    """What is asked the cost of: "accuracy at the start + 0.1"."""
+    if summary["gain_share"] is None:
+        return f"accuracy at the start + {summary['gain']}"
+    return f"accuracy at the start + {summary['gain_share']:.0%} of what {summary['baseline']} gains"
+
+
 def said_overview(row: Section) -> str:
     """ "+0.035 better"; "−0.002" where it cannot be told; "+0.004 (mean −0.003)" where that lies on the other side."""
     if not row["difference"]:

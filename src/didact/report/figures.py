@@ -6,7 +6,7 @@ No titles inside: the page sets those as HTML. How they are drawn for a page: `d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
@@ -47,9 +47,9 @@ def draw_figures(summary: Section) -> dict[str, str]:
     drawn: dict[str, str] = {}
     held_out = summary["held_out"]
     if len(held_out) > 1:
-        drawn["held_out_rollouts"] = held_out_curve(held_out, against="rollouts")
+        drawn["held_out_rollouts"] = held_out_curve(held_out, summary["beside"], against="rollouts")
         if all(row["tokens"] is not None for row in held_out):
-            drawn["held_out_tokens"] = held_out_curve(held_out, against="tokens")
+            drawn["held_out_tokens"] = held_out_curve(held_out, summary["beside"], against="tokens")
     if summary["totals"]["rollouts"]:
         drawn["fates"] = fate_bars(summary["fates"])
         drawn["concentration"] = concentration_curve(summary["concentration"])
@@ -70,21 +70,31 @@ def draw_figures(summary: Section) -> dict[str, str]:
     return drawn
 
 
-def held_out_curve(rows: list[Section], *, against: str) -> str:
-    """Accuracy with its interval, first and last value labelled."""
+def held_out_curve(rows: list[Section], beside: Sequence[Section] = (), *, against: str) -> str:
+    """Accuracy with its interval, first and last value labelled; the lines of other runs in grey, by their method."""
     name = f"held_out_{against}"
     with _canvas(name, 270) as (figure, finish):
-        axes = plain_axes(figure, left=38, right=46, bottom=44, top=12)
+        axes = plain_axes(figure, left=38, right=90 if beside else 46, bottom=44, top=12)
         x = np.array([row[against] for row in rows], dtype=float)
         y, low, high = (np.array([row[key] for row in rows]) for key in ("pass_rate", "low", "high"))
         axes.fill_between(x, low, high, color=ACCENT, alpha=0.16, linewidth=0)
         axes.plot(x, y, color=ACCENT, linewidth=2.2, marker="o", markersize=4.5, markeredgecolor=PAPER)
         axes.axhline(y[0], color=MUTED, linewidth=0.9, dashes=(2, 3))
-        axes.annotate(f"{y[-1]:.2f}", (x[-1], y[-1]), (9, 0), textcoords="offset points", va="center", weight="bold")
-        bottom, top = _limits(axes, low.min(), high.max())
-        if abs(y[-1] - y[0]) > 0.07 * (top - bottom):  # or the two labels would overlap
+        own = f"{y[-1]:.2f}"
+        reach, lowest, highest, ends = x[-1], low.min(), high.max(), [(own, y, INK)]
+        for other in beside:
+            if any(row[against] is None for row in other["held_out"]):
+                continue
+            along, rates = (np.array([row[key] for row in other["held_out"]]) for key in (against, "pass_rate"))
+            axes.plot(along, rates, color=MUTED, linewidth=1.6, marker="o", markersize=3.5, markeredgecolor=PAPER)
+            ends.append((f"{other['method']} {rates[-1]:.2f}", rates, MUTED))
+            reach, lowest, highest = max(reach, along[-1]), min(lowest, rates.min()), max(highest, rates.max())
+        bottom, top = _limits(axes, lowest, highest)
+        gap = 0.07 * (top - bottom)
+        _label_ends(axes, reach, ends, gap=gap, bold=own)
+        if len(ends) == 1 and abs(y[-1] - y[0]) > gap:  # or the two labels would overlap
             axes.annotate(f"{y[0]:.2f}", (x[-1], y[0]), (9, 0), textcoords="offset points", va="center", color=MUTED)
-        axes.set_xlim(0 if x[0] == 0 else x[0], max(x[-1], x[0] + 1))
+        axes.set_xlim(0 if x[0] == 0 else x[0], max(reach, x[0] + 1))
         _number_axis(axes, "cumulative rollouts" if against == "rollouts" else "cumulative response tokens")
         return finish(f"Held-out accuracy from {y[0]:.2f} to {y[-1]:.2f} against {against}")
 
@@ -367,15 +377,17 @@ def length_lines(rows: list[Section]) -> str:
         return finish("Response length, context length and truncated share over steps")
 
 
-def _label_ends(axes: Axes, x: float, ends: list[tuple[str, np.ndarray, str]], *, gap: float) -> None:
+def _label_ends(
+    axes: Axes, x: float, ends: list[tuple[str, np.ndarray, str]], *, gap: float, bold: str | None = None
+) -> None:
     """Names at the right end of lines, pushed apart where the lines meet."""
     known = [(float(v[~np.isnan(v)][-1]), label, colour) for label, v, colour in ends if not np.isnan(v).all()]
     placed = -np.inf
     for value, label, colour in sorted(known):
         placed = max(value, placed + gap)
         axes.annotate(
-            label, (x, placed), (8, 0), textcoords="offset points", va="center", color=colour, size=11,
-            annotation_clip=False,
+            label, (x, placed), (8, 0), textcoords="offset points", va="center", color=colour,
+            annotation_clip=False, **({"weight": "bold"} if label == bold else {"size": 11}),
         )  # fmt: skip
 
 

@@ -154,6 +154,7 @@ def _read_config(path: Path) -> Record:
         raise ValueError(f"{path} holds a {type(config).__name__}, expected one JSON object")
     if not is_plain(config):
         raise ValueError(f"{path} holds text that cannot be written; restore it or remove it to report without it")
+    config.pop("digest", None)  # of the file, no setting
     if not isinstance(config.get("steps"), int | None):
         raise ValueError(f"{path}: steps must be a whole number, got {shortened(config['steps'])}; restore the file")
     return config

@@ -188,11 +188,12 @@ def _held_out_figures(summary: Section, figures: dict[str, str]) -> list[Figure]
     if summary["headline"].get("paired"):
         paired = " The interval of the change, at the top, is narrower: both ends answer the same prompts."
     caption = f"Band: 95% interval of each evaluation over {rows[-1]['num_prompts']:,} prompts."
+    beside = "".join(f" In grey {_in_grey(other)}." for other in summary["beside"])
     return [
         *_figure(
             figures["held_out_rollouts"],
             "Against rollouts",
-            f"{caption} Best {best['pass_rate']:.2f} at {best['rollouts']:,} rollouts." + paired,
+            f"{caption} Best {best['pass_rate']:.2f} at {best['rollouts']:,} rollouts.{paired}{beside}",
         ),
         *_figure(
             figures.get("held_out_tokens"),
@@ -201,6 +202,13 @@ def _held_out_figures(summary: Section, figures: dict[str, str]) -> list[Figure]
         ),
         *_by_source(rows[0]["by_source"] or {}, rows[-1]["by_source"] or {}),
     ]
+
+
+def _in_grey(other: Section) -> str:
+    last, name = other["held_out"][-1], other["name"]
+    cost = f"{last['rollouts']:,} rollouts"
+    cost += "" if last["tokens"] is None else f" and {last['tokens']:,} response tokens"
+    return f"{other['method']}, {name}: {last['pass_rate']:.2f} after {cost}"
 
 
 def _by_source(first: Section, last: Section) -> list[Figure]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -32,17 +33,21 @@ BANDS = ("never", "up to ¼", "¼ to ½", "½ to ¾", "above ¾", "always")
 UNLABELLED = "(none)"
 
 
-def summarise(history: RunHistory) -> Section:
-    """The whole report in numbers."""
+def summarise(history: RunHistory, beside: Sequence[RunHistory] = ()) -> Section:
+    """The whole report in numbers.
+
+    Args:
+        beside: other runs, of which only their evaluations are shown.
+
+    Raises:
+        ValueError: one of these was not evaluated, or on another number of prompts.
+    """
     return {
         "run": _run(history),
         "headline": _headline(history),
         "totals": _totals(history),
-        "held_out": [
-            {name: getattr(evaluation, name) for name in ("step", "rollouts", "tokens", "pass_rate", "low", "high")}
-            | {name: getattr(evaluation, name) for name in ("num_prompts", "errors", "by_source")}
-            for evaluation in history.evaluations
-        ],
+        "held_out": _held_out(history),
+        "beside": [_beside(other, history) for other in beside],
         "fates": _fates(history),
         "bands": _bands(history),
         "cells": _cells(history),
@@ -54,6 +59,20 @@ def summarise(history: RunHistory) -> Section:
         "calibration": _calibration(history),
         "lengths": _lengths(history),
     }
+
+
+def _held_out(history: RunHistory) -> list[Section]:
+    names = ("step", "rollouts", "tokens", "pass_rate", "low", "high", "num_prompts", "errors", "by_source")
+    return [{name: getattr(evaluation, name) for name in names} for evaluation in history.evaluations]
+
+
+def _beside(other: RunHistory, history: RunHistory) -> Section:
+    nums = [{evaluation.num_prompts for evaluation in each.evaluations[:1]} for each in (history, other)]
+    if nums[0] != nums[1] or not nums[0]:
+        said = ["no evaluation" if not num else f"an evaluation on {num.pop():,} prompts" for num in nums]
+        raise ValueError(f"{other.path} has {said[1]} and {history.path} {said[0]}: they cannot be shown side by side")
+    method = other.config.get("method") or other.start.get("method")
+    return {"name": other.path.resolve().name, "method": method, "held_out": _held_out(other)}
 
 
 def _run(history: RunHistory) -> Section:
