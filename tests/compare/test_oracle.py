@@ -105,3 +105,18 @@ def test_allocation_by_variance_gives_rollouts_in_proportion_to_its_root() -> No
 def test_options_out_of_range(option) -> None:
     with pytest.raises(ValueError, match=next(iter(option))):
         _oracle(lambda: TRUTH, **option)
+
+
+def test_it_may_know_no_more_than_columns_tell() -> None:
+    """Of two levels one has prompts at 0.5, the other at 0 and 1: of a level all are alike to it."""
+    level, truth = (
+        np.arange(200) % 2,
+        np.where(np.arange(200) % 2 == 1, 0.5, np.where(np.arange(200) % 4 == 0, 0.0, 1.0)),
+    )
+    pool = pool_of(200, difficulty=level.astype(float))
+    curriculum = make(Oracle, pool, truth=lambda: truth, knows="columns", prompts_per_step=16, rollouts_per_step=128)
+    believed = curriculum.pass_rates().mean
+    assert np.allclose([believed[level == 0].std(), believed[level == 1].std()], 0)
+    assert believed[1] == pytest.approx(0.5, abs=0.01)
+    plan = curriculum.plan(0)
+    assert {group.prompt_id for group in plan} & {f"prompt-{index}" for index in np.flatnonzero(truth == 0.0)}

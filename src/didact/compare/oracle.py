@@ -6,6 +6,9 @@ pass rates come from outside the budget (`Learner.pass_rates`) and are refreshed
 Drawing by v in equal groups is one rule of many, and not the best: with 128 rollouts an update, fewer or more prompts,
 a sharper draw, or rollouts in proportion to sqrt(v) may be. `benchmarks/oracle.toml` compares them; the share of the
 way to the oracle that a table prints is of the one that its settings name.
+
+With `knows="columns"` it is told only what the pool's columns say of the pass rates, by a regression of all of them:
+what no belief from columns alone can exceed, however many outcomes it has seen.
 """
 
 from collections.abc import Callable
@@ -15,9 +18,14 @@ from typing import Any
 import numpy as np
 
 from didact.allocation import largest_remainder
+from didact.belief.description import Description
+from didact.belief.shared import over_logits
 from didact.memory import kept
 from didact.method import Draft, Floats, Method, Positions, Run, Turn, option
+from didact.pool import Pool
 from didact.selection import draw
+
+_EDGE = 0.005  # of a pass rate whose logit is taken
 
 
 @dataclass
@@ -25,6 +33,7 @@ class Memory:
     """What it was told, and when."""
 
     pass_rates: Floats = kept(np.zeros(0), least=0, most=1)  # of the pool as it was then
+    variance: Floats = kept(np.zeros(0), least=0, most=0.25)  # of a reward, expected; with the rates known p (1 - p)
     told_at: int = kept(0, least=0)  # in rollouts planned
 
 
@@ -55,6 +64,9 @@ class Oracle(Method):
     )
 
     group_size: int | None = option(None, "rollouts of a prompt; None: as prompts_per_step says", least=2)
+    knows: str = option(
+        "rates", "all pass rates, or what columns of the pool say of them", choices=("rates", "columns")
+    )
 
     def recorded(self) -> dict[str, Any]:
         return {name: value for name, value in super().recorded().items() if name != "truth"}
@@ -63,15 +75,18 @@ class Oracle(Method):
         return self.allocation == "variance" or self.group_size is not None or super().uneven(run)
 
     def init(self, run: Run) -> Memory:
-        return Memory(self._told())
+        memory = Memory()
+        self._look(run.pool, memory)
+        return memory
 
     def draft(self, turn: Turn, memory: Memory) -> Draft:
         grown = len(memory.pass_rates) < len(turn.pool)
         if grown or turn.num_planned - memory.told_at >= self.refresh_rollouts:
-            memory.pass_rates, memory.told_at = self._told(), turn.num_planned
+            self._look(turn.pool, memory)
+            memory.told_at = turn.num_planned
         batch = turn.batch if self.group_size is None else turn.rollouts_per_step // self.group_size
         batch = min(batch, len(turn.pool))
-        variance = memory.pass_rates * (1 - memory.pass_rates)
+        variance = memory.variance
         weights = np.where(variance > 0, variance**self.power, 0.0)
         positions = draw(weights, batch, turn.rng) if weights.any() else np.zeros(0, dtype=np.int64)
         if (missing := batch - len(positions)) > 0:  # fewer prompts have a chance of signal: fill up
@@ -88,5 +103,14 @@ class Oracle(Method):
             return None
         return memory.pass_rates[positions], np.zeros(len(positions))
 
-    def _told(self) -> Floats:
-        return np.clip(np.asarray(self.truth(), dtype=np.float64), 0.0, 1.0)
+    def _look(self, pool: Pool, memory: Memory) -> None:
+        """Be told the truth, or what can be known of it."""
+        rates = np.clip(np.asarray(self.truth(), dtype=np.float64), 0.0, 1.0)
+        memory.pass_rates, memory.variance = rates, rates * (1 - rates)
+        if self.knows == "columns":
+            rows = Description(pool).rows(pool, np.arange(len(pool)))
+            inner = np.clip(rates, _EDGE, 1 - _EDGE)
+            logits = np.log(inner / (1 - inner))
+            fitted = rows @ np.linalg.lstsq(rows, logits, rcond=None)[0]
+            nodes, masses = over_logits(fitted, np.full(len(fitted), np.var(logits - fitted)))
+            memory.pass_rates, memory.variance = nodes @ masses, (nodes * (1 - nodes)) @ masses
