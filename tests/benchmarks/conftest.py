@@ -24,3 +24,8 @@ def publish() -> ModuleType:
 @pytest.fixture(scope="session")
 def judge() -> ModuleType:
     return _script("judge")
+
+
+@pytest.fixture(scope="session")
+def prediction() -> ModuleType:
+    return _script("prediction")
