@@ -359,7 +359,7 @@ class Desk(RuleBasedStateMachine):
     """Workers that ask, report late, in parts, twice or never, die and are mourned too early; books kept by hand."""
 
     @initialize(
-        method=st.sampled_from(["uniform", "dapo", "hora", "reinforce_ada", "cures", "speed"]),
+        method=st.sampled_from(["uniform", "dapo", "hora", "reinforce_ada", "cures", "speed", "didact"]),
         memory=st.sampled_from([{}, {"discount": 0.7}, {"window": 2}]),
         max_lag=st.integers(0, 2),
         max_rollouts=st.sampled_from([None, 3]),
