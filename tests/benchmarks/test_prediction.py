@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from didact.compare.grid import compare
@@ -43,3 +44,18 @@ def test_small_groups_and_screening_save_and_cost_what_they_did_in_training(
         assert all(1 / 1.5 < quotient < 1.5 for quotient in found[name].values()), found[name]
     for summary in (simulated, trained):
         assert all(summary["cells"][cell]["variants"]["dapo"]["difference"]["median"] < -0.01 for cell in cells)
+
+
+@pytest.mark.slow
+def test_the_default_saves_about_what_was_predicted(
+    prediction: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bounds fixed before the runs were looked at: a factor of 2 in each cell, of 1.5 in the geometric mean."""
+    monkeypatch.chdir(RESULTS.parents[1])
+    cells = ["arithmetic/mixed", "arithmetic/hard, groups of 4", "arithmetic/sources", "chain_sum/easy"]
+    simulated, trained = both(prediction, "default-confirm", cells, ["nothing chosen", "didact"], tmp_path)
+    found = prediction.quotients(simulated, trained)
+    for name in ("nothing chosen", "didact"):
+        quotients = np.log([found[name][cell] for cell in cells])
+        assert np.abs(quotients).max() < np.log(2), found[name]
+        assert abs(quotients.mean()) < np.log(1.5), found[name]
