@@ -1,9 +1,9 @@
 """Whether the default keeps what it promises, goal by goal.
 
-    python benchmarks/judge.py benchmarks/results/default-confirm benchmarks/results/default-confirm-simulated
+    cd benchmarks/results && python ../judge.py default-confirm default-confirm-simulated default-ablation
 
 The goals were fixed before the runs (benchmarks/default-confirm.toml). It writes benchmarks/tables-default.md and says
-of each goal whether it is met and by how much it is missed.
+of each goal whether it is met and by how much it is missed, and what the default is without each of its parts.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from didact.compare.summary import summarise
 from didact.compare.tables import said_difference, said_overview, said_ratio, said_share, said_signed
 
 HERE = Path(__file__).parent
-DEFAULT = "didact"
+DEFAULT, CONFIRMS = "didact", "default-confirm"
 FASTER, OF_THE_ORACLE = 1.5, 0.8
 Section = dict[str, Any]
 
@@ -40,9 +40,12 @@ def judged(summaries: list[Section]) -> str:
     ]
     for summary in summaries:
         seeds = f"{len(summary['seeds'])} seeds, {summary['finished']} of {summary['planned']} runs"
-        parts += [f"## {summary['name']}: {seeds}", cells(summary), goals(summary)]
-        if published(summary):
-            parts += ["### Against every other method, in the mean over cells", in_the_mean(summary)]
+        parts.append(f"## {summary['name']}: {seeds}")
+        if summary["name"].startswith(CONFIRMS):
+            parts += [cells(summary), goals(summary)]
+        for head, names in (("Against every other method", published(summary)), ("Without a part", forms(summary))):
+            if names:
+                parts += [f"### {head}, in the mean over cells", in_the_mean(summary, names)]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
@@ -116,6 +119,12 @@ def published(summary: Section) -> list[str]:
     return [row["name"] for row in rows if row["method"] not in (DEFAULT, "oracle", summary["baseline"])]
 
 
+def forms(summary: Section) -> list[str]:
+    """The default in other forms: without a part, or with other options."""
+    rows = summary["settings"]["variants"]
+    return [row["name"] for row in rows if row["method"] == DEFAULT and row["name"] != DEFAULT]
+
+
 def against(summary: Section, cell: str) -> list[tuple[str, PairedDifference, float]]:
     """The default less every other method in a cell, with p corrected for their number."""
     found = [
@@ -126,14 +135,13 @@ def against(summary: Section, cell: str) -> list[tuple[str, PairedDifference, fl
     return [(method, difference, float(p)) for (method, difference), p in zip(known, corrected, strict=True)]
 
 
-def in_the_mean(summary: Section) -> str:
-    """The default less every other method, of a seed the mean over all cells."""
-    names = [DEFAULT, *published(summary)]
-    means = {name: _mean([areas(summary, cell, name) for cell in summary["cells"]]) for name in names}
-    found = [(name, _less(means[DEFAULT], means[name])) for name in names[1:]]
+def in_the_mean(summary: Section, names: list[str]) -> str:
+    """The default less each of some variants, of a seed the mean over all cells."""
+    means = {name: _mean([areas(summary, cell, name) for cell in summary["cells"]]) for name in [DEFAULT, *names]}
+    found = [(name, _less(means[DEFAULT], means[name])) for name in names]
     known = [(name, difference) for name, difference in found if difference is not None]
     corrected = holm([difference.p for _, difference in known])
-    lines = [f"| method | {DEFAULT} less it [95%] | p, corrected | |", "|---|---|---|---|"]
+    lines = [f"| variant | {DEFAULT} less it [95%] | p, corrected | |", "|---|---|---|---|"]
     for (name, difference), p in sorted(zip(known, corrected, strict=True), key=lambda row: row[0][1].median):
         ends = ", ".join(said_signed(end) for end in difference.interval or ())
         said = verdict(difference, float(p))

@@ -21,7 +21,7 @@ def summary(folder: Path, **slopes: tuple[float, float]) -> dict[str, Any]:
         for cell, slope in zip(CELLS, each, strict=True)
         for seed in range(6)
     ]
-    return summarise(write(folder, records, variants=list(slopes), cells=CELLS, seeds=6))
+    return summarise(write(folder, records, variants=list(slopes), cells=CELLS, seeds=6, name="default-confirm"))
 
 
 def test_goals_that_are_met(judge: ModuleType, tmp_path: Path) -> None:
@@ -44,3 +44,20 @@ def test_goals_that_are_missed_are_named_with_their_distance(judge: ModuleType, 
     assert "on hard pools**: missed, 1 cells: hard (0.80 [0.80, 0.80])" in text
     assert "in the mean of the 1 cells in which it saves: 33%, missed" in text  # 0.2 of 0.6
     assert "in every cell**: missed, 2 cells: hard: cures (−0.075)" in text
+
+
+def test_what_the_default_is_without_a_part(judge: ModuleType, tmp_path: Path) -> None:
+    """Forms of it are no other methods, and an ablation has no goals. Slopes 0.4 and 0.3 over half a budget: 0.05."""
+    forms = [{"name": "own means", "method": "didact", "options": {"baseline_rollouts": 0.0}}]
+    records = [
+        record(name, seed, straight(slope), cell=str(cell["name"]))
+        for name, slope in {"uniform": 0.2, "didact": 0.4, "own means": 0.3}.items()
+        for cell in CELLS
+        for seed in range(6)
+    ]
+    variants = ["uniform", "didact", *forms]
+    text = judge.judged([summarise(write(tmp_path, records, variants=variants, cells=CELLS, seeds=6))])
+    assert "### Without a part, in the mean over cells" in text
+    assert "| own means | +0.050 [+0.050, +0.050] | 0.031 | better |" in text
+    assert "Never worse" not in text
+    assert "Against every other method" not in text
