@@ -40,10 +40,10 @@ def test_goals_that_are_met(judge: ModuleType, tmp_path: Path) -> None:
 def test_goals_that_are_missed_are_named_with_their_distance(judge: ModuleType, tmp_path: Path) -> None:
     found = summary(tmp_path, uniform=(0.2, 0.2), oracle=(0.5, 0.2), didact=(0.25, 0.15), cures=(0.4, 0.1))
     text = judge.judged([found])
-    assert "* **Never worse**: missed, 2 cells: easy" in text
-    assert "on hard pools**: missed, 1 cells: hard (0.80 [0.80, 0.80])" in text
+    assert "* **Never worse**: missed in 1 of 2 cells: easy" in text
+    assert "on hard pools**: missed in 1 of 1 cells: hard (0.80 [0.80, 0.80])" in text
     assert "in the mean of the 1 cells in which it saves: 33%, missed" in text  # 0.2 of 0.6
-    assert "in every cell**: missed, 2 cells: hard: cures (−0.075)" in text
+    assert "in every cell**: missed in 1 of 2 cells: hard: cures (−0.075)" in text
 
 
 def test_what_the_default_is_without_a_part(judge: ModuleType, tmp_path: Path) -> None:
