@@ -99,15 +99,15 @@ def goals(summary: Section) -> str:
         for method, difference, p in against(summary, name)
         if verdict(difference, p) == "worse"
     ]
-    return "\n".join(
-        [
-            f"* **Never worse**: {_met(worse, len(rows), 'cells')}",
-            f"* **At least {FASTER} times fewer tokens on hard pools**: {_met(slow, num_hard, 'cells')}",
-            f"* **At least {OF_THE_ORACLE:.0%} of the oracle's saving**, in the mean of the {len(found)} cells in "
-            f"which it saves: {mean:.0%}, {'met' if mean >= OF_THE_ORACLE else 'missed'}",
-            f"* **As good as the best other method in every cell**: {_met(behind, len(rows), 'cells')}",
-        ]
-    )
+    said = [
+        f"* **Never worse**: {_met(worse, len(rows), 'cells')}",
+        f"* **At least {FASTER} times fewer tokens on hard pools**: {_met(slow, num_hard, 'cells')}",
+        f"* **At least {OF_THE_ORACLE:.0%} of the oracle's saving**, in the mean of the {len(found)} cells in "
+        f"which it saves: {mean:.0%}, {'met' if mean >= OF_THE_ORACLE else 'missed'}",
+    ]
+    if published(summary):
+        said.append(f"* **As good as the best other method in every cell**: {_met(behind, len(rows), 'cells')}")
+    return "\n".join(said)
 
 
 def shares(summary: Section) -> dict[str, float]:
