@@ -37,7 +37,7 @@ def test_a_cell_of_a_table_may_have_a_class():
     shown = render(
         "comparison.html",
         **{**FRAME, "settings": "{}", "rule": "", "least_pairs": 6, "overview": None, "cells": [], "training_note": ""},
-        axes_note="", summary={"warnings": [], "baseline": "<b>", "gain": 0.1}, failures=failures,
+        axes_note="", target="", summary={"warnings": [], "baseline": "<b>"}, failures=failures,
     )  # fmt: skip
     assert '<tr><th>&lt;v&gt;</th><td><span class="worse">&lt;out of memory&gt;</span></td></tr>' in shown
     assert "<tr><th>w</th><td>&lt;none&gt;</td></tr>" in shown
