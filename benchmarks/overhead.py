@@ -23,7 +23,8 @@ Memory is what tracemalloc sees from before the pool is built until after a step
 
 The second times every method of METHODS as it comes, on pools whose pass rates are spread evenly over [0, 1]: for each
 step the sum of `plan` and `observe` over all its rounds, the first step apart (it may look at the whole pool), then the
-median and the slowest of `--steps` steps. Columns that a method needs are made up (see `COLUMNS`). A method that has
+median and the slowest of `--steps` steps. Columns that a method needs are made up (see `COLUMNS`); the default is kept
+from leaving selection, which it would on such a pool. A method that has
 used up `--limit` seconds of processor time before its third step is noted as too slow. Rows already in the file are
 kept, unless measured again; `--page` writes the table from them.
 """
@@ -51,6 +52,8 @@ NUM_FEATURES = 8
 #: What a method needs to know of a prompt, and which options hold pass rates of reference models.
 COLUMNS = {"adarft": "difficulty", "fastcurl": "prompt_tokens", "vip": "features", "didact": "features"}
 REFERENCES = {"bots": ("weak", "strong")}
+#: On these pools the default would see nothing to gain and plan as uniform does: it is made to choose.
+OPTIONS: dict[str, dict[str, Any]] = {"didact": {"leave_below": 0.0}}
 
 
 def warmed_up(ids: list[str], passes: np.ndarray) -> Curriculum:
@@ -214,7 +217,8 @@ def built(name: str, ids: list[str]) -> Curriculum:
     needed = {COLUMNS[name]: columns[COLUMNS[name]]()} if name in COLUMNS else {}
     weak = rng.random(size, dtype=np.float32) * 0.6 if name in REFERENCES else np.zeros(0)
     references = dict(zip(REFERENCES.get(name, ()), (weak, weak + 0.4), strict=False))
-    return make(name, PromptPool(ids, **needed), prompts_per_step=GROUPS, rollouts_per_step=GROUPS * SIZE, **references)
+    options = {"prompts_per_step": GROUPS, "rollouts_per_step": GROUPS * SIZE, **references, **OPTIONS.get(name, {})}
+    return make(name, PromptPool(ids, **needed), **options)
 
 
 def method_steps(curriculum: Curriculum, steps: int, limit: float) -> dict[str, Any]:
