@@ -50,10 +50,13 @@ from didact import METHODS, Curriculum, GroupOutcome, Plan, PromptPool, make
 GROUPS, SIZE, TEMPERATURE, PILOT = 1024, 8, 0.1, 4
 NUM_FEATURES = 8
 #: What a method needs to know of a prompt, and which options hold pass rates of reference models.
-COLUMNS = {"adarft": "difficulty", "fastcurl": "prompt_tokens", "vip": "features", "didact": "features"}
+COLUMNS = {
+    **{"adarft": "difficulty", "e2h": "difficulty", "fastcurl": "prompt_tokens", "sec": "source", "dump": "source"},
+    **{"vip": "features", "pcl": "features", "didact": "features"},
+}
 REFERENCES = {"bots": ("weak", "strong")}
-#: On these pools the default would see nothing to gain and plan as uniform does: it is made to choose.
-OPTIONS: dict[str, dict[str, Any]] = {"didact": {"leave_below": 0.0}}
+#: On these pools the default would see nothing to gain and be uniform: it is made to choose. A schedule needs an end.
+OPTIONS: dict[str, dict[str, Any]] = {"didact": {"leave_below": 0.0}, "e2h": {"total_steps": 100}}
 
 
 def warmed_up(ids: list[str], passes: np.ndarray) -> Curriculum:
@@ -212,6 +215,7 @@ def built(name: str, ids: list[str]) -> Curriculum:
     columns: dict[str, Any] = {
         "difficulty": lambda: rng.uniform(0, 100, size),
         "prompt_tokens": lambda: rng.integers(20, 500, size),
+        "source": lambda: np.array(["a", "b", "c", "d"], dtype=object)[rng.integers(0, 4, size)],
         "features": lambda: rng.standard_normal((size, NUM_FEATURES), dtype=np.float32),
     }
     needed = {COLUMNS[name]: columns[COLUMNS[name]]()} if name in COLUMNS else {}
