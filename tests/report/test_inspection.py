@@ -10,7 +10,9 @@ from didact.report import RunHistory, inspect_prompts
 from didact.report.inspection import shorten
 
 
-def run_of(folder: Path, groups: dict[str, list[list[float | None]]], **options: object) -> RunHistory:
+def run_of(
+    folder: Path, groups: dict[str, list[list[float | None]]], believed: float | None = None, **options: object
+) -> RunHistory:
     """One group per step for every prompt, in turn."""
     journal = Journal(folder / "journal.jsonl")
     pool = {"size": len(groups), "fingerprint": "5f1c2a9e"}
@@ -21,7 +23,8 @@ def run_of(folder: Path, groups: dict[str, list[list[float | None]]], **options:
             if step >= len(rows):
                 continue
             at = {"step": step, "groups": [group_id], "prompts": [prompt_id]}
-            journal.append({"kind": "plan", "round": 0, "rollouts": [len(rows[step])], "reasons": ["train"], **at})
+            plan = {"kind": "plan", "round": 0, "rollouts": [len(rows[step])], "reasons": ["train"], **at}
+            journal.append(plan if believed is None else {**plan, "predicted": [believed]})
             journal.append({"kind": "outcomes", "rewards": [rows[step]], **at})
             group_id += 1
     journal.close()
@@ -55,6 +58,28 @@ def test_findings_by_hand(tmp_path: Path) -> None:
     assert ids(findings["most_errored"]) == ["crashing"]
     assert findings["most_rollouts"][0]["share"] == pytest.approx(32 / 120)
     assert findings["most_tokens"] == []
+
+
+def test_what_never_passes_although_it_was_believed_to_is_suspicious(tmp_path: Path) -> None:
+    """Believed at 0.3: of eight rollouts that had a verdict none passes with 0.7^8 = 0.058, of 24 with 0.0002."""
+    history = run_of(
+        tmp_path,
+        {
+            "broken": [[0.0] * 8] * 3,
+            "unlucky": [[0.0] * 8],
+            "hard": [[0.0] * 8, [0.0] * 8, [1.0] + [0.0] * 7],
+            "not judged": [[None] * 8] * 2 + [[0.0] + [None] * 7],
+        },
+        believed=0.3,
+    )
+    found = inspect_prompts(history)["suspicious"]
+    assert (found["count"], ids(found["prompts"])) == (1, ["broken"])
+    assert found["prompts"][0]["chance"] == pytest.approx(0.7**24)
+    assert found["expected_by_chance"] == pytest.approx(4 * 0.001)
+
+
+def test_where_nothing_was_believed_nothing_is_suspicious(tmp_path: Path) -> None:
+    assert inspect_prompts(run_of(tmp_path, {"broken": [[0.0] * 8] * 9}))["suspicious"]["count"] == 0
 
 
 def test_a_pass_is_what_the_run_calls_one(tmp_path: Path) -> None:

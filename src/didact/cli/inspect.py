@@ -29,7 +29,8 @@ Example:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
 def inspect_command(run: Path, top: int, min_rollouts: int, as_json: bool) -> None:
-    """Show prompts that never pass, always pass, relapse, eat the budget, or fail to be scored.
+    """Show prompts that never pass, or not although they should, always pass, relapse, eat the budget, or fail to be
+    scored.
 
     RUN is the folder that training wrote.
     """
@@ -53,6 +54,13 @@ def _print_tables(findings: dict[str, Any]) -> None:
         f"no pass in at least {least} scored rollouts; a broken answer, or a hard prompt",
         findings["never_pass"]["prompts"],
         [rollouts, ("truncated", lambda p: f"{p['truncated']:,}"), ("95% below", lambda p: f"{p['bound']:.3f}")],
+    )
+    table(
+        f"Suspicious: {findings['suspicious']['count']:,}",
+        f"never passed, though believed to when planned; at most {findings['suspicious']['expected_by_chance']:.1f} "
+        "expected by chance if beliefs are right; look at the answer",
+        findings["suspicious"]["prompts"],
+        [rollouts, ("chance", lambda p: f"{p['chance']:.1e}")],
     )
     table(
         f"Relapse: {relapse['count']:,}",

@@ -3,6 +3,9 @@
 never_pass     at least `min_rollouts` scored rollouts, none of which passed: its reward is not above the run's
                `pass_above` or, where there is none, below 0.5. `bound` is the one-sided 95% upper bound of its pass
                rate, 1 - 0.05^(1/n). A broken answer looks like this; so does a hard prompt with few rollouts.
+suspicious     never passed, although it was believed to when its groups were planned: with q believed and n scored
+               rollouts, `chance`, the product of (1 - q)^n over its groups, is 0.001 or less. Where a belief is shared
+               between prompts, its like do pass: look at the answer. At most `expected_by_chance` if all q are right.
 always_pass    the mirror image; `bound` is the lower bound.
 relapse        the prompt's groups in order, cut in half, at least eight scored rollouts on each side: the pooled two-
                proportion z of earlier minus later is at least 3 and the pass rate fell by 0.25 or more. About one
@@ -29,6 +32,7 @@ Finding = dict[str, Any]
 RELAPSE_Z = 3.0
 RELAPSE_DROP = 0.25
 RELAPSE_ROLLOUTS = 8
+SUSPICIOUS = 1e-3
 CHANCE_OF_Z3 = 0.5 * math.erfc(RELAPSE_Z / math.sqrt(2))
 
 
@@ -68,6 +72,8 @@ def inspect_prompts(history: RunHistory, *, top: int = 10, min_rollouts: int = 1
     enough = num_scored >= min_rollouts
     never, always = enough & (passed == 0), enough & (passed == num_scored)
     relapses, num_tested = _relapses(history, prompt, scored)
+    chance = _chance_of_none(history, np.bincount(rollouts.group[scored], minlength=len(groups.prompt)))
+    suspicious = (passed == 0) & (num_scored > 0) & (chance <= SUSPICIOUS)
     num_rollouts, num_tokens = max(int(total.sum()), 1), max(float(tokens.sum()), 1.0)
     return {
         "min_rollouts": min_rollouts,
@@ -79,6 +85,11 @@ def inspect_prompts(history: RunHistory, *, top: int = 10, min_rollouts: int = 1
             "prompts": [
                 describe(row) | {"bound": zero_pass_bound(int(num_scored[row]))} for row in ranked(never, num_scored)
             ],
+        },
+        "suspicious": {
+            "count": int(suspicious.sum()),
+            "expected_by_chance": int((num_scored > 0).sum()) * SUSPICIOUS,
+            "prompts": [describe(row) | {"chance": float(chance[row])} for row in ranked(suspicious, -chance)],
         },
         "always_pass": {
             "count": int(always.sum()),
@@ -103,6 +114,19 @@ def inspect_prompts(history: RunHistory, *, top: int = 10, min_rollouts: int = 1
         "most_errored": [describe(row) for row in ranked(errored > 0, errored)],
         "most_truncated": [describe(row) for row in ranked(truncated > 0, truncated)],
     }
+
+
+def _chance_of_none(history: RunHistory, num_scored: NDArray[np.int64]) -> NDArray[np.float64]:
+    """By prompt, the chance that none of its rollouts passes if all was as believed when its groups were planned.
+
+    Args:
+        num_scored: rollouts with a verdict, by group.
+    """
+    groups = history.groups
+    with np.errstate(divide="ignore"):
+        failing = np.log1p(-np.nan_to_num(groups.predicted, nan=0.0))
+    told = np.where(num_scored > 0, num_scored * failing, 0.0)
+    return np.exp(np.bincount(groups.prompt, weights=told, minlength=len(history.prompts.ids)))
 
 
 def _relapses(

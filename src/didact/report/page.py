@@ -308,12 +308,19 @@ def _group_figures(summary: Section, figures: dict[str, str]) -> list[Figure]:
 def _findings(findings: Section) -> list[tuple[str, str, str, list[tuple[Section, tuple[str, str]]]]]:
     """Title, count, what it is, and prompts, each with the fact that put it there: the strong words, and the rest."""
     least = findings["min_rollouts"]
-    relapse = findings["relapse"]
+    relapse, suspicious = findings["relapse"], findings["suspicious"]
     kinds: list[tuple[str, Section, str, Callable[[Section], tuple[str, str]], str]] = [
         (
             "Never pass", findings["never_pass"],
             f"At least {least} scored rollouts, not one pass. A broken answer looks like this; so does a hard prompt.",
             lambda p: (f"0 of {p['scored']}", f"· pass rate below {p['bound']:.2f} (95%)"), "prompts",
+        ),
+        (
+            "Suspicious", suspicious,
+            "Never passed, although believed to when their groups were planned. Where a belief is shared, their like "
+            "do pass: look at the answer. If beliefs are right, chance alone would flag at most "
+            f"{suspicious['expected_by_chance']:.1f}.",
+            lambda p: (f"0 of {p['scored']}", f"· chance {p['chance']:.0e}"), "prompts",
         ),
         (
             "Relapse", relapse,
