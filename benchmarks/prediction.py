@@ -3,10 +3,11 @@
     python benchmarks/prediction.py benchmarks/results/default-confirm     # about a second a run
     python benchmarks/prediction.py benchmarks/results/main --measure      # the pools' pass rates first (minutes)
 
-Of each trained cell of a published comparison it takes the pass rates before training (in benchmarks/pools/, those of
-12 rollouts a prompt, of all its seeds together; `--measure` writes them), the prompts and rollouts of a step, and the
-longest response; all else is as `didact simulate` has it. The target on both sides is 90% of what uniform gains. It
-writes benchmarks/tables-prediction-NAME.md. Simulated runs are kept in comparisons/prediction-NAME.
+Of each trained cell of a published comparison it takes the pass rates before training, the prompts and rollouts of a
+step, and the longest response; all else is as `didact simulate` has it. The rates are in benchmarks/pools/, of 12
+rollouts a prompt, of all seeds of the comparison that first needed the pool; `--measure` writes those that are missing.
+The target on both sides is 90% of what uniform gains. It writes benchmarks/tables-prediction-NAME.md, and keeps the
+simulated runs in comparisons/prediction-NAME.
 """
 
 import argparse
@@ -20,15 +21,13 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from didact.cli.terminal import Terminal
-from didact.compare.config import Cell, CompareConfig, resolved_config
+from didact.compare.config import SIMULATED, SIMULATED_GAIN, Cell, CompareConfig, resolved_config
 from didact.compare.grid import compare
 from didact.compare.records import read_settings
 from didact.compare.summary import summarise
 from didact.compare.tables import said_number, said_ratio
-from didact.simulate import CALIBRATED
 
 HERE = Path(__file__).parent
-GAIN_SHARE = 0.9
 Section = dict[str, Any]
 
 
@@ -46,7 +45,7 @@ def main() -> None:
     with Terminal() as terminal:
         if not compare(simulated(settings, chosen.seeds), folder, jobs=chosen.jobs, progress=terminal):
             raise SystemExit("interrupted; the same command goes on")
-    text = predicted(summarise(folder), summarise(chosen.folder, gain_share=GAIN_SHARE))
+    text = predicted(summarise(folder), summarise(chosen.folder, gain_share=SIMULATED_GAIN))
     (HERE / f"tables-prediction-{settings.name}.md").write_text(text, encoding="utf-8")
     print(text)
 
@@ -76,29 +75,17 @@ def measure(settings: CompareConfig) -> None:
 
 def simulated(settings: CompareConfig, num_seeds: int) -> CompareConfig:
     """The same variants, budgets and pass rates, on simulated learners."""
-    options = {name: value for name, value in CALIBRATED.items() if name != "learning_rate"}
-    cells = [
-        dataclasses.replace(
-            cell,
-            learner="skills",
-            pool=str(rates_of(cell).relative_to(HERE.parent)),
-            known="measured",
-            task="arithmetic",
-            task_options={},
-            learner_options={
-                **options,
-                "response_tokens": cell.max_completion_length // 2,
-                "context_length": cell.max_completion_length,
-            },
-            learning_rate=CALIBRATED["learning_rate"],
-            held_out=1024,
-            evaluations=18,
-            tuned_on=None,
-        )
-        for cell in trained(settings)
-    ]
+    skills = SIMULATED["skills"]
+    cells = []
+    for cell in trained(settings):
+        longest = cell.max_completion_length
+        lengths = {"response_tokens": longest // 2, "context_length": longest}
+        changes = {**skills, "learner_options": {**skills["learner_options"], **lengths}}
+        changes |= {"learner": "skills", "pool": str(rates_of(cell).relative_to(HERE.parent)), "known": "measured"}
+        changes |= {"task": "arithmetic", "task_options": {}, "tuned_on": None}
+        cells.append(dataclasses.replace(cell, **changes))
     seeds = list(range(1, num_seeds + 1))
-    changed = dataclasses.replace(settings, cells=cells, seeds=seeds, tuning=None, gain_share=GAIN_SHARE)
+    changed = dataclasses.replace(settings, cells=cells, seeds=seeds, tuning=None, gain_share=SIMULATED_GAIN)
     return resolved_config(changed.to_dict())
 
 
@@ -107,7 +94,7 @@ def predicted(simulation: Section, training: Section) -> str:
     lines = [
         f"# What `didact simulate` predicts, beside what training showed: {training['name']}",
         f"Written by `python benchmarks/prediction.py benchmarks/results/{training['name']}`. Response tokens to "
-        f"{GAIN_SHARE:.0%} of what {training['baseline']} gains, over {training['baseline']}'s; medians over "
+        f"{SIMULATED_GAIN:.0%} of what {training['baseline']} gains, over {training['baseline']}'s; medians over "
         f"{len(simulation['seeds'])} simulated and {len(training['seeds'])} trained seeds, with 95% intervals. "
         "Quotient: predicted over trained; above 1, training saved more than was predicted.",
     ]

@@ -11,7 +11,10 @@ from didact.report.inspection import shorten
 
 
 def run_of(
-    folder: Path, groups: dict[str, list[list[float | None]]], believed: float | None = None, **options: object
+    folder: Path,
+    groups: dict[str, list[list[float | None]]],
+    believed: dict[str, float] | None = None,
+    **options: object,
 ) -> RunHistory:
     """One group per step for every prompt, in turn."""
     journal = Journal(folder / "journal.jsonl")
@@ -24,7 +27,7 @@ def run_of(
                 continue
             at = {"step": step, "groups": [group_id], "prompts": [prompt_id]}
             plan = {"kind": "plan", "round": 0, "rollouts": [len(rows[step])], "reasons": ["train"], **at}
-            journal.append(plan if believed is None else {**plan, "predicted": [believed]})
+            journal.append(plan if believed is None else {**plan, "predicted": [believed[prompt_id]]})
             journal.append({"kind": "outcomes", "rewards": [rows[step]], **at})
             group_id += 1
     journal.close()
@@ -70,7 +73,7 @@ def test_what_never_passes_although_it_was_believed_to_is_suspicious(tmp_path: P
             "hard": [[0.0] * 8, [0.0] * 8, [1.0] + [0.0] * 7],
             "not judged": [[None] * 8] * 2 + [[0.0] + [None] * 7],
         },
-        believed=0.3,
+        believed={"broken": 0.3, "unlucky": 0.3, "hard": 0.3, "not judged": 0.2},
     )
     found = inspect_prompts(history)["suspicious"]
     assert (found["count"], ids(found["prompts"])) == (1, ["broken"])
@@ -78,8 +81,11 @@ def test_what_never_passes_although_it_was_believed_to_is_suspicious(tmp_path: P
     assert found["expected_by_chance"] == pytest.approx(4 * 0.001)
 
 
-def test_where_nothing_was_believed_nothing_is_suspicious(tmp_path: Path) -> None:
-    assert inspect_prompts(run_of(tmp_path, {"broken": [[0.0] * 8] * 9}))["suspicious"]["count"] == 0
+@pytest.mark.parametrize("believed", [None, {"broken": 0.5, "solved": 0.5}])
+def test_what_is_believed_of_all_alike_makes_none_suspicious(tmp_path: Path, believed: dict[str, float] | None) -> None:
+    """As a prior is, from which a method without a shared belief starts."""
+    history = run_of(tmp_path, {"broken": [[0.0] * 8] * 9, "solved": [[1.0] * 8]}, believed)
+    assert inspect_prompts(history)["suspicious"]["count"] == 0
 
 
 def test_a_pass_is_what_the_run_calls_one(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from didact.cli.terminal import Terminal
-from didact.compare.config import CompareConfig, compare_config
+from didact.compare.config import SIMULATED, SIMULATED_GAIN, CompareConfig, compare_config
 from didact.settings import read_toml
 
 COMPARE_EPILOG = """\b
@@ -106,32 +106,15 @@ def _config(path: Path | None, flags: dict[str, Any]) -> CompareConfig:
         values = read_toml(path)
         values.setdefault("name", path.stem)
     else:
-        simulated = _simulated(learner)
+        simulated = SIMULATED.get(learner, {})
         pool = Path(str(cell.get("pool", "mixed")))
         name = re.sub(r"[^\w.-]+", "-", f"{cell.get('task', learner)}-{pool.stem}")[:60].strip(".-")
         values = {"name": name, "cells": [{"name": name, "learner": learner, **simulated, **cell}]}
         values["variants"] = [each.strip() for each in (methods or _PICKED).split(",") if each.strip()]
-        values |= gains or ({"gain_share": 0.9} if simulated else {})
+        values |= gains or ({"gain_share": SIMULATED_GAIN} if simulated else {})
     if seeds is not None:
         values["seeds"] = seeds
     return compare_config(values)
-
-
-def _simulated(learner: str) -> dict[str, Any]:
-    """The settings of a simulated learner where nothing is said; none of a real one."""
-    if learner == "policy":
-        return {}
-    if learner == "independent":
-        return {"prompts_per_step": 32, "rollouts_per_step": 256, "rollouts": 38_400, "evaluations": 15}
-    from didact.simulate import CALIBRATED
-
-    options = dict(CALIBRATED)
-    return {
-        "learning_rate": options.pop("learning_rate"),
-        "learner_options": options,
-        "held_out": 1024,
-        "evaluations": 18,
-    }
 
 
 def _compare(config: CompareConfig, folder: Path | None, jobs: int | None, as_json: bool) -> int:

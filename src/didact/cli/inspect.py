@@ -57,8 +57,8 @@ def _print_tables(findings: dict[str, Any]) -> None:
     )
     table(
         f"Suspicious: {findings['suspicious']['count']:,}",
-        f"never passed, though believed to when planned; at most {findings['suspicious']['expected_by_chance']:.1f} "
-        "expected by chance if beliefs are right; look at the answer",
+        "never passed, though their like do, by what was believed when they were planned; look at the answer; at most "
+        f"{findings['suspicious']['expected_by_chance']:.1f} expected by chance if beliefs are right",
         findings["suspicious"]["prompts"],
         [rollouts, ("chance", lambda p: f"{p['chance']:.1e}")],
     )

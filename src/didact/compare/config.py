@@ -28,6 +28,18 @@ BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
     "warmup_steps": (0, 1_000_000),
     "max_completion_length": (1, 4096),
 }
+#: Settings of `didact simulate`, where nothing else is said. Those of "skills" are calibrated: small groups and the
+#: default save about what they do on trained beds (docs/simulate.md).
+SIMULATED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "skills": {
+        "learner_options": {"num_skills": 256, "skills_per_prompt": 6, "score_noise": 0.0},
+        "learning_rate": 0.08,
+        "held_out": 1024,
+        "evaluations": 18,
+    },
+    "independent": {"prompts_per_step": 32, "rollouts_per_step": 256, "rollouts": 38_400, "evaluations": 15},
+}
+SIMULATED_GAIN: Final = 0.9  # its target, as a share of what the baseline gains
 MOST_RUNS: Final = 100_000  # of a comparison: cells times variants times seeds, and the same for tuning
 _MOST_SEEDS: Final = 10_000
 _SEEDS: Final = range(2**32)

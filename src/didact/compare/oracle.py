@@ -7,8 +7,8 @@ Drawing by v in equal groups is one rule of many, and not the best: with 128 rol
 a sharper draw, or rollouts in proportion to sqrt(v) may be. `benchmarks/oracle.toml` compares them; the share of the
 way to the oracle that a table prints is of the one that its settings name.
 
-With `knows="columns"` it is told only what the pool's columns say of the pass rates, by a regression of all of them:
-what no belief from columns alone can exceed, however many outcomes it has seen.
+With `knows="columns"` it is told only what a regression of all true logits on the pool's columns says
+(`belief/description.py`): what such a belief can come to from columns alone, however many outcomes it has seen.
 """
 
 from collections.abc import Callable

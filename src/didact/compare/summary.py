@@ -6,10 +6,10 @@ runs never reached the target.
 
 Every curve is cut at the budget, so that nobody is credited for having spent more; the last accuracy of a run that
 stopped before it stands. The target of a seed is the accuracy before training plus a gain fixed before the runs, or a
-share, fixed likewise, of what the baseline gained. Pairs
-share the seed: model, pool and randomness. Failed runs are counted and left out, with the pair they belong to. p-values
-are Holm-adjusted over the variants of a cell, and not over cells; oracles are no candidates, so they stay out of that
-and their verdicts rest on the p of their own (`p_holm` is null).
+share, fixed likewise, of what the baseline gained. Pairs share the seed: model, pool and randomness. Failed runs are
+counted and left out, with the pair they belong to. p-values are Holm-adjusted over the variants of a cell, and not over
+cells; oracles are no candidates, so they stay out of that and their verdicts rest on the p of their own (`p_holm` is
+null).
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
 never_pass     at least `min_rollouts` scored rollouts, none of which passed: its reward is not above the run's
                `pass_above` or, where there is none, below 0.5. `bound` is the one-sided 95% upper bound of its pass
                rate, 1 - 0.05^(1/n). A broken answer looks like this; so does a hard prompt with few rollouts.
-suspicious     never passed, although it was believed to when its groups were planned: with q believed and n scored
-               rollouts, `chance`, the product of (1 - q)^n over its groups, is 0.001 or less. Where a belief is shared
-               between prompts, its like do pass: look at the answer. At most `expected_by_chance` if all q are right.
+suspicious     never passed, although its like do: with q believed when a group was planned and n scored rollouts,
+               `chance`, the product of (1 - q)^n over its groups, is 0.001 or less. Look at the answer. At most
+               `expected_by_chance` if all q are right. Only in runs that told prompts apart before they were tried:
+               a prior that all start from says nothing of one of them.
 always_pass    the mirror image; `bound` is the lower bound.
 relapse        the prompt's groups in order, cut in half, at least eight scored rollouts on each side: the pooled two-
                proportion z of earlier minus later is at least 3 and the pass rate fell by 0.25 or more. About one
@@ -117,16 +118,19 @@ def inspect_prompts(history: RunHistory, *, top: int = 10, min_rollouts: int = 1
 
 
 def _chance_of_none(history: RunHistory, num_scored: NDArray[np.int64]) -> NDArray[np.float64]:
-    """By prompt, the chance that none of its rollouts passes if all was as believed when its groups were planned.
+    """By prompt, the chance that none of its rollouts passes if all was as believed when its groups were planned; 1
+    where all prompts were believed alike before they were tried.
 
     Args:
         num_scored: rollouts with a verdict, by group.
     """
-    groups = history.groups
-    with np.errstate(divide="ignore"):
-        failing = np.log1p(-np.nan_to_num(groups.predicted, nan=0.0))
-    told = np.where(num_scored > 0, num_scored * failing, 0.0)
-    return np.exp(np.bincount(groups.prompt, weights=told, minlength=len(history.prompts.ids)))
+    groups, num_prompts = history.groups, len(history.prompts.ids)
+    believed = np.nan_to_num(groups.predicted, nan=0.0)
+    untried = believed[np.unique(groups.prompt, return_index=True)[1]]  # groups are in the order first planned
+    if len(untried) == 0 or np.ptp(untried) < 1e-9:
+        return np.ones(num_prompts)
+    failing = np.log1p(-np.minimum(believed, 1 - 1e-12))
+    return np.exp(np.bincount(groups.prompt, weights=num_scored * failing, minlength=num_prompts))
 
 
 def _relapses(

@@ -317,9 +317,8 @@ def _findings(findings: Section) -> list[tuple[str, str, str, list[tuple[Section
         ),
         (
             "Suspicious", suspicious,
-            "Never passed, although believed to when their groups were planned. Where a belief is shared, their like "
-            "do pass: look at the answer. If beliefs are right, chance alone would flag at most "
-            f"{suspicious['expected_by_chance']:.1f}.",
+            "Never passed, although their like do, by what was believed when their groups were planned: look at the "
+            f"answer. If beliefs are right, chance alone would flag at most {suspicious['expected_by_chance']:.1f}.",
             lambda p: (f"0 of {p['scored']}", f"· chance {p['chance']:.0e}"), "prompts",
         ),
         (

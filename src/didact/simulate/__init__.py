@@ -19,7 +19,6 @@ from didact.simulate.pools import POOLS, InitialRates, given_rates, pool_rates
 from didact.simulate.skills import SharedSkills
 
 __all__ = [
-    "CALIBRATED",
     "LEARNERS",
     "POOLS",
     "IndependentPrompts",
@@ -36,14 +35,6 @@ __all__ = [
 LEARNERS: dict[str, type[SimulatedLearner]] = {"skills": SharedSkills, "independent": IndependentPrompts}
 
 DEFAULT_SIZE = 4096
-
-#: Of "skills": those at which small groups and the default save about what they do on trained beds (docs/simulate.md).
-CALIBRATED: dict[str, Any] = {
-    "learning_rate": 0.08,
-    "num_skills": 256,
-    "skills_per_prompt": 6,
-    "score_noise": 0.0,
-}
 
 
 def make_learner(
